@@ -1,0 +1,89 @@
+# Everything runs in .venv, which the first target that needs it makes; later ones reuse it until pyproject.toml or
+# constraints.txt change. `make` alone lists the targets.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The versions that were tested together. `make install CONSTRAINTS=` takes the newest that pyproject.toml allows.
+CONSTRAINTS ?= constraints.txt
+
+# Passed on to pytest, for example PYTEST_ARGS="-n 2 -k receptive".
+PYTEST_ARGS ?=
+
+STAMP := $(VENV)/.installed-$(if $(CONSTRAINTS),tested,newest)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint types check bench notebooks constraints clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## make .venv with everything in it (the other targets do this by themselves)
+
+demo: $(STAMP) ## train a small pix2pix on built-in images and show what it learned
+	$(BIN)/patchlight-train experiment=demo
+
+test: export OMP_NUM_THREADS ?= 1
+test: $(STAMP) ## the tests, with coverage of at least 90 %
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term $(PYTEST_ARGS)
+
+test-all: export OMP_NUM_THREADS ?= 1
+test-all: $(STAMP) ## the tests and the slow tests
+	$(BIN)/python -m pytest -m "" --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(STAMP) ## style, formatting, the direction of imports, the workflows
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	@if command -v actionlint >/dev/null; then actionlint; else echo "actionlint is not installed: workflows not checked"; fi
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+check: lint types test ## what CI runs
+
+bench: $(STAMP) ## time a training step
+	$(BIN)/python -m benchmarks
+
+notebooks: $(STAMP) ## run every notebook
+	@set -e; found=; for notebook in notebooks/*.ipynb; do \
+		test -e "$$notebook" || continue; \
+		found=yes; \
+		$(BIN)/python -m jupyter nbconvert --to notebook --execute --stdout "$$notebook" >/dev/null; \
+		echo "$$notebook: ran"; \
+	done; test -n "$$found" || echo "notebooks/ holds no notebook yet"
+
+constraints: $(STAMP) ## write the versions in .venv to constraints.txt
+	@{ echo "# Versions that were tested together; written by \`make install CONSTRAINTS=\`, \`make constraints CONSTRAINTS=\`."; \
+		$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
+		| grep -viE '^(nvidia|cuda|triton)'; } > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+	@echo "constraints.txt: $$(grep -c == constraints.txt) versions"
+
+clean: ## remove caches and builds; .venv, data/ and logs/ stay
+	rm -rf build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests configs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# PYTHON=... chooses the interpreter; otherwise the first of these that starts and is new enough.
+PYTHON ?=
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@set -e; if ! $(BIN)/python -c "" 2>/dev/null; then \
+		for python in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do \
+			if "$$python" -c "$(FITS)" 2>/dev/null; then chosen="$$python"; break; fi; \
+		done; \
+		if test -z "$$chosen"; then \
+			echo "Patchlight needs Python 3.11, 3.12 or 3.13$(if $(PYTHON), and $(PYTHON) is none of them)." >&2; \
+			echo "Install one, or name it: make $(or $(MAKECMDGOALS),install) PYTHON=/path/to/python3.11" >&2; exit 1; \
+		fi; \
+		if ! "$$chosen" -c "import ensurepip, venv" 2>/dev/null; then \
+			echo "$$chosen cannot make virtual environments: it comes without ensurepip." >&2; \
+			echo "On Debian and Ubuntu install the package pythonX.Y-venv that matches it, then run make again." >&2; exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$("$$chosen" --version); the packages take a few minutes and some gigabytes."; \
+		"$$chosen" -m venv --clear $(VENV); \
+	fi
+	$(BIN)/python -m pip install --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS),--upgrade) -e ".[dev]"
+	@rm -f $(VENV)/.installed-*
+	@touch $@

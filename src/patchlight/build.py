@@ -1,0 +1,161 @@
+"""The only place that turns configuration into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+from torch import nn
+
+from patchlight.errors import ConfigError, UserError
+from patchlight.methods import Role, TranslationMethod
+from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
+from patchlight.schema import NETWORK_KEYS, locate
+
+
+def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationMethod:
+    """The LightningModule of a `model` section, its networks built and initialised.
+
+    `channels` says how many each domain of a batch, "A" and "B", has: the data decides the networks' shape.
+
+    Raises:
+        ConfigError: a value that a network, loss or method refuses, by its key.
+    """
+    roles: Mapping[str, Role] = locate(model["_target_"], "model").roles
+    networks = {name: build_network(model, role, channels) for name, role in roles.items()}
+    own = {key: value for key, value in model.items() if key not in NETWORK_KEYS}
+    with named("model"):
+        method: TranslationMethod = instantiate(own, **networks, _convert_="all")
+    return method
+
+
+def build_network(model: DictConfig, role: Role, channels: Mapping[str, int]) -> nn.Module:
+    """One network of a method, for the part that it plays."""
+    sizes = {"in_channels": sum(channels[domain] for domain in role.reads)}
+    if role.writes is not None:
+        sizes["out_channels"] = channels[role.writes]
+    with named(f"model.{role.kind}"):
+        network: nn.Module = instantiate(model[role.kind], **sizes, _convert_="all")
+    if not isinstance(network, Generator if role.kind == "generator" else Discriminator):
+        raise ConfigError(
+            f"model.{role.kind}._target_={model[role.kind]._target_} makes a {type(network).__name__}: derive it from "
+            f"patchlight.networks.{role.kind.capitalize()}, which says what images it can take"
+        )
+    with named("model.init"):
+        init_weights(network, init_type=model.init.init_type, gain=model.init.gain)
+    return network
+
+
+def data_channels(data: DictConfig) -> dict[str, int]:
+    """The channels of domains A and B as a batch holds them, after `data.direction`."""
+    own = data.channels_a, data.channels_b
+    a, b = own if data.direction == "AtoB" else reversed(own)
+    return {"A": a, "B": b}
+
+
+def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModule:
+    """The data module, which refuses images that the method's networks cannot take."""
+    size_multiple = max(network.size_multiple for network in method.generators)
+    min_size = max(network.min_size for network in method.discriminators)
+    with named("data"):
+        module: LightningDataModule = instantiate(data, size_multiple=size_multiple, min_size=min_size, _convert_="all")
+    return module
+
+
+def build_loggers(cfg: DictConfig) -> list[Logger]:
+    """All loggers of the configuration, opened."""
+    loggers: list[Logger] = []
+    for name, node in (cfg.get("logger") or {}).items():
+        if node is not None:
+            with named(f"logger.{name}"):
+                loggers.append(instantiate(node, _convert_="all"))
+    return loggers
+
+
+def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
+    """All callbacks of the configuration, by name."""
+    callbacks: dict[str, Callback] = {}
+    for name, node in (cfg.get("callbacks") or {}).items():
+        if node is not None:
+            with named(f"callbacks.{name}"):
+                callbacks[name] = instantiate(node, _convert_="all")
+    return callbacks
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool) -> Trainer:
+    """The trainer, for the device and the lengths of the configuration."""
+    with named("trainer"):
+        trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+    return trainer
+
+
+@dataclass(frozen=True)
+class PatchGeometry:
+    """What one discriminator sees: receptive field in pixels, and the patch map's size for an image."""
+
+    name: str
+    receptive_field: int
+    image_size: tuple[int, int]
+    map_size: tuple[int, int]
+
+    def __str__(self) -> str:
+        r, (height, width) = self.receptive_field, self.image_size
+        text = (
+            f"{self.name}: receptive field {r} x {r} px, "
+            f"patch map {self.map_size[0]} x {self.map_size[1]} for {height} x {width} px"
+        )
+        if r > min(height, width):
+            text += f"; the field is larger than the image, so no patch is seen whole (it has {r - min(height, width)}"
+            text += " px of padding in it)"
+        return text
+
+
+def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> list[PatchGeometry]:
+    """Receptive field and patch map of each discriminator.
+
+    Raises:
+        ConfigError: the map would be empty.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    geometries = []
+    for name, network in method.named_children():
+        if network not in method.discriminators:
+            continue
+        size = patch_map_size(network, height, width)
+        if 0 in size:
+            raise ConfigError(
+                f"model.discriminator leaves an empty patch map for data.image_size={image_size}: its receptive field "
+                f"is {receptive_field(network)} px and it needs images of at least {network.min_size} px; take fewer "
+                f"model.discriminator.n_layers or larger images"
+            )
+        geometries.append(PatchGeometry(name, receptive_field(network), (height, width), size))
+    return geometries
+
+
+@contextmanager
+def named(path: str) -> Iterator[None]:
+    """Say which part of the configuration a refused value belongs to.
+
+    Messages of constructors begin with the name of the argument, so the part and a dot before it make the key.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except InstantiationException as error:
+        cause: Any = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        text = " ".join(str(cause or error).split())
+        if isinstance(cause, ValueError):
+            raise ConfigError(f"{path}.{text}") from None
+        raise ConfigError(f"{path} cannot be built: {text}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}.{error}") from None

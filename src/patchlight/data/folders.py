@@ -1,0 +1,151 @@
+"""Finding the images of a set on the disk, and pairing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
+from patchlight.errors import DataError
+
+Layout = Literal["auto", "side_by_side", "folders"]
+Pairing = Literal["paired", "unpaired"]
+Split = Literal["train", "val", "test"]
+Half = Literal["whole", "left", "right"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one image comes from: a file, or the left or right half of one."""
+
+    path: Path
+    half: Half = "whole"
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The images of one split. For pairs, A and B have the same length and belong together by position."""
+
+    a: tuple[Source, ...] = ()
+    b: tuple[Source, ...] = ()
+
+    def __len__(self) -> int:
+        return max(len(self.a), len(self.b))
+
+
+def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Domains:
+    """The images of a split in a deterministic order; empty where the set has no such split.
+
+    Raises:
+        DataError: the folder of a split is empty, an image has no partner, or both layouts are there.
+    """
+    match _layout_of(root, split, layout):
+        case "side_by_side":
+            files = _images(root / split)
+            return Domains(tuple(Source(f, "left") for f in files), tuple(Source(f, "right") for f in files))
+        case "folders":
+            folder_a, folder_b = _domain_folders(root, split)
+            a, b = _images(folder_a), _images(folder_b)
+            if pairing == "paired":
+                a, b = _match(folder_a, a, folder_b, b)
+            return Domains(tuple(map(Source, a)), tuple(map(Source, b)))
+    return Domains()
+
+
+def require_root(root: Path, pairing: Pairing, layout: Layout) -> None:
+    """Raise a DataError unless `root` is a folder with a training split."""
+    if not root.is_dir():
+        raise DataError(f"data.root={root} is not a folder: give the folder of the image set, or download one")
+    if _layout_of(root, "train", layout) is None:
+        side_by_side = f"{root}/train (one file per pair, A left and B right)"
+        folders = f"{root}/trainA and {root}/trainB"
+        wanted = {"auto": f"{side_by_side} or {folders}", "side_by_side": side_by_side, "folders": folders}[layout]
+        raise DataError(f"data.root={root} has no training images: for {pairing} data it should hold {wanted}")
+
+
+def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_side", "folders"] | None:
+    side_by_side = layout != "folders" and (root / split).is_dir()
+    folders = layout != "side_by_side" and all(folder.is_dir() for folder in _domain_folders(root, split))
+    if side_by_side and folders:
+        raise DataError(
+            f"data.root={root} holds both {split}/ and {split}A/, {split}B/: choose one with "
+            f"data.layout=side_by_side or data.layout=folders"
+        )
+    return "side_by_side" if side_by_side else "folders" if folders else None
+
+
+def _domain_folders(root: Path, split: Split) -> tuple[Path, Path]:
+    """`trainA`, `trainB`, or where they are not there `A/train`, `B/train`."""
+    nested = root / "A" / split, root / "B" / split
+    return nested if all(f.is_dir() for f in nested) else (root / f"{split}A", root / f"{split}B")
+
+
+def _images(folder: Path) -> list[Path]:
+    """All images below a folder, sorted by their path in it."""
+    found = sorted(
+        (p for p in folder.rglob("*") if is_image(p) and p.is_file()), key=lambda p: p.relative_to(folder).as_posix()
+    )
+    if not found:
+        raise DataError(
+            f"{folder} has no images: it should hold files that end with {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return found
+
+
+def _match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tuple[list[Path], list[Path]]:
+    by_stem_a, by_stem_b = _by_stem(folder_a, a), _by_stem(folder_b, b)
+    for own, other, folder in ((by_stem_a, by_stem_b, folder_b), (by_stem_b, by_stem_a, folder_a)):
+        lonely = [path for stem, path in own.items() if stem not in other]
+        if lonely:
+            names = ", ".join(str(path) for path in lonely[:5])
+            more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
+            raise DataError(f"{names}{more} without a partner of the same name in {folder}: add it or remove the image")
+    return list(by_stem_a.values()), [by_stem_b[stem] for stem in by_stem_a]
+
+
+def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in files:
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise DataError(f"{found[stem]} and {path} have the same name, so their partner is not clear: rename one")
+        found[stem] = path
+    return found
+
+
+def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tuple[Domains, Domains]:
+    """Split off `val_size` images of each domain, by seed, and return what is left for training, and them.
+
+    Pairs, and the halves of one file, stay together.
+
+    Raises:
+        DataError: nothing would be left for training.
+    """
+    if val_size == 0:
+        return train, Domains()
+    smallest = min(len(train.a), len(train.b))
+    if val_size >= smallest:
+        raise DataError(
+            f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
+            f"or to 0 for no validation"
+        )
+    together = paired or all(source.half != "whole" for source in train.a)
+    chosen_a = _choose(len(train.a), val_size, seed)
+    chosen_b = chosen_a if together else _choose(len(train.b), val_size, seed + 1)
+    kept_a, val_a = _divide(train.a, chosen_a)
+    kept_b, val_b = _divide(train.b, chosen_b)
+    return Domains(kept_a, kept_b), Domains(val_a, val_b)
+
+
+def _choose(n: int, size: int, seed: int) -> frozenset[int]:
+    generator = np.random.default_rng(np.random.SeedSequence([seed, n]))
+    return frozenset(generator.permutation(n)[:size].tolist())
+
+
+def _divide(sources: Sequence[Source], chosen: frozenset[int]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+    kept = tuple(s for i, s in enumerate(sources) if i not in chosen)
+    return kept, tuple(s for i, s in enumerate(sources) if i in chosen)

@@ -1,0 +1,86 @@
+"""Reading and writing image files: the two doors at which 8-bit values and [-1, 1] meet."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from patchlight.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)  # fmt: skip
+
+Channels = Literal[1, 3]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image, by its name alone; hidden files are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
+    """An image file as 8-bit gray (`channels` 1, mode L) or RGB (3), upright by its EXIF orientation.
+
+    Alpha is laid over white, 16-bit values are scaled to 8 bits and floating-point ones are taken to be in [0, 1].
+    Gray is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+
+    Raises:
+        DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                file.load()
+                image = ImageOps.exif_transpose(file)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is too large to be decoded safely ({error}): scale it down first") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as an image ({error}): replace or remove it") from None
+    return _to_mode(image, "L" if channels == 1 else "RGB")
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == mode:
+        return image
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        image = Image.fromarray((np.nan_to_num(np.asarray(image)).clip(0, 1) * 255).round().astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return image.convert(mode)
+
+
+def to_array(image: Image.Image) -> NDArray[np.uint8]:
+    """H W C, 8 bits, contiguous; gray images have one channel."""
+    array = np.array(image, dtype=np.uint8)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def to_tensor(array: NDArray[np.uint8]) -> Tensor:
+    """8-bit H W C to float32 C H W in [-1, 1]."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return tensor.to(torch.float32).div_(255).sub_(0.5).div_(0.5)
+
+
+def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+    """C H W in [-1, 1] to 8-bit H W C, truncated like the reference code's images; values outside are clipped."""
+    values = image.detach().float().cpu().clamp(-1, 1).numpy().transpose(1, 2, 0)
+    return np.asarray((values + 1) / 2.0 * 255.0, dtype=np.uint8)
+
+
+def write_image(path: str | Path, image: Tensor) -> None:
+    """Write C H W in [-1, 1] as an 8-bit image file of the type that the name says."""
+    array = to_uint8(image)
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(path)

@@ -1,0 +1,142 @@
+"""Writing a rendered set into the folder layout of any other set, once, and in one piece."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from patchlight.data.folders import Pairing
+from patchlight.data.synthetic.layout import draw_facade
+from patchlight.data.synthetic.render import render
+from patchlight.errors import DataError
+
+FORMAT = 1
+"""Goes up with any change that makes other pixels of the same seed."""
+
+RECORD = "synthetic.json"
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """Procedural facades: label map (A) and photo (B), or by day (A) and other ones in the evening (B).
+
+    `size` is the side of an image in pixels, at least 64. Image i of a split depends on the seed, the split, its domain
+    and i only.
+
+    Raises:
+        DataError: a number out of range.
+    """
+
+    n_train: int = 400
+    n_test: int = 100
+    size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, minimum in (("n_train", 1), ("n_test", 0), ("size", 64), ("seed", 0)):
+            value = asdict(self)[name]
+            if isinstance(value, bool) or value < minimum:
+                raise DataError(f"data.render.{name}={value} should be an integer of at least {minimum}")
+
+    def write(self, root: Path, pairing: Pairing) -> None:
+        """Render the set into `root`, unless it is there already.
+
+        Whoever finishes first puts the whole folder in its place: a run that is killed leaves no half set behind, and
+        two that start together do not disturb one another.
+
+        Raises:
+            DataError: `root` holds something else.
+        """
+        record = {"format": FORMAT, "pairing": pairing, **asdict(self)}
+        if root.exists():
+            _require_same(root, record)
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
+        try:
+            for folder, job in self._jobs(temporary, pairing):
+                folder.mkdir(parents=True, exist_ok=True)
+                count = self.n_train if folder.name.startswith("train") else self.n_test
+                with _single_threaded_cv2(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+                    list(pool.map(job, range(count)))
+            (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            temporary.chmod(0o755)
+            try:
+                temporary.rename(root)
+            except OSError:
+                _require_same(root, record)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _jobs(self, root: Path, pairing: Pairing) -> list[tuple[Path, partial[None]]]:
+        if pairing == "paired":
+            return [(root / s, partial(_write_pair, root / s, self.seed, self.size, s)) for s in ("train", "test")]
+        return [
+            (root / f"{s}{d}", partial(_write_scene, root / f"{s}{d}", self.seed, self.size, s, d))
+            for s in ("train", "test")
+            for d in ("A", "B")
+        ]
+
+
+@contextmanager
+def _single_threaded_cv2() -> Iterator[None]:
+    """OpenCV's own threads get in the way of one thread per image."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def render_pair(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Label map and photo of a building, each H W 3, RGB."""
+    facade = draw_facade(rng, size)
+    return facade.label_map(), render(rng, facade, evening=False)
+
+
+def render_scene(rng: np.random.Generator, size: int, *, evening: bool) -> NDArray[np.uint8]:
+    """The photo of a building by day or in the evening, H W 3, RGB."""
+    return render(rng, draw_facade(rng, size), evening=evening)
+
+
+def _write_pair(folder: Path, seed: int, size: int, split: str, i: int) -> None:
+    label, photo = render_pair(_image_rng(seed, split, "pair", i), size)
+    _write_png(folder / f"{i:05d}.png", np.concatenate([label, photo], axis=1))
+
+
+def _write_scene(folder: Path, seed: int, size: int, split: str, domain: str, i: int) -> None:
+    photo = render_scene(_image_rng(seed, split, domain, i), size, evening=domain == "B")
+    _write_png(folder / f"{i:05d}.png", photo)
+
+
+def _image_rng(seed: int, split: str, domain: str, i: int) -> np.random.Generator:
+    place = ("train", "test").index(split), ("pair", "A", "B").index(domain)
+    return np.random.default_rng(np.random.SeedSequence([seed, *place, i]))
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    if not cv2.imwrite(str(path), image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+        raise DataError(f"{path} cannot be written: is there space, and may this folder be written to?")
+
+
+def _require_same(root: Path, record: dict[str, object]) -> None:
+    path = root / RECORD
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if found != record:
+        raise DataError(
+            f"data.root={root} holds something other than the synthetic set that data.render asks for ({record}): "
+            f"remove that folder or choose another data.root"
+        )

@@ -1,0 +1,115 @@
+"""The geometry of preprocessing: resize, crop, flip, exactly as the reference code does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from patchlight.errors import DataError
+
+Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
+
+SIDE_MULTIPLE = 4
+"""`none` rounds each side to the nearest multiple of this many pixels."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is done to one image, or to both of a pair: resize, cut out the box (left, top, right, bottom), flip."""
+
+    resize: Size
+    box: tuple[int, int, int, int]
+    flip: bool
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How images of any size become images for the networks.
+
+    - `resize_and_crop`: resize to `load_size`, cut out `image_size`
+    - `crop`: cut out `image_size`
+    - `scale_width`: resize to a width of `load_size`, keeping the aspect but at least `image_size` high
+    - `scale_width_and_crop`: the same, then cut out `image_size`
+    - `none`: only round each side to a multiple of 4
+
+    Resizing is bicubic with antialiasing (Pillow's). `random` is off for evaluation: images are then resized straight
+    to `image_size`, cut at the centre and never flipped.
+    """
+
+    mode: Preprocess
+    load_size: Size
+    image_size: Size
+    flip: bool
+    random: bool = True
+
+    def for_evaluation(self) -> Geometry:
+        return replace(self, load_size=self.image_size, flip=False, random=False)
+
+    def place(self, size: Size, rng: np.random.Generator, path: Path) -> Placement:
+        """Decide what to do with an image of that size, drawing from `rng` if it is random.
+
+        Raises:
+            DataError: the crop is larger than the image.
+        """
+        resized = self._resized(size)
+        height, width = resized
+        box = (0, 0, width, height)
+        if "crop" in self.mode:
+            crop_height, crop_width = self.image_size
+            if crop_height > height or crop_width > width:
+                raise DataError(
+                    f"{path} is {width}x{height} pixels after resizing, too small for a crop of {crop_width}x"
+                    f"{crop_height}: lower data.image_size, raise data.load_size, or use "
+                    f"data.preprocess=resize_and_crop"
+                )
+            left, top = (width - crop_width) // 2, (height - crop_height) // 2
+            if self.random:
+                left, top = int(rng.integers(width - crop_width + 1)), int(rng.integers(height - crop_height + 1))
+            box = (left, top, left + crop_width, top + crop_height)
+        flip = self.flip and self.random and bool(rng.random() < 0.5)
+        return Placement(resized, box, flip)
+
+    def _resized(self, size: Size) -> Size:
+        height, width = size
+        match self.mode:
+            case "resize_and_crop":
+                return self.load_size
+            case "scale_width" | "scale_width_and_crop":
+                target, floor = self.load_size[1], self.image_size[0]
+                if width == target and height >= floor:
+                    return size
+                return max(int(target * height / width), floor), target
+            case "none":
+                return _round(height), _round(width)
+        return size
+
+
+def _round(side: int) -> int:
+    return max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
+
+
+def apply(placement: Placement, image: Image.Image) -> Image.Image:
+    """Resize, crop and flip an image; pixels that are cut away are not computed."""
+    height, width = placement.resize
+    left, top, right, bottom = placement.box
+    if (image.height, image.width) != (height, width):
+        # Scaling a region gives the very pixels of scaling the whole and cutting the region out, for less work.
+        scale_x, scale_y = image.width / width, image.height / height
+        region = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
+        image = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=region)
+    elif placement.box != (0, 0, width, height):
+        image = image.crop(placement.box)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placement.flip else image
+
+
+def check_mode(mode: str) -> None:
+    """Raise a DataError that names the key for an unknown preprocess mode."""
+    if mode not in get_args(Preprocess):
+        raise DataError(f"data.preprocess={mode} should be one of {', '.join(get_args(Preprocess))}")

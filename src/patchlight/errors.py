@@ -1,0 +1,24 @@
+"""The errors that are the user's to fix: each is one clear message, shown without a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Something the user can put right; the message names the file or the configuration key and says what to do.
+
+    A DataLoader re-creates an error of a worker process from that worker's printed traceback. Only the part that was
+    written for the user is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        if message.startswith("Caught ") and "Original Traceback" in message:
+            message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
+        super().__init__(message)
+
+
+class ConfigError(UserError):
+    """A configuration key has a wrong name, type or value, or two keys contradict one another."""
+
+
+class DataError(UserError):
+    """A folder or an image file is missing, unreadable or does not fit the configuration."""

@@ -1,0 +1,167 @@
+"""Weights in the key layout of the reference PyTorch CycleGAN/pix2pix code, read and written."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks.resnet import ResidualBlock
+
+_INSTANCE_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def load_reference_weights(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """Load weights that are laid out as the reference code's `latest_net_*.pth` files.
+
+    The layers are matched in the order of the reference's layer numbers, so a dictionary in any order will do, and
+    one of a network with dropout, whose numbers are shifted, loads into one without and the other way round. The
+    `module.` prefix of DataParallel and the running statistics that old releases kept for instance norm are dropped.
+
+    Raises:
+        ValueError: a layer or tensor is missing, left over or of another shape; nothing has been loaded then.
+    """
+    layers = _layers_of_reference(state_dict)
+    own = list(_parametrised_layers(network))
+    own_has_statistics = any(isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm) for _, layer in own)
+    if not own_has_statistics:
+        layers = _without_statistics(layers)
+    if len(layers) != len(own):
+        raise ValueError(
+            f"the weights have {len(layers)} layers with parameters, this {type(network).__name__} has {len(own)}: "
+            f"its depth, norm or kind is another"
+        )
+    renamed: dict[str, Tensor] = {}
+    for (reference_name, tensors), (name, layer) in zip(layers.items(), own, strict=True):
+        expected = layer.state_dict()
+        if "num_batches_tracked" in expected:  # not yet kept by the first releases of PyTorch
+            tensors = {"num_batches_tracked": expected["num_batches_tracked"], **tensors}
+        if set(tensors) != set(expected):
+            raise ValueError(f"layer {reference_name} holds {sorted(tensors)}, expected {sorted(expected)} for {name}")
+        for key, tensor in tensors.items():
+            if tensor.shape != expected[key].shape:
+                raise ValueError(
+                    f"{reference_name}.{key} has shape {tuple(tensor.shape)}, "
+                    f"expected {tuple(expected[key].shape)} for {name}.{key}"
+                )
+            renamed[f"{name}.{key}"] = tensor
+    network.load_state_dict(renamed)
+
+
+def reference_state_dict(network: nn.Module) -> OrderedDict[str, Tensor]:
+    """The network's weights in the reference code's key layout and order, ready for `torch.save`.
+
+    Raises:
+        ValueError: a network that the reference code does not have.
+    """
+    names = iter(_reference_layer_names(network))
+    return OrderedDict(
+        (f"{reference_name}.{key}", tensor)
+        for (_, layer), reference_name in zip(_parametrised_layers(network), names, strict=True)
+        for key, tensor in layer.state_dict().items()
+    )
+
+
+def _layers_of_reference(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    layers: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state_dict.items():
+        layer, _, parameter = key.removeprefix("module.").rpartition(".")
+        layers.setdefault(layer, {})[parameter] = tensor
+
+    def by_number(layer: str) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", layer)]
+
+    return {layer: layers[layer] for layer in sorted(layers, key=by_number)}
+
+
+def _without_statistics(layers: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    stripped = {
+        layer: {key: tensor for key, tensor in tensors.items() if key not in _INSTANCE_STATISTICS}
+        for layer, tensors in layers.items()
+    }
+    return {layer: tensors for layer, tensors in stripped.items() if tensors}
+
+
+def _parametrised_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers that hold tensors, in the order of the forward pass."""
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if not list(module.children()) and module.state_dict()
+    ]
+
+
+def _reference_layer_names(network: nn.Module) -> list[str]:
+    """The reference's names of the layers with parameters; it counts every layer, a left-out norm included."""
+    match network:
+        case PatchDiscriminator():
+            return [f"model.{i}" for i in _sequential_numbers(network.layers, _has_norm(network))]
+        case PixelDiscriminator():
+            return [f"net.{i}" for i in _sequential_numbers(network.layers, _has_norm(network))]
+        case ResNetGenerator():
+            return _resnet_names(network)
+        case UNetGenerator():
+            return _unet_names(network)
+    raise ValueError(f"the reference code has no {type(network).__name__}")
+
+
+def _has_norm(network: nn.Module) -> bool:
+    return any(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d) for m in network.modules())
+
+
+def _sequential_numbers(layers: nn.Sequential, has_norm: bool) -> list[int]:
+    """Numbers of the layers with parameters in a discriminator, where an absent norm still takes a number."""
+    numbers, number = [], 0
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    for layer in layers:
+        if layer.state_dict():
+            numbers.append(number)
+        number += 1
+        is_inner = isinstance(layer, nn.Conv2d) and layer is not convolutions[0] and layer is not convolutions[-1]
+        if is_inner and not has_norm:
+            number += 1
+    return numbers
+
+
+def _resnet_names(network: ResNetGenerator) -> list[str]:
+    names: list[str] = []
+    number = 0
+    has_norm = _has_norm(network)
+    for layer in network.layers:
+        if isinstance(layer, ResidualBlock):
+            inner = 0
+            for part in layer.layers:
+                if part.state_dict():
+                    names.append(f"model.{number}.conv_block.{inner}")
+                inner += 1 + (isinstance(part, nn.Conv2d) and not has_norm)
+        elif layer.state_dict():
+            names.append(f"model.{number}")
+        number += 1
+        followed_by_norm = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        number += followed_by_norm and not has_norm
+    return names
+
+
+def _unet_names(network: UNetGenerator) -> list[str]:
+    """Nested blocks: a level is [activation, down, norm, (next level), activation, up, norm], its ends lack some."""
+    levels = network.num_downs
+    prefixes = ["model"]
+    for level in range(1, levels):
+        prefixes.append(f"{prefixes[-1]}.model.{1 if level == 1 else 3}")
+    has_batch_norm = any(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm) for m in network.modules())
+    names: list[str] = []
+    for level, prefix in enumerate(prefixes):
+        outermost, innermost = level == 0, level == levels - 1
+        names.append(f"{prefix}.model.{0 if outermost else 1}")
+        if has_batch_norm and not (outermost or innermost):
+            names.append(f"{prefix}.model.2")
+    for level, prefix in reversed(list(enumerate(prefixes))):
+        outermost, innermost = level == 0, level == levels - 1
+        up = 3 if outermost or innermost else 5
+        names.append(f"{prefix}.model.{up}")
+        if has_batch_norm and not outermost:
+            names.append(f"{prefix}.model.{up + 1}")
+    return names

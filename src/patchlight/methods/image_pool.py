@@ -1,0 +1,60 @@
+"""The history of generated images from which a discriminator learns."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class ImagePool:
+    """A buffer of up to `pool_size` generated images, in memory on the device they came from.
+
+    Once it is full, each image asked about is, with probability 1/2, swapped for a random one of the buffer, which is
+    returned in its place. A size of 0 returns every image as it came. Draws come from a generator of the pool's own,
+    so that they depend on nothing else that is random in a run.
+
+    Raises:
+        ValueError: a negative size.
+
+    Source: Zhu et al. 2017, section 4 "Training details"; Shrivastava et al. 2017, section 2.3.
+    """
+
+    def __init__(self, pool_size: int = 50, seed: int = 0) -> None:
+        if isinstance(pool_size, bool) or pool_size < 0:
+            raise ValueError(f"pool_size must be an integer of at least 0, got {pool_size!r}")
+        self.pool_size = pool_size
+        self._random = random.Random(seed)
+        self._images: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def query(self, images: Tensor) -> Tensor:
+        """Exchange a batch (B, C, H, W) for one of the same shape, detached from what generated it."""
+        images = images.detach()
+        if self.pool_size == 0:
+            return images
+        return torch.stack([self._exchange(image) for image in images])
+
+    def _exchange(self, image: Tensor) -> Tensor:
+        if len(self._images) < self.pool_size:
+            self._images.append(image.clone())
+            return image
+        if self._random.uniform(0, 1) <= 0.5:
+            return image
+        position = self._random.randint(0, self.pool_size - 1)
+        old, self._images[position] = self._images[position], image.clone()
+        return old
+
+    def state_dict(self) -> dict[str, Any]:
+        """Images and random state, in types that `torch.load(weights_only=True)` accepts."""
+        version, numbers, gauss = self._random.getstate()
+        return {"images": list(self._images), "random": [version, list(numbers), gauss]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        version, numbers, gauss = state["random"]
+        self._random.setstate((version, tuple(numbers), gauss))
+        self._images = list(state["images"])

@@ -1,0 +1,46 @@
+"""The two ways in which a trained generator is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+
+InferenceMode = Literal["eval", "paper"]
+
+
+@contextmanager
+def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) -> Iterator[None]:
+    """Use networks for translating, without gradients, and leave them as they were.
+
+    `eval` is PyTorch's evaluation mode: running statistics, no dropout. `paper` keeps dropout and the statistics of
+    the batch itself, as pix2pix is tested in its paper; the running statistics are not touched and the dropout noise
+    is that of `noise_seed`, so the same images come out each time and training goes on as if nothing had happened.
+
+    Source: Isola et al. 2017, section 3.3, "Inference details".
+    """
+    modules = [module for network in networks for module in network.modules()]
+    were_training = [module.training for module in modules]
+    tracking = [
+        module
+        for module in modules
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and module.track_running_stats
+    ]
+    devices = sorted({p.get_device() for n in networks for p in n.parameters() if p.is_cuda})
+    try:
+        for network in networks:
+            network.train(mode == "paper")
+        for norm in tracking:
+            norm.track_running_stats = mode == "eval"
+        with torch.no_grad(), torch.random.fork_rng(devices=devices, enabled=mode == "paper"):
+            if mode == "paper":
+                torch.manual_seed(noise_seed)
+            yield
+    finally:
+        for norm in tracking:
+            norm.track_running_stats = True
+        for module, was_training in zip(modules, were_training, strict=True):
+            module.training = was_training

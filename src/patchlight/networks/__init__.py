@@ -1,0 +1,20 @@
+"""Generators and PatchGAN discriminators in plain PyTorch."""
+
+from patchlight.networks.base import Discriminator, Generator
+from patchlight.networks.init import init_weights
+from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
+from patchlight.networks.receptive_field import patch_map_size, receptive_field
+from patchlight.networks.resnet import ResNetGenerator
+from patchlight.networks.unet import UNetGenerator
+
+__all__ = [
+    "Discriminator",
+    "Generator",
+    "PatchDiscriminator",
+    "PixelDiscriminator",
+    "ResNetGenerator",
+    "UNetGenerator",
+    "init_weights",
+    "patch_map_size",
+    "receptive_field",
+]

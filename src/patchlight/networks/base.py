@@ -1,0 +1,19 @@
+"""What a generator and a discriminator say of the images they can take."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Generator(nn.Module):
+    """A network from images to images of the same size; own ones derive from it to be used in a configuration."""
+
+    size_multiple: int = 1
+    """Height and width of the input are multiples of this many pixels."""
+
+
+class Discriminator(nn.Module):
+    """A network from images to a map of logits; own ones derive from it to be used in a configuration."""
+
+    min_size: int = 1
+    """The smallest image side, in pixels, for which the map is not empty."""

@@ -1,0 +1,88 @@
+"""PatchGAN discriminators: fully convolutional, each value of the output map judges one patch of the image."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from patchlight.networks.base import Discriminator
+from patchlight.networks.layers import NEGATIVE_SLOPE, Norm, bias_before, norm_layers, require_at_least
+
+MAX_WIDTH = 8
+"""Filters double with each layer and stop at this multiple of `ndf`."""
+
+
+class PatchDiscriminator(Discriminator):
+    """The N x N PatchGAN: `n_layers` strided convolutions, then two of stride 1; no dense layer.
+
+    Shapes: (B, in_channels, H, W) -> (B, 1, h, w) logits, where h = H / 2^n_layers - 2. Each logit sees a square
+    patch: 16, 34, 70, 142, 286 pixels wide for n_layers = 1 to 5. A conditional discriminator gets input and output
+    concatenated along the channels.
+
+    Raises:
+        ValueError: an argument out of range, or an image so small that the map would be empty.
+
+    Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 3.2.2 and
+    appendix 6.1.2.
+    """
+
+    def __init__(self, in_channels: int, ndf: int = 64, n_layers: int = 3, norm: Norm = "batch") -> None:
+        super().__init__()
+        require_at_least("in_channels", in_channels, 1)
+        require_at_least("ndf", ndf, 1)
+        require_at_least("n_layers", n_layers, 1)
+        self.n_layers = n_layers
+        self.min_size = 3 * 2**n_layers
+        widths = [ndf * min(2**i, MAX_WIDTH) for i in range(n_layers + 1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(in_channels, widths[0], kernel_size=4, stride=2, padding=1),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+        ]
+        for i in range(1, n_layers + 1):
+            stride = 2 if i < n_layers else 1
+            layers += [
+                nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=1, bias=bias_before(norm)),
+                *norm_layers(norm, widths[i]),
+                nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            ]
+        layers.append(nn.Conv2d(widths[-1], 1, kernel_size=4, stride=1, padding=1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if min(height, width) < self.min_size:
+            raise ValueError(
+                f"n_layers={self.n_layers} leaves an empty patch map for a {height}x{width} image: "
+                f"it needs at least {self.min_size} pixels a side, or fewer layers"
+            )
+        logits: Tensor = self.layers(image)
+        return logits
+
+
+class PixelDiscriminator(Discriminator):
+    """The 1 x 1 PatchGAN: judges every pixel by itself.
+
+    Shapes: (B, in_channels, H, W) -> (B, 1, H, W) logits.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    Source: Isola et al. 2017, section 4.4 and appendix 6.1.2.
+    """
+
+    def __init__(self, in_channels: int, ndf: int = 64, norm: Norm = "batch") -> None:
+        super().__init__()
+        require_at_least("in_channels", in_channels, 1)
+        require_at_least("ndf", ndf, 1)
+        bias = bias_before(norm)
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, ndf, kernel_size=1),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(ndf, 2 * ndf, kernel_size=1, bias=bias),
+            *norm_layers(norm, 2 * ndf),
+            nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=bias),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.layers(image)
+        return logits

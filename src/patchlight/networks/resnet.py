@@ -1,0 +1,105 @@
+"""The residual generator of CycleGAN: two halvings, `n_blocks` residual blocks, two doublings."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from patchlight.networks.base import Generator
+from patchlight.networks.layers import Norm, bias_before, norm_layers, require_at_least
+
+Padding = Literal["reflect", "replicate", "zero"]
+
+
+class ResNetGenerator(Generator):
+    """Residual generator: 6 blocks for 128 pixels and 9 for 256 in the paper.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), values in [-1, 1] (tanh). H and W are multiples of 4.
+    `padding` is that of the residual blocks; the 7x7 convolutions at both ends always pad by reflection.
+
+    Raises:
+        ValueError: an argument out of range, or an image size that is not a multiple of 4.
+
+    Source: Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer"; Zhu et al. 2017, "Unpaired
+    Image-to-Image Translation using Cycle-Consistent Adversarial Networks", appendix 7.2.
+    """
+
+    size_multiple = 4
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        n_blocks: int = 9,
+        ngf: int = 64,
+        norm: Norm = "instance",
+        dropout: bool = False,
+        padding: Padding = "reflect",
+    ) -> None:
+        super().__init__()
+        require_at_least("in_channels", in_channels, 1)
+        require_at_least("out_channels", out_channels, 1)
+        require_at_least("n_blocks", n_blocks, 0)
+        require_at_least("ngf", ngf, 1)
+        bias = bias_before(norm)
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, kernel_size=7, bias=bias)]
+        layers += [*norm_layers(norm, ngf), nn.ReLU(inplace=True)]
+        for width in (ngf, 2 * ngf):
+            layers.append(nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=bias))
+            layers += [*norm_layers(norm, 2 * width), nn.ReLU(inplace=True)]
+        layers += [ResidualBlock(4 * ngf, norm=norm, dropout=dropout, padding=padding) for _ in range(n_blocks)]
+        for width in (4 * ngf, 2 * ngf):
+            layers.append(
+                nn.ConvTranspose2d(width, width // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias)
+            )
+            layers += [*norm_layers(norm, width // 2), nn.ReLU(inplace=True)]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        if height % self.size_multiple or width % self.size_multiple:
+            raise ValueError(f"image sides must be multiples of {self.size_multiple}, got {height}x{width}")
+        translated: Tensor = self.layers(image)
+        return translated
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions of the same width, added to their input: (B, channels, H, W) -> the same shape.
+
+    Source: He et al. 2016, without the ReLU after the sum (Gross and Wilber 2016).
+    """
+
+    def __init__(self, channels: int, norm: Norm, dropout: bool, padding: Padding) -> None:
+        super().__init__()
+        bias = bias_before(norm)
+        self.layers = nn.Sequential(
+            *_padding_layers(padding),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=_zero_padding(padding), bias=bias),
+            *norm_layers(norm, channels),
+            nn.ReLU(inplace=True),
+            *([nn.Dropout(0.5)] if dropout else []),
+            *_padding_layers(padding),
+            nn.Conv2d(channels, channels, kernel_size=3, padding=_zero_padding(padding), bias=bias),
+            *norm_layers(norm, channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        residual: Tensor = self.layers(features)
+        return features + residual
+
+
+def _padding_layers(padding: Padding) -> list[nn.Module]:
+    match padding:
+        case "reflect":
+            return [nn.ReflectionPad2d(1)]
+        case "replicate":
+            return [nn.ReplicationPad2d(1)]
+        case "zero":
+            return []
+    raise ValueError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
+
+
+def _zero_padding(padding: Padding) -> int:
+    return 1 if padding == "zero" else 0

@@ -1,0 +1,46 @@
+"""`patchlight-train`: train a model, or with `-m` a sweep of models."""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from patchlight.config import check_command_line, config_dir, register_resolvers
+from patchlight.errors import UserError
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
+def _train(cfg: DictConfig) -> None:
+    from patchlight.run import train
+
+    try:
+        train(cfg)
+    except UserError as error:
+        _stop(error)
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    register_resolvers()
+    try:
+        configs = check_command_line(sys.argv[1:], "train")
+        if configs:
+            from patchlight.schema import validate
+
+            for cfg in configs:
+                validate(cfg)
+    except UserError as error:
+        _stop(error)
+    _train()
+
+
+def _stop(error: UserError) -> None:
+    """One message and exit status 1, no traceback."""
+    print(f"patchlight-train: {error}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Fixtures shared by the whole test suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with golden numbers, real images and weights; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("PATCHLIGHT_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "golden" / "README.md").is_file():
+        pytest.skip(f"{folder} has no golden/: set PATCHLIGHT_SHARED to the folder of golden numbers and real images")
+    return folder

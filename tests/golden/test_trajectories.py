@@ -1,0 +1,124 @@
+"""Twenty optimisation steps of pix2pix and CycleGAN, in float64, against the reference's losses and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from golden import Golden, files, load
+from patchlight.interop import load_reference_weights, reference_state_dict
+from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+
+PIX2PIX_TERMS = {"G_GAN": ("g_gan", 1.0), "G_L1": ("g_l1", 100.0), "D_real": ("d_real", 1.0), "D_fake": ("d_fake", 1.0)}
+"""The reference's name of a term, ours, and the weight that the reference has in its figure."""
+
+CYCLEGAN_TERMS = {
+    "D_A": ("d_b", 1.0),
+    "G_A": ("g_gan_ab", 1.0),
+    "cycle_A": ("cycle_a", 10.0),
+    "idt_A": ("identity_b", 5.0),
+    "D_B": ("d_a", 1.0),
+    "G_B": ("g_gan_ba", 1.0),
+    "cycle_B": ("cycle_b", 10.0),
+    "idt_B": ("identity_a", 5.0),
+}
+
+
+class Record(Callback):
+    """Keeps every step's loss terms and the images that the generators make in the last step."""
+
+    def __init__(self) -> None:
+        self.losses: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        logged = {name.removeprefix("train/"): value.clone() for name, value in trainer.callback_metrics.items()}
+        self.losses.append(logged)
+
+
+def pix2pix(golden: Golden) -> tuple[Pix2Pix, dict[str, nn.Module]]:
+    options = golden.options
+    norm = options.get("norm", "batch")
+    channels_a, channels_b = golden.meta["shape_a"][1], golden.meta["shape_b"][1]
+    generator = UNetGenerator(channels_a, channels_b, num_downs=7, ngf=int(options["ngf"]), norm=norm)
+    in_channels, ndf = channels_a + channels_b, int(options["ndf"])
+    discriminator: nn.Module = (
+        PixelDiscriminator(in_channels, ndf=ndf, norm=norm)
+        if options.get("netD") == "pixel"
+        else PatchDiscriminator(in_channels, ndf=ndf, norm=norm)
+    )
+    method = Pix2Pix(generator, discriminator, gan_mode=options["gan_mode"], unpenalized_critic=True)
+    return method, {"G": generator, "D": discriminator}
+
+
+def cyclegan(golden: Golden) -> tuple[CycleGAN, dict[str, nn.Module]]:
+    options = golden.options
+    norm = options.get("norm", "instance")
+    networks: dict[str, nn.Module] = {
+        name: ResNetGenerator(3, 3, n_blocks=6, ngf=int(options["ngf"]), norm=norm)
+        if name.startswith("G")
+        else PatchDiscriminator(3, ndf=int(options["ndf"]), norm=norm)
+        for name in golden.meta["models"]
+    }
+    method = CycleGAN(
+        networks["G_A"],
+        networks["G_B"],
+        networks["D_B"],
+        networks["D_A"],
+        gan_mode=options["gan_mode"],
+        lambda_identity=float(options["lambda_identity"]),
+        pool_size=int(options["pool_size"]),
+    )
+    return method, networks
+
+
+def run(golden: Golden, method: Pix2Pix | CycleGAN, networks: dict[str, nn.Module], folder: Path) -> Record:
+    for position, network in enumerate(networks.values()):
+        keys = [(k, tuple(v.shape), str(v.dtype).split(".")[1]) for k, v in reference_state_dict(network).items()]
+        load_reference_weights(network, golden.weights(keys, base=1000 * position))
+    steps = golden.meta["steps"]
+    batches = [
+        {
+            "A": golden.image(golden.meta["shape_a"], 2 * t).double(),
+            "B": golden.image(golden.meta["shape_b"], 2 * t + 1).double(),
+        }
+        for t in range(steps)
+    ]
+    record = Record()
+    trainer = Trainer(
+        accelerator="cpu", devices=1, precision="64-true", max_steps=steps, max_epochs=1, callbacks=[record],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder,
+    )  # fmt: skip
+    trainer.fit(method, train_dataloaders=torch.utils.data.DataLoader(batches, batch_size=None))
+    assert trainer.global_step == steps
+    return record
+
+
+def compare(
+    golden: Golden, record: Record, networks: dict[str, nn.Module], terms: dict[str, tuple[str, float]]
+) -> None:
+    expected = golden["losses_f64"]
+    for column, name in enumerate(golden.meta["loss_names"]):
+        ours, weight = terms[name]
+        computed = np.array([float(step[ours]) * weight for step in record.losses])
+        np.testing.assert_allclose(computed, expected[:, column], rtol=1e-7, atol=1e-9, err_msg=name)
+    for name, network in networks.items():
+        norms = [v.norm().item() for v in reference_state_dict(network).values() if v.is_floating_point()]
+        np.testing.assert_allclose(norms, golden[f"final_norm_f64/{name}"], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("family", ["pix2pix_traj", "cyclegan_traj"])
+def test_twenty_steps(family: str, shared: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for path in files(family, shared):
+        with subtests.test(path.stem):
+            golden = load(path)
+            method, networks = pix2pix(golden) if family == "pix2pix_traj" else cyclegan(golden)
+            record = run(golden, method, networks, tmp_path)
+            compare(golden, record, networks, PIX2PIX_TERMS if family == "pix2pix_traj" else CYCLEGAN_TERMS)
