@@ -10,6 +10,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
@@ -91,8 +92,11 @@ def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool) -> Trainer:
     """The trainer, for the device and the lengths of the configuration."""
+    shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     with named("trainer"):
-        trainer: Trainer = instantiate(cfg.trainer, callbacks=callbacks, logger=loggers, _convert_="all")
+        trainer: Trainer = instantiate(
+            cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
+        )
     return trainer
 
 
@@ -143,7 +147,8 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
 def named(path: str) -> Iterator[None]:
     """Say which part of the configuration a refused value belongs to.
 
-    Messages of constructors begin with the name of the argument, so the part and a dot before it make the key.
+    Messages of this project's constructors begin with the name of the argument, so the part and a dot before it make
+    the key; those of other libraries begin with a capital.
     """
     try:
         yield
@@ -154,8 +159,8 @@ def named(path: str) -> Iterator[None]:
         if isinstance(cause, UserError):
             raise cause from None
         text = " ".join(str(cause or error).split())
-        if isinstance(cause, ValueError):
+        if isinstance(cause, ValueError) and text[:1].islower():
             raise ConfigError(f"{path}.{text}") from None
-        raise ConfigError(f"{path} cannot be built: {text}") from error
+        raise ConfigError(f"{path} cannot be built: {text}") from None
     except ValueError as error:
         raise ConfigError(f"{path}.{error}") from None

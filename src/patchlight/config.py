@@ -149,7 +149,8 @@ def complete(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a mandatory value is missing, or an interpolation leads nowhere.
     """
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    with explained("the configuration"):
+        missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise ConfigError(f"{missing[0]} is not set: give {missing[0]}=VALUE")
     with explained("the configuration"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import wandb
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
@@ -57,7 +57,12 @@ def train(cfg: DictConfig) -> None:
         assert isinstance(data, ImageDataModule)
         data.prepare_data()
         data.setup("fit")
+        if not data.val_paths:
+            cfg.trainer.limit_val_batches = 0
         callbacks = build_callbacks(cfg)
+        loggers = build_loggers(cfg)
+        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+        trainer = build_trainer(cfg, [*_usable(callbacks, data), RunRecord(config)], loggers)
         checkpoint = _checkpoint_to_resume(cfg.resume, run_dir)
     except BaseException:
         if run_dir.is_dir() and not any(run_dir.iterdir()):
@@ -66,15 +71,13 @@ def train(cfg: DictConfig) -> None:
     for geometry in geometries:
         console.print(str(geometry))
     run_dir.mkdir(parents=True, exist_ok=True)
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    with _open_loggers(cfg, config) as loggers:
+    with _open(loggers, config):
         OmegaConf.save(cfg, run_dir / "config.yaml")
         discriminators = {geometry.name: asdict(geometry) for geometry in geometries}
         write_json(run_dir / "manifest.json", make_manifest(cfg.seed, discriminators, data.describe()))
         evaluation = Evaluation(cfg, method, data, callbacks)
         if cfg.evaluate_untrained:
             evaluation.measure("untrained")
-        trainer = build_trainer(cfg, [*_usable(callbacks, data), RunRecord(config)], loggers)
         trainer.fit(method, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
@@ -101,11 +104,10 @@ class Evaluation:
         """Figures of the weights in memory, or of a checkpoint's, without a trace in the loggers."""
         if self.quality is None or not self._has_test_images():
             return
+        if checkpoint is not None:
+            self.method.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
         trainer = build_trainer(self.cfg, [self.quality], loggers=False)
-        results = trainer.test(
-            self.method, datamodule=self.data, ckpt_path=checkpoint, verbose=False, weights_only=True
-        )
-        self.figures[name] = _without_prefix(results)
+        self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
 
     def finish(self, trainer: Trainer, run_dir: Path) -> None:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
@@ -163,19 +165,15 @@ def _validated(trainer: Trainer, callbacks: dict[str, Callback]) -> bool:
 
 
 @contextmanager
-def _open_loggers(cfg: DictConfig, config: dict[str, Any]) -> Iterator[list[Logger]]:
+def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     """Loggers with the configuration in them; closed at the end, so that the next job of a sweep has its own."""
-    os.environ.setdefault("WANDB_SILENT", "true")
-    loggers = build_loggers(cfg)
     exit_code = 1
     try:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
+                wandb.setup(settings=wandb.Settings(silent=True))
                 logger.log_hyperparams(config)
-            else:
-                # The CSV logger wants the run directory to itself when it opens its file.
-                _ = logger.experiment  # type: ignore[attr-defined]
-        yield loggers
+        yield
         exit_code = 0
     finally:
         for logger in loggers:

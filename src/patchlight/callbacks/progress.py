@@ -49,7 +49,7 @@ class Progress(RichProgressBar):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        if trainer.sanity_checking or not trainer.is_global_zero or not trainer.training:
+        if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         figures = "  ".join(
             f"{name.removeprefix('val/')} {float(value):.4f}"

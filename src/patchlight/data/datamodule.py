@@ -26,9 +26,9 @@ class ImageDataModule(LightningDataModule):
     """Batches of a paired or unpaired image set: `A`, `B` (B C H W, float32, [-1, 1]), `A_path`, `B_path`.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
-    `val_size` images are cut from the training split, by seed, where there is no validation split. Sizes are pixels, one
-    number or [height, width]. `size_multiple` and `min_size` are what the networks ask of images. With `render`, the
-    built-in set is rendered into `root` at first use.
+    Where there is no validation split, `val_size` images are cut from the training split, by seed. Sizes are pixels,
+    one number or [height, width]. `size_multiple` and `min_size` are what the networks ask of images. With `render`,
+    the built-in set is rendered into `root` at first use.
 
     Raises:
         DataError: a value out of range, by its key; in `setup`, everything about files that can be known from names.

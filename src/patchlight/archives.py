@@ -1,0 +1,117 @@
+"""Unpacking an archive of images from a stranger: plain files, inside the target folder, all of them or none."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from patchlight.errors import DataError
+
+MAX_EXPANSION = 20
+"""Images hardly compress; an archive that grows by more than this factor is none of images."""
+
+FREE_EXPANSION = 64 << 20
+"""Bytes that any archive may hold, however small it is."""
+
+
+class BadArchiveError(DataError):
+    """The archive is damaged, or not to be trusted."""
+
+
+Entry = tuple[str, int, IO[bytes]]
+"""Name in the archive, size in bytes, content."""
+
+
+def unpack(archive: Path, target: Path) -> int:
+    """Unpack a .zip or .tar.gz so that `target` is its one top folder, or holds its content; how many files that were.
+
+    The files are written to a hidden folder beside `target`, which takes the name `target` when all of them are there.
+
+    Raises:
+        BadArchiveError: it is damaged, holds a link, a device or a path that leads out of the target, or grows beyond
+            measure. Nothing of it is kept.
+        DataError: the disk is full, or the folder cannot be written.
+    """
+    work = target.with_name(f".{target.name}.unpacking")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        count = _write(archive, work)
+        if count == 0:
+            raise BadArchiveError(f"{archive}: the archive holds no file")
+        _top_folder(work).rename(target)
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadArchiveError(f"{archive}: the archive is damaged ({error})") from None
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DataError(f"{target.parent}: the disk is full. Make room and run the same command again.") from None
+        # gzip reports damage as an OSError without a number.
+        if error.errno is None:
+            raise BadArchiveError(f"{archive}: the archive is damaged ({error})") from None
+        raise DataError(f"{target}: the images cannot be written ({error})") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return count
+
+
+def _write(archive: Path, folder: Path) -> int:
+    allowance = MAX_EXPANSION * archive.stat().st_size + FREE_EXPANSION
+    count = 0
+    for name, size, content in _entries(archive):
+        path = _safe_path(archive, name)
+        allowance -= size
+        if allowance < 0:
+            raise BadArchiveError(f"{archive}: refused, it unpacks to over {MAX_EXPANSION} times its own size")
+        if "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._"):
+            continue
+        destination = folder / path
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with destination.open("xb") as file:
+            shutil.copyfileobj(content, file, length=1 << 20)
+        count += 1
+    return count
+
+
+def _entries(archive: Path) -> Iterator[Entry]:
+    """The files of the archive in their order; folders are made as files need them."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                if info.is_dir():
+                    _safe_path(archive, info.filename)
+                    continue
+                # The upper half of the attributes is the Unix mode: 0o100000 is a file, 0 is not recorded.
+                if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
+                    raise BadArchiveError(f"{archive}: refused, {info.filename!r} in it is a link or a device")
+                with opened.open(info) as content:
+                    yield info.filename, info.file_size, content
+        return
+    with tarfile.open(archive, mode="r:*") as tar:
+        for member in tar:
+            if member.isdir():
+                _safe_path(archive, member.name)
+                continue
+            plain = tar.extractfile(member) if member.isreg() else None
+            if plain is None:
+                raise BadArchiveError(f"{archive}: refused, {member.name!r} in it is a link or a device")
+            with plain:
+                yield member.name, member.size, plain
+
+
+def _safe_path(archive: Path, name: str) -> PurePosixPath:
+    path, windows = PurePosixPath(name), PureWindowsPath(name)
+    if path.is_absolute() or windows.anchor or ".." in windows.parts or "\\" in name:
+        raise BadArchiveError(f"{archive}: refused, {name!r} in it leads out of the folder")
+    return path
+
+
+def _top_folder(work: Path) -> Path:
+    """The only folder in `work`, which such archives usually have, or `work` itself."""
+    inside = list(work.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else work

@@ -1,0 +1,104 @@
+"""Every YAML file composes, and every `_target_` in it takes the arguments that the file gives."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.config import compose_config, config_dir
+from patchlight.schema import HYDRA_KEYS, locate, validate
+
+GROUPED = sorted(p for p in config_dir().rglob("*.yaml") if p.parent != config_dir() and not p.name.startswith("_"))
+
+
+def choice(path: Path) -> str:
+    """The override that chooses a file."""
+    group, name = path.parent.relative_to(config_dir()).as_posix(), path.stem
+    plus = "+" if group == "data/augment" else ""
+    return f"{plus}{group}={name}"
+
+
+def test_all_groups_are_there() -> None:
+    assert {p.parent.relative_to(config_dir()).parts[0] for p in GROUPED} == {
+        "callbacks", "data", "debug", "experiment", "hydra", "logger", "model", "paths", "trainer",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", GROUPED, ids=lambda p: p.relative_to(config_dir()).as_posix())
+def test_composes_and_binds(path: Path) -> None:
+    overrides = [choice(path)]
+    if path.parent.name == "data" and path.stem in ("paired", "unpaired"):
+        overrides.append("data.root=somewhere")
+    cfg = compose_config("train", overrides)
+    validate(cfg)
+    bound = [bind(node) for node in targets(OmegaConf.to_container(cfg, resolve=False))]
+    assert len(bound) >= 10
+
+
+def targets(node: Any) -> list[dict[str, Any]]:
+    """All nodes with a `_target_`, at any depth."""
+    if isinstance(node, dict):
+        own = [node] if "_target_" in node else []
+        return own + [found for value in node.values() for found in targets(value)]
+    if isinstance(node, list):
+        return [found for value in node for found in targets(value)]
+    return []
+
+
+FROM_CODE: dict[str, tuple[str, ...]] = {
+    "patchlight.networks.UNetGenerator": ("in_channels", "out_channels"),
+    "patchlight.networks.ResNetGenerator": ("in_channels", "out_channels"),
+    "patchlight.networks.PatchDiscriminator": ("in_channels",),
+    "patchlight.networks.PixelDiscriminator": ("in_channels",),
+    "patchlight.methods.Pix2Pix": ("generator", "discriminator"),
+    "patchlight.methods.CycleGAN": ("generator_ab", "generator_ba", "discriminator_a", "discriminator_b"),
+}
+"""Arguments that the program gives: the data and the networks decide them."""
+
+
+def bind(node: dict[str, Any]) -> inspect.BoundArguments:
+    """Bind a node to the signature of its target; raises a TypeError where it does not fit."""
+    target = node["_target_"]
+    not_arguments = HYDRA_KEYS | (
+        {"generator", "discriminator", "init"} if target.startswith("patchlight.meth") else set()
+    )
+    arguments = {key: value for key, value in node.items() if key not in not_arguments}
+    arguments |= dict.fromkeys(FROM_CODE.get(target, ()))
+    if node.get("_partial_"):
+        return inspect.signature(locate(target, "test")).bind_partial(**arguments)
+    return inspect.signature(locate(target, "test")).bind(**arguments)
+
+
+def test_bind_notices_what_does_not_fit() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'depth'"):
+        bind({"_target_": "patchlight.networks.UNetGenerator", "depth": 3})
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan"])
+def test_paper_settings(model: str) -> None:
+    """Isola et al. 2017 and Zhu et al. 2017."""
+    cfg = compose_config("train", [f"model={model}"])
+    assert (cfg.data.load_size, cfg.data.image_size, cfg.data.batch_size, cfg.data.flip) == (286, 256, 1, True)
+    assert (cfg.model.optimizer.lr, list(cfg.model.optimizer.betas)) == (2e-4, [0.5, 0.999])
+    assert (cfg.model.schedule.n_epochs, cfg.model.schedule.n_epochs_decay) == (100, 100)
+    assert (cfg.model.init.init_type, cfg.model.init.gain) == ("normal", 0.02)
+    assert cfg.model.discriminator == networks_of(model)["discriminator"]
+    assert cfg.model.generator == networks_of(model)["generator"]
+    expected: dict[str, Any] = {"pix2pix": {"gan_mode": "vanilla", "lambda_l1": 100.0}, "cyclegan": {
+        "gan_mode": "lsgan", "lambda_a": 10.0, "lambda_b": 10.0, "lambda_identity": 0.5, "pool_size": 50,
+    }}[model]  # fmt: skip
+    assert {key: cfg.model[key] for key in expected} == expected
+
+
+def networks_of(model: str) -> dict[str, DictConfig | dict[str, Any]]:
+    norm = "batch" if model == "pix2pix" else "instance"
+    discriminator = {"_target_": "patchlight.networks.PatchDiscriminator", "ndf": 64, "n_layers": 3, "norm": norm}
+    if model == "pix2pix":
+        unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True}
+        return {"generator": {"_target_": "patchlight.networks.UNetGenerator", **unet}, "discriminator": discriminator}
+    resnet = {"n_blocks": 9, "ngf": 64, "norm": norm, "dropout": False, "padding": "reflect"}
+    return {"generator": {"_target_": "patchlight.networks.ResNetGenerator", **resnet}, "discriminator": discriminator}

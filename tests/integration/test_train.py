@@ -1,0 +1,277 @@
+"""Runs of `patchlight-train`, from the command line to the files that it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from patchlight.build import build_method, data_channels
+from patchlight.config import config_dir
+
+SMALL = (
+    "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
+    "model.discriminator.n_layers=1", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "logger=csv",
+    "trainer=cpu", "data.val_size=2", "model.schedule.n_epochs=1", "model.schedule.n_epochs_decay=1",
+)  # fmt: skip
+
+
+def the_run(folder: Path, task: str = "train") -> Path:
+    (run,) = (folder / "logs" / task / "runs").iterdir()
+    return run
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[[str], Path], tmp_path: Path) -> None:
+    outcome = patchlight_train(
+        *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "evaluate_untrained=true", "seed=5",
+        "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert "discriminator: receptive field 16 x 16 px, patch map 14 x 14 for 32 x 32 px" in outcome.out
+    run = the_run(tmp_path)
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert [p.name for p in sorted((run / "samples").iterdir())] == ["step_00000006.png", "step_00000012.png"]
+
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["seed"] == 5
+    assert manifest["discriminators"]["discriminator"]["receptive_field"] == 16
+    assert manifest["data"]["images"] == {"train": {"A": 6, "B": 6}, "val": {"A": 2, "B": 2}, "test": {"A": 3, "B": 3}}
+    assert manifest["versions"]["torch"] == torch.__version__.split("+")[0] or torch.__version__
+    assert "data=paired" in manifest["command"]
+
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.trainer.max_epochs == 2
+    assert "${" not in (run / "config.yaml").read_text()
+
+    figures = json.loads((run / "metrics.json").read_text())
+    assert figures["protocol"]["images"] == 3
+    assert figures["protocol"]["inference_mode"] == "paper"
+    for which in ("untrained", "last", "best"):
+        assert set(figures[which]) == {"l1", "psnr", "ssim"}
+        assert 0 < figures[which]["l1"] < 2
+    assert figures["last"] != figures["untrained"]
+
+    table = rows(run)
+    steps = [row for row in table if row["train/g_l1"]]
+    assert [float(row["images_seen"]) for row in steps] == list(range(1, 13))
+    assert [float(row["lr/g"]) for row in table if row["lr/g"]] == pytest.approx([2e-4, 1e-4])
+    assert len([row for row in table if row["val/l1"]]) == 2
+    for name in ("untrained", "last", "best", "metrics.json", "samples", "step_00000012.png"):
+        assert name in outcome.out
+
+
+def test_a_checkpoint_rebuilds_its_model(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    assert patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}").status == 0
+    run = the_run(tmp_path)
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 12
+    assert checkpoint["images_seen"] == 12
+    cfg: Any = OmegaConf.create(checkpoint["patchlight"]["config"])
+    method = build_method(cfg.model, data_channels(cfg.data))
+    method.load_state_dict(checkpoint["state_dict"])
+    assert not any(key.startswith(("quality", "metric")) for key in checkpoint["state_dict"])
+
+
+def test_the_same_seed_gives_the_same_run(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    """Also with another number of workers, and with validation in between."""
+    data = ("data=paired", f"data.root={tiny_sets('paired')}", "trainer.log_every_n_steps=1")
+    for name, extra in (("a", ()), ("b", ("data.num_workers=2", "trainer.val_check_interval=3")), ("c", ("seed=1",))):
+        assert patchlight_train(*SMALL, *data, *extra, f"hydra.run.dir={name}").status == 0
+    losses = {n: [r["train/g_total"] for r in rows(tmp_path / n) if r["train/g_total"]] for n in "abc"}
+    assert len(losses["a"]) == 12
+    assert losses["a"] == losses["b"]
+    assert losses["a"] != losses["c"]
+
+
+def test_resume_goes_on_counting(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    command = (*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "hydra.run.dir=run", "resume=auto")
+    assert patchlight_train(*command, "trainer.max_epochs=1").status == 0
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+    assert patchlight_train(*command).status == 0
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert (last["global_step"], last["images_seen"], last["epoch"]) == (12, 12, 1)
+    assert [float(row["lr/g"]) for row in rows(tmp_path / "run") if row["lr/g"]] == pytest.approx([2e-4, 1e-4])
+    outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "resume=nowhere.ckpt")
+    assert outcome.status == 1
+    assert "nowhere.ckpt is not there" in outcome.err
+
+
+def test_cyclegan_on_unpaired_images(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    outcome = patchlight_train(
+        "model=cyclegan", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=4",
+        "model.discriminator.ndf=4", "model.discriminator.n_layers=1", "data=unpaired",
+        f"data.root={tiny_sets('unpaired')}", "data.image_size=32", "data.load_size=36", "data.num_workers=0",
+        "data.val_size=2", "logger=csv", "trainer=cpu", "trainer.max_epochs=1", "data.channels_b=1",
+        "model.lambda_identity=0",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert "discriminator_a: receptive field 16" in outcome.out
+    assert "discriminator_b: receptive field 16" in outcome.out
+    figures = json.loads((the_run(tmp_path) / "metrics.json").read_text())
+    assert figures["last"]["l1"] == pytest.approx((figures["last"]["rec_A/l1"] + figures["last"]["rec_B/l1"]) / 2)
+    with Image.open(the_run(tmp_path) / "samples" / "step_00000006.png") as sheet:
+        assert sheet.width > 6 * 128
+
+
+def test_the_direction_swaps_the_domains(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    command = (*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=1", "data.channels_b=1")
+    assert patchlight_train(*command, "data.direction=BtoA", "hydra.run.dir=run").status == 0
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert state["generator.encoder.0.0.weight"].shape[1] == 1
+    assert state["generator.decoder.3.1.weight"].shape[1] == 3
+
+
+def test_multirun_gives_each_job_a_folder_and_a_wandb_run(
+    patchlight_train: Any, tiny_sets: Any, tmp_path: Path
+) -> None:
+    outcome = patchlight_train(
+        "-m", *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=2", "logger=default",
+        "model.discriminator.n_layers=1,2", "model.gan_mode=lsgan,vanilla",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    (sweep,) = (tmp_path / "logs/train/sweeps").iterdir()
+    found = set()
+    for job in sorted(p for p in sweep.iterdir() if p.is_dir()):
+        config: Any = OmegaConf.load(job / "config.yaml")
+        manifest = json.loads((job / "manifest.json").read_text())
+        field = manifest["discriminators"]["discriminator"]["receptive_field"]
+        assert field == {1: 16, 2: 34}[config.model.discriminator.n_layers]
+        assert f"model.gan_mode={config.model.gan_mode}" in manifest["command"]
+        assert len(list((job / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
+        found.add((field, config.model.gan_mode))
+    assert found == {(16, "lsgan"), (16, "vanilla"), (34, "lsgan"), (34, "vanilla")}
+
+
+EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_takes_two_steps(
+    experiment: str, patchlight_train: Any, tiny_sets: Any, tmp_path: Path
+) -> None:
+    pairing = "unpaired" if "cyclegan" in experiment else "paired"
+    outcome = patchlight_train(
+        f"experiment={experiment}", "debug=fast", f"data={pairing}", f"data.root={tiny_sets(pairing)}", "logger=csv",
+        "trainer=cpu", "data.val_size=2", "model.generator.ngf=2", "model.discriminator.ndf=2",
+        *([] if experiment == "orange2lemon_cyclegan" else ["data.load_size=256", "data.image_size=256"]),
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    run = the_run(tmp_path, experiment)
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    assert len(list((run / "samples").glob("*.png"))) == 1
+
+
+def test_the_built_in_sets_are_rendered_and_read(patchlight_train: Any, tmp_path: Path) -> None:
+    for data in ("synthetic", "synthetic_unpaired"):
+        outcome = patchlight_train(
+            *SMALL, f"data={data}", "data.render.n_train=4", "data.render.n_test=2", "data.render.size=64",
+            "trainer.max_steps=1", f"hydra.run.dir={data}",
+        )  # fmt: skip
+        assert outcome.status == 0, outcome.err
+    assert (tmp_path / "data/synthetic-64-4-2/train/00003.png").is_file()
+    assert (tmp_path / "data/synthetic-unpaired-64-4-2/testB/00001.png").is_file()
+
+
+def test_a_run_without_validation_or_test(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/train").symlink_to(tiny_sets("paired") / "train")
+    outcome = patchlight_train(*SMALL, "data=paired", "data.root=set", "data.val_size=0", "trainer.max_epochs=1")
+    assert outcome.status == 0, outcome.err
+    run = the_run(tmp_path)
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert set(json.loads((run / "metrics.json").read_text())) == {"protocol"}
+
+
+def test_overfitting_two_pairs(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    """The whole of it learns: the L1 term of two images, seen again and again, falls by more than two fifths."""
+    outcome = patchlight_train(
+        *SMALL, "debug=overfit", "data=paired", f"data.root={tiny_sets('paired')}", "model.generator.ngf=16",
+        "model.generator.dropout=false", "model.schedule.n_epochs=150", "data.val_size=0",
+        "trainer.log_every_n_steps=1",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    losses = [float(r["train/g_l1"]) for r in rows(the_run(tmp_path)) if r["train/g_l1"]]
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:4])
+
+
+BAD = {
+    "model.gan_mode=foo": "model.gan_mode=foo should be 'lsgan', 'vanilla'",
+    "model.discriminator.n_layer=3": "did you mean n_layers?",
+    "model.discriminator.n_layers=0": "model.discriminator.n_layers must be an integer of at least 1, got 0",
+    "data.root=/nowhere": "data.root=/nowhere is not a folder",
+    "data.image_size=abc": "data.image_size=abc should be a valid integer",
+    "model.discriminator.n_layers=4": "data.image_size=32: its receptive field is 142 px and it needs images",
+    "model.generator.num_downs=6": "data.image_size=32x32 does not suit the generator, which needs multiples of 64",
+    "model.gan_mode=wgangp": "model.gan_mode=wgangp without a gradient penalty",
+    "model/penalty=wgan_gp": "model.penalty cannot be used with batch norm",
+    "data.val_size=500": "data.val_size=500 leaves nothing to train on",
+    "data.load_size=16": "data.load_size=16 is smaller than data.image_size=32",
+    "resume=here.ckpt": "here.ckpt is not there",
+    "model.lambda_l1=-1": "model.lambda_l1 must not be negative",
+    "trainer.precision=16-false": "trainer.precision=16-false should be",
+    "trainer.accelerator=tpux": "trainer cannot be built: You selected an invalid accelerator name",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_bad_input_is_one_message(override: str, patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", override)
+    assert outcome.status == 1
+    assert BAD[override] in outcome.err
+    assert outcome.err.startswith("patchlight-train: ")
+    assert outcome.err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.glob("logs/*/runs/*"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_named(workers: int, patchlight_train: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "set" / "train"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 255, (64, 128, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.png")
+    whole = (folder / "1.png").read_bytes()
+    for name, content in (("1.png", whole[: len(whole) // 2]), ("text.jpg", b"not an image")):
+        (folder / name).write_bytes(content)
+        outcome = patchlight_train(
+            *SMALL, "data=paired", "data.root=set", "data.val_size=0", f"data.num_workers={workers}"
+        )
+        assert outcome.status == 1
+        assert outcome.err.count("\n") == 1
+        assert f"set/train/{name} cannot be read as an image" in outcome.err
+        (folder / name).unlink()
+
+
+def test_the_console_script_has_no_traceback_and_no_second_line() -> None:
+    command = [sys.executable, "-m", "patchlight.train", "data=paired", "data.root=/nowhere", "logger=csv"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert process.returncode == 1
+    assert process.stderr.startswith("patchlight-train: data.root=/nowhere is not a folder")
+    assert process.stderr.count("\n") == 1
+
+
+def test_help_is_quick_and_light() -> None:
+    code = (
+        "import sys; sys.argv[1:] = ['--help']\nfrom patchlight.train import main\ntry:\n    main()\n"
+        "finally:\n    assert not {'torch', 'lightning', 'wandb', 'albumentations'} & set(sys.modules), 'heavy'"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "heavy" not in process.stderr
+    assert "model/discriminator: patch142, patch16, patch286, patch34, patch70, pixel" in process.stdout
+    assert "patchlight-train experiment=demo" in process.stdout

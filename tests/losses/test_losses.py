@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from patchlight.losses import GANLoss, GradientPenalty, gradient_penalty, require_penalisable
+from patchlight.networks import PatchDiscriminator
+
+MAP = torch.tensor([[[[2.0, -1.0], [0.5, 0.0]]]])
+SOFTPLUS = [math.log1p(math.exp(x)) for x in (2.0, -1.0, 0.5, 0.0)]
+SOFTPLUS_MINUS = [math.log1p(math.exp(-x)) for x in (2.0, -1.0, 0.5, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "real", "fake", "for_generator"),
+    [
+        ("lsgan", (1 + 4 + 0.25 + 1) / 4, (4 + 1 + 0.25) / 4, (1 + 4 + 0.25 + 1) / 4),
+        ("vanilla", sum(SOFTPLUS_MINUS) / 4, sum(SOFTPLUS) / 4, sum(SOFTPLUS_MINUS) / 4),
+        ("wgangp", -0.375, 0.375, -0.375),
+        ("hinge", (0 + 2 + 0.5 + 1) / 4, (3 + 0 + 1.5 + 1) / 4, -0.375),
+        ("nonsaturating", sum(SOFTPLUS_MINUS) / 4, sum(SOFTPLUS) / 4, sum(SOFTPLUS_MINUS) / 4),
+    ],
+)
+def test_values_over_a_patch_map(mode: Any, real: float, fake: float, for_generator: float) -> None:
+    loss = GANLoss(mode)
+    assert loss(MAP, True).item() == pytest.approx(real)
+    assert loss(MAP, False).item() == pytest.approx(fake)
+    assert loss(MAP, True, for_generator=True).item() == pytest.approx(for_generator)
+
+
+def test_label_values() -> None:
+    loss = GANLoss("lsgan", real_label=0.9, fake_label=0.1)
+    zeros = torch.zeros(2, 1, 3, 5)
+    assert loss(zeros, True).item() == pytest.approx(0.81)
+    assert loss(zeros, False).item() == pytest.approx(0.01)
+    assert {k: v.item() for k, v in loss.state_dict().items()} == pytest.approx({"real_label": 0.9, "fake_label": 0.1})
+    with pytest.raises(ValueError, match="real_label and fake_label have no meaning for gan_mode='hinge'"):
+        GANLoss("hinge", real_label=0.9)
+
+
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating"])
+def test_precision(mode: Any) -> None:
+    assert GANLoss(mode)(MAP.bfloat16(), True).dtype == torch.float32
+    assert GANLoss(mode)(MAP.double(), True).dtype == torch.float64
+
+
+def test_unknown_mode() -> None:
+    with pytest.raises(
+        ValueError, match="gan_mode must be one of lsgan, vanilla, wgangp, hinge, nonsaturating, got 'foo'"
+    ):
+        GANLoss("foo")  # type: ignore[arg-type]
+
+
+class Linear(nn.Module):
+    """A critic whose gradient is the same everywhere: 0.5 for each of its values."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return 0.5 * image
+
+
+@pytest.mark.parametrize("kind", ["mixed", "real", "fake"])
+def test_penalty_of_a_linear_critic(kind: Any) -> None:
+    real, fake = torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
+    norm = 0.5 * math.sqrt(16)
+    penalty = gradient_penalty(Linear(), real, fake, kind=kind, constant=1.0, weight=10.0)
+    assert penalty.item() == pytest.approx(10 * (norm - 1) ** 2)
+    assert GradientPenalty(kind, constant=0.0, weight=2.0)(Linear(), real, fake).item() == pytest.approx(2 * norm**2)
+
+
+def test_penalty_points() -> None:
+    """D(x) = x^2 / 2 has the gradient x, so the penalty tells where the points were."""
+    real, fake = torch.full((1, 1, 1, 1), 4.0), torch.full((1, 1, 1, 1), 2.0)
+    for kind, alpha, point in (("real", None, 4.0), ("fake", None, 2.0), ("mixed", torch.tensor([[0.25]]), 2.5)):
+        penalty = gradient_penalty(
+            lambda x: 0.5 * x.square(), real, fake, kind=kind, constant=0.0, weight=1.0, alpha=alpha
+        )  # type: ignore[arg-type]
+        assert penalty.item() == pytest.approx(point**2)
+
+
+def test_penalty_is_in_float32_under_autocast_and_reaches_the_weights() -> None:
+    critic = PatchDiscriminator(3, ndf=4, n_layers=1, norm="instance")
+    real, fake = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16)
+    alpha = torch.tensor([[0.3], [0.6]])
+    expected = gradient_penalty(critic, real, fake, alpha=alpha)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        penalty = gradient_penalty(critic, real, fake, alpha=alpha)
+    assert penalty.dtype == torch.float32
+    assert torch.equal(penalty, expected)
+    penalty.backward()
+    assert critic.layers[0].weight.grad.abs().max() > 0  # type: ignore[union-attr,operator]
+
+
+def test_penalty_refuses() -> None:
+    with pytest.raises(ValueError, match="kind must be one of mixed, real, fake, got 'both'"):
+        GradientPenalty("both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind must be one of"):
+        gradient_penalty(Linear(), MAP, MAP, kind="both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="weight must be positive, got 0"):
+        GradientPenalty(weight=0)
+    with pytest.raises(ValueError, match="penalty cannot be used with batch norm .* model.discriminator.norm=instance"):
+        require_penalisable(PatchDiscriminator(3, ndf=2))
+    require_penalisable(PatchDiscriminator(3, ndf=2, norm="instance"))

@@ -1,0 +1,121 @@
+"""The project around the code: import, metadata, wheel, make targets, workflows."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+import yaml
+
+import patchlight
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TARGETS = ["help", "install", "demo", "test", "test-all", "lint", "types", "check", "bench", "notebooks", "clean"]
+
+
+def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+
+
+def test_importing_the_package_is_light_and_silent() -> None:
+    code = """
+import socket, sys, time
+def refuse(*args, **kwargs):
+    raise AssertionError("network")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+began = time.perf_counter()
+import patchlight
+spent = time.perf_counter() - began
+heavy = {"torch", "torchvision", "lightning", "hydra", "albumentations", "cv2", "wandb", "numpy", "rich"}
+print(f"{spent:.3f}", *sorted(heavy & set(sys.modules)))
+"""
+    answer = python(code)
+    spent, *heavy = answer.stdout.split()
+    assert heavy == []
+    assert float(spent) < 0.3
+    assert answer.stderr == ""
+
+
+def test_the_download_command_starts_without_the_heavy_packages() -> None:
+    code = "import sys, patchlight.download; print(sorted({'torch', 'lightning', 'hydra', 'rich'} & set(sys.modules)))"
+    assert python(code).stdout.strip() == "[]"
+
+
+def test_albumentations_is_kept_from_asking_for_updates() -> None:
+    assert python("import os, patchlight; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])").stdout.strip() == "1"
+
+
+def test_the_version_is_the_metadata_version() -> None:
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert patchlight.__version__ == declared == version("patchlight")
+
+
+def test_every_console_script_leads_to_a_function() -> None:
+    scripts = [entry for entry in entry_points(group="console_scripts") if entry.module.startswith("patchlight")]
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert {entry.name: entry.value for entry in scripts} == declared
+    for entry in scripts:
+        assert entry.name.startswith("patchlight-")
+        assert callable(getattr(importlib.import_module(entry.module), entry.attr))
+
+
+def test_make_knows_the_targets_and_help_lists_them() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    listed = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    for target in TARGETS:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+        assert re.search(rf"^  make {target} +\w", listed, flags=re.MULTILINE), target
+
+
+def test_the_tested_versions_fit_the_ranges() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    tested = {canonicalize_name(name): number for name, number in tested.items()}
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        requirement = Requirement(text)
+        number = tested[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(number, prereleases=True), f"{text} does not allow {number}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.name
+)
+def test_workflows_are_yaml_with_few_rights(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["cancel-in-progress"] is True
+    for job in workflow["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 60
+        assert [step for step in job["steps"] if step.get("uses", "@").partition("@")[2] == "main"] == []
+
+
+def test_hooks_are_local() -> None:
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repository["repo"] for repository in hooks["repos"]] == ["local"]
+    assert {hook["language"] for hook in hooks["repos"][0]["hooks"]} == {"system"}
+
+
+def test_the_wheel_holds_code_and_configs(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPOSITORY)]
+    subprocess.run(build, capture_output=True, text=True, timeout=120, check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    configs = {path.relative_to(REPOSITORY) for path in (REPOSITORY / "configs").rglob("*.yaml")}
+    assert {f"patchlight/{path.as_posix()}" for path in configs if path.parts[1] != "local"} <= names
+    code = {path.relative_to(REPOSITORY / "src").as_posix() for path in (REPOSITORY / "src").rglob("*.py")}
+    assert code <= names
+    assert {"patchlight/py.typed", f"patchlight-{patchlight.__version__}.dist-info/licenses/LICENSE"} <= names
+    assert not [name for name in names if not name.startswith(("patchlight/", "patchlight-"))]
