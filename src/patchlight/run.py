@@ -171,7 +171,8 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     try:
         for logger in loggers:
             if isinstance(logger, WandbLogger):
-                wandb.setup(settings=wandb.Settings(silent=True))
+                offline = any(node.get("offline") for node in config["logger"].values() if node)
+                wandb.setup(settings=wandb.Settings(silent=True, mode="offline" if offline else "online"))
                 logger.log_hyperparams(config)
         yield
         exit_code = 0

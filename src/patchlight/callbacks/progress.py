@@ -36,7 +36,7 @@ class Progress(RichProgressBar):
         shown: dict[str, Any] = {
             name.removeprefix("train/"): f"{float(value):.3f}"
             for name, value in trainer.progress_bar_metrics.items()
-            if name.startswith("train/")
+            if name.startswith("train/") and not name.endswith("_total")
         }
         elapsed = time.monotonic() - self._started
         done = trainer.global_step - self._step_at_start

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+from torchmetrics.functional.image import (
+    learned_perceptual_image_patch_similarity,
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)  # fmt: skip
+
+from patchlight.callbacks import Progress, Quality, Samples
+from patchlight.callbacks.quality import lpips_metric
+from patchlight.callbacks.samples import contact_sheet
+from patchlight.data.image_io import read_image, to_array, to_tensor
+from patchlight.errors import ConfigError
+from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
+
+
+def batches(n: int = 3, channels: int = 3) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        {"A": torch.rand(1, 3, 32, 32, generator=generator) * 2 - 1,
+         "B": torch.rand(1, channels, 32, 32, generator=generator) * 2 - 1}
+        for _ in range(n)
+    ]  # fmt: skip
+    return DataLoader(images, batch_size=None)  # type: ignore[arg-type]
+
+
+def pix2pix(channels: int = 3) -> Pix2Pix:
+    torch.manual_seed(0)
+    return Pix2Pix(UNetGenerator(3, channels, 3, 4), PatchDiscriminator(3 + channels, 4, 1), inference_mode="eval")
+
+
+def trainer(folder: Path, *callbacks: Any, **settings: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=list(callbacks), logger=False, enable_checkpointing=False,
+        enable_progress_bar=any(isinstance(c, Progress) for c in callbacks), enable_model_summary=False,
+        default_root_dir=folder, num_sanity_val_steps=0, **settings,
+    )  # fmt: skip
+
+
+def test_figures_equal_torchmetrics_by_hand(tmp_path: Path) -> None:
+    method = pix2pix()
+    (figures,) = trainer(tmp_path, Quality()).test(method, batches(), verbose=False)
+    pairs = [(method.translate(batch)["fake_B"], batch["B"]) for batch in batches()]
+    unit = [((a + 1) / 2, (b + 1) / 2) for a, b in pairs]
+    expected = {
+        "test/l1": torch.stack([(a - b).abs().mean() for a, b in pairs]).mean(),
+        "test/psnr": torch.stack([peak_signal_noise_ratio(a, b, data_range=1.0) for a, b in unit]).mean(),
+        "test/ssim": torch.stack([structural_similarity_index_measure(a, b, data_range=1.0) for a, b in unit]).mean(),  # type: ignore[misc]
+    }
+    assert figures == pytest.approx({name: float(value) for name, value in expected.items()}, rel=1e-4)
+
+
+def test_a_second_test_starts_anew(tmp_path: Path) -> None:
+    method, quality = pix2pix(), Quality()
+    first = trainer(tmp_path, quality).test(method, batches(), verbose=False)
+    assert trainer(tmp_path, quality).test(method, batches(), verbose=False) == first
+
+
+def test_cycles_have_figures_of_their_own(tmp_path: Path) -> None:
+    method = CycleGAN(
+        ResNetGenerator(3, 3, 0, 4),
+        ResNetGenerator(3, 3, 0, 4),
+        PatchDiscriminator(3, 4, 1),
+        PatchDiscriminator(3, 4, 1),
+    )
+    (figures,) = trainer(tmp_path, Quality()).validate(method, batches(), verbose=False)
+    batch = [method.translate(b) for b in batches()]
+    for domain in "AB":
+        l1 = torch.stack([(i[f"rec_{domain}"] - i[f"real_{domain}"]).abs().mean() for i in batch]).mean().item()
+        assert figures[f"val/rec_{domain}/l1"] == pytest.approx(l1, rel=1e-5)
+    assert figures["val/l1"] == pytest.approx((figures["val/rec_A/l1"] + figures["val/rec_B/l1"]) / 2)
+
+
+def test_lpips_without_weights_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def no_network(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+    with pytest.raises(ConfigError, match=r"callbacks.quality.lpips needs AlexNet's .* put torchvision's alexnet-owt"):
+        trainer(tmp_path, Quality(lpips=True)).test(pix2pix(), batches(), verbose=False)
+
+
+@pytest.fixture
+def alexnet(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(shared / "weights" / "torch_home"))
+
+
+@pytest.mark.usefixtures("alexnet")
+@pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
+def test_lpips_of_the_reference_images(shared: Path) -> None:
+    folder = shared / "data" / "lpips_reference"
+    images = {p.stem: to_tensor(to_array(read_image(p)))[None] for p in folder.glob("*.png")}
+    (reference,) = [name for name in images if "ref" in name]
+    metric = lpips_metric()
+    for suffix, expected in (("p0", 0.7219), ("p1", 0.1376)):
+        (name,) = [name for name in images if name.endswith(suffix)]
+        metric.reset()
+        assert metric(images[reference], images[name]).item() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.usefixtures("alexnet")
+@pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
+def test_lpips_takes_gray_images_and_stays_out_of_the_module(tmp_path: Path) -> None:
+    method = pix2pix(channels=1)
+    (figures,) = trainer(tmp_path, Quality(lpips=True)).test(method, batches(channels=1), verbose=False)
+    pairs = [
+        (method.translate(b)["fake_B"].expand(-1, 3, -1, -1), b["B"].expand(-1, 3, -1, -1)) for b in batches(channels=1)
+    ]
+    values = [learned_perceptual_image_patch_similarity(a, b, net_type="alex") for a, b in pairs]
+    assert figures["test/lpips"] == pytest.approx(torch.stack(values).mean().item(), rel=1e-3)
+    assert not any("net" in key for key in method.state_dict() if not key.startswith(("generator", "discriminator")))
+
+
+def test_sheet_shows_each_image_in_its_place() -> None:
+    def flat(value: float) -> torch.Tensor:
+        return torch.full((3, 32, 32), value)
+
+    rows = [{"x": flat(-1), "y": flat(0)}, {"x": flat(0.5), "y": torch.full((1, 32, 32), 1.0)}]
+    sheet = contact_sheet(rows, [[("x", "input"), ("y", "output")]])
+    assert sheet.width == 2 * 16 + 2 * 128 + 8
+    left, right = 16 + 64, 16 + 128 + 8 + 64
+    top, bottom = sheet.height - 16 - 128 - 8 - 64, sheet.height - 16 - 64
+    assert [sheet.getpixel(p) for p in ((left, top), (right, top), (left, bottom), (right, bottom))] == [
+        (0, 0, 0), (127, 127, 127), (191, 191, 191), (255, 255, 255),
+    ]  # fmt: skip
+    assert sheet.getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_samples_are_written_when_due(tmp_path: Path) -> None:
+    samples = Samples(tmp_path / "s", n_images=2, every_n_validations=2)
+    run = trainer(tmp_path, samples, val_check_interval=1)
+    run.fit(pix2pix(), batches(4), batches())
+    assert [p.name for p in sorted((tmp_path / "s").iterdir())] == ["step_00000001.png", "step_00000003.png"]
+    assert samples.latest == tmp_path / "s" / "step_00000003.png"
+    assert samples.validated_step == 4
+    with Image.open(samples.latest) as sheet:
+        assert sheet.size[0] == 2 * 16 + 3 * 128 + 2 * 8
+    with pytest.raises(ValueError, match="n_images and every_n_validations must be at least 1"):
+        Samples(tmp_path, n_images=0)
+
+
+def test_progress_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress(refresh_rate=1)
+    run = trainer(tmp_path, Quality(), progress)
+    run.fit(pix2pix(), batches(4), batches())
+    printed = capsys.readouterr().out
+    assert "epoch   1  batch       4  l1 0." in printed
+    assert progress._steps_left(run) == 0
+    shown = progress.get_metrics(run, run.lightning_module)
+    assert {"g_gan", "g_l1", "d_real", "d_fake"} <= set(shown)
+    assert not any("total" in name for name in shown)
+
+
+def test_progress_knows_both_ends() -> None:
+    run = Trainer(accelerator="cpu", max_epochs=5, max_steps=7, logger=False, enable_checkpointing=False)
+    assert Progress._steps_left(run) == 7
+    run = Trainer(accelerator="cpu", max_epochs=-1, logger=False, enable_checkpointing=False)
+    assert Progress._steps_left(run) is None
+
+
+def test_quality_keeps_no_module_state() -> None:
+    assert not isinstance(Quality(), nn.Module)
+    assert set(Quality().protocol) == {"l1", "psnr", "ssim"}
+    assert set(Quality(lpips=True).protocol) == {"l1", "psnr", "ssim", "lpips"}
