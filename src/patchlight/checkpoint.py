@@ -35,10 +35,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path} holds more than tensors and plain values and was not loaded, because that could run code: "
-            f"use a checkpoint that patchlight wrote ({str(error).splitlines()[0]})"
+            f"use a checkpoint that patchlight wrote ({_first_line(error)})"
         ) from None
     except (OSError, EOFError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        raise DataError(f"{path} is damaged: {_first_line(error)}") from None
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
     if checkpoint[RECORD_KEY]["format"] > FORMAT:
@@ -47,3 +47,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{__version__}: update patchlight"
         )
     return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

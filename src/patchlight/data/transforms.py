@@ -96,15 +96,14 @@ def _round(side: int) -> int:
 
 
 def apply(placement: Placement, image: Image.Image) -> Image.Image:
-    """Resize, crop and flip an image; pixels that are cut away are not computed."""
+    """Resize, crop and flip an image.
+
+    The whole image is resized and then cut: resizing only the region that is kept rounds some pixels the other way.
+    """
     height, width = placement.resize
-    left, top, right, bottom = placement.box
     if (image.height, image.width) != (height, width):
-        # Scaling a region gives the very pixels of scaling the whole and cutting the region out, for less work.
-        scale_x, scale_y = image.width / width, image.height / height
-        region = (left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
-        image = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=region)
-    elif placement.box != (0, 0, width, height):
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    if placement.box != (0, 0, width, height):
         image = image.crop(placement.box)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placement.flip else image
 

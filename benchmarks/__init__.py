@@ -1,0 +1,1 @@
+"""Timings of this project against a plain PyTorch loop."""

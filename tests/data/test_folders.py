@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchlight.data.folders import Domains, Source, cut_validation, find_split, require_root
+from patchlight.errors import DataError
+
+
+def names(sources: tuple[Source, ...]) -> list[str]:
+    return [s.path.name for s in sources]
+
+
+def test_side_by_side(tmp_path: Path, save: Any) -> None:
+    for name in ("train/b.png", "train/a.jpg", "train/deep/c.png", "train/.hidden.png"):
+        save(name)
+    (tmp_path / "train" / "notes.txt").write_text("no image")
+    found = find_split(tmp_path, "train", "paired", "auto")
+    assert names(found.a) == names(found.b) == ["a.jpg", "b.png", "c.png"]
+    assert {s.half for s in found.a} == {"left"}
+    assert {s.half for s in found.b} == {"right"}
+    assert len(find_split(tmp_path, "test", "paired", "auto")) == 0
+    assert find_split(tmp_path, "train", "unpaired", "auto") == found
+
+
+def test_folders_are_matched_by_stem(tmp_path: Path, save: Any) -> None:
+    for name in ("trainA/2.png", "trainA/1.jpg", "trainB/1.png", "trainB/2.png"):
+        save(name)
+    found = find_split(tmp_path, "train", "paired", "auto")
+    assert names(found.a) == ["1.jpg", "2.png"]
+    assert names(found.b) == ["1.png", "2.png"]
+    save("trainA/3.png")
+    with pytest.raises(DataError, match=r"3.png without a partner of the same name in .*trainB"):
+        find_split(tmp_path, "train", "paired", "auto")
+    assert names(find_split(tmp_path, "train", "unpaired", "auto").a) == ["1.jpg", "2.png", "3.png"]
+    save("trainB/3.png")
+    save("trainB/3.jpg")
+    with pytest.raises(DataError, match=r"3.jpg and .*3.png have the same name"):
+        find_split(tmp_path, "train", "paired", "auto")
+
+
+def test_many_without_partner_are_counted(tmp_path: Path, save: Any) -> None:
+    for i in range(8):
+        save(f"trainA/{i}.png")
+    save("trainB/0.png")
+    with pytest.raises(DataError, match="5.png and 2 more without a partner"):
+        find_split(tmp_path, "train", "paired", "auto")
+
+
+def test_nested_folders(tmp_path: Path, save: Any) -> None:
+    for name in ("A/train/1.png", "B/train/1.png"):
+        save(name)
+    assert len(find_split(tmp_path, "train", "paired", "auto")) == 1
+
+
+def test_two_layouts_ask_for_a_choice(tmp_path: Path, save: Any) -> None:
+    for name in ("train/x.png", "trainA/1.png", "trainB/1.png"):
+        save(name)
+    with pytest.raises(DataError, match="holds both train/ and trainA/, trainB/: choose one with data.layout="):
+        require_root(tmp_path, "paired", "auto")
+    assert names(find_split(tmp_path, "train", "paired", "side_by_side").a) == ["x.png"]
+    assert names(find_split(tmp_path, "train", "paired", "folders").a) == ["1.png"]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data.root=.*nowhere is not a folder"):
+        require_root(tmp_path / "nowhere", "paired", "auto")
+    with pytest.raises(
+        DataError, match=r"has no training images: for unpaired data it should hold .*train .* or .*trainA"
+    ):
+        require_root(tmp_path, "unpaired", "auto")
+    (tmp_path / "train").mkdir()
+    require_root(tmp_path, "paired", "auto")
+    with pytest.raises(DataError, match=r"train has no images: it should hold files that end with .bmp"):
+        find_split(tmp_path, "train", "paired", "auto")
+
+
+def sources(n: int, half: Any = "whole") -> tuple[Source, ...]:
+    return tuple(Source(Path(f"{half}{i}"), half) for i in range(n))
+
+
+def test_validation_is_cut_by_seed() -> None:
+    whole = Domains(sources(20, "left"), sources(20, "right"))
+    train, val = cut_validation(whole, 5, seed=3, paired=True)
+    assert (len(train.a), len(val.a)) == (15, 5)
+    assert set(train.a) | set(val.a) == set(whole.a)
+    assert [s.path.name[4:] for s in val.a] == [s.path.name[5:] for s in val.b]
+    assert cut_validation(whole, 5, seed=3, paired=True) == (train, val)
+    assert cut_validation(whole, 5, seed=4, paired=True) != (train, val)
+    assert cut_validation(whole, 0, seed=3, paired=True) == (whole, Domains())
+
+
+def test_halves_of_a_file_stay_on_the_same_side_of_the_cut() -> None:
+    _, val = cut_validation(Domains(sources(20, "left"), sources(20, "right")), 5, seed=0, paired=False)
+    assert [s.path.name[4:] for s in val.a] == [s.path.name[5:] for s in val.b]
+    _, val = cut_validation(Domains(sources(20), sources(30)), 5, seed=0, paired=False)
+    assert len(val.a) == len(val.b) == 5
+
+
+def test_nothing_left_to_train_on() -> None:
+    with pytest.raises(DataError, match="data.val_size=5 leaves nothing to train on: there are 5 training images"):
+        cut_validation(Domains(sources(9), sources(5)), 5, seed=0, paired=False)

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from golden import load
+from patchlight.data.image_io import is_image, read_image, to_array, to_tensor, to_uint8, write_image
+from patchlight.errors import DataError
+
+RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
+
+
+def stored(tmp_path: Path, image: Image.Image, name: str = "image.png", **options: Any) -> Path:
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+def test_rgb_and_gray_pass_through(tmp_path: Path) -> None:
+    rgb = np.stack([RAMP, RAMP[::-1], RAMP.T], axis=2)
+    path = stored(tmp_path, Image.fromarray(rgb))
+    assert np.array_equal(to_array(read_image(path)), rgb)
+    gray = to_array(read_image(path, 1))
+    assert gray.shape == (16, 16, 1)
+    weighted = rgb @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(gray[:, :, 0] - weighted).max() <= 0.51
+    path = stored(tmp_path, Image.fromarray(RAMP), "gray.png")
+    assert np.array_equal(to_array(read_image(path)), np.repeat(RAMP[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "CMYK", "LA", "RGBA", "I;16", "F"])
+def test_every_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
+    gray = Image.fromarray(RAMP)
+    match mode:
+        case "I;16":
+            image, tolerance = Image.fromarray(RAMP.astype(np.uint16) * 257), 0
+        case "F":
+            image, tolerance = Image.fromarray(RAMP.astype(np.float32) / 255), 0
+        case "1":
+            image, tolerance = gray.point(lambda v: 255 * (v > 127)).convert("1"), 0
+        case "P":
+            image, tolerance = gray.convert("P"), 0
+        case _:
+            image, tolerance = gray.convert("RGB").convert(mode), 1
+    path = stored(tmp_path, image, "image.tif")
+    expected = (RAMP > 127) * 255 if mode == "1" else RAMP
+    for channel in to_array(read_image(path)).transpose(2, 0, 1):
+        assert np.abs(channel.astype(int) - expected).max() <= tolerance
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0, :, 3] = 255, 128, 0
+    values = to_array(read_image(stored(tmp_path, Image.fromarray(pixels, "RGBA"))))[0, :, 0]
+    assert values.tolist() == [0, 127, 255]
+
+
+def test_orientation_is_honoured(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.repeat(RAMP[:8, :, None], 3, axis=2))
+    path = stored(tmp_path, image, "turned.png", exif=exif)
+    assert np.array_equal(to_array(read_image(path)), np.rot90(to_array(image), k=-1))
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    path = stored(tmp_path, Image.effect_noise((64, 64), 90), "half.jpg")
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(DataError, match=r"half.jpg cannot be read as an image \(.*\): replace or remove it"):
+        read_image(path)
+    for name, content in (("empty.png", b""), ("text.jpg", b"hello")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f"{name} cannot be read as an image"):
+            read_image(tmp_path / name)
+    with pytest.raises(DataError, match=r"nowhere.png cannot be read"):
+        read_image(tmp_path / "nowhere.png")
+
+
+def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stored(tmp_path, Image.fromarray(RAMP))
+    for limit in (200, 20):  # over the limit is a warning to Pillow, over twice the limit an error
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(DataError, match=r"image.png is too large to be decoded safely"):
+            read_image(path)
+
+
+def test_values_at_both_doors(tmp_path: Path) -> None:
+    tensor = to_tensor(RAMP[:, :, None])
+    assert tensor.shape == (1, 16, 16)
+    assert (tensor.min(), tensor.max()) == (-1, 1)
+    assert tensor[0, 7, 15].item() == pytest.approx((127 / 255 - 0.5) / 0.5, abs=1e-7)
+    write_image(tmp_path / "out.png", torch.tensor([[[-3.0, -1.0, 0.0, 1.0, 3.0]]]))
+    assert to_array(read_image(tmp_path / "out.png", 1)).ravel().tolist() == [0, 0, 127, 255, 255]
+    write_image(tmp_path / "rgb.png", to_tensor(np.stack([RAMP] * 3, axis=2)))
+    assert np.abs(to_array(read_image(tmp_path / "rgb.png"))[:, :, 1].astype(int) - RAMP).max() <= 1
+
+
+def test_truncation_is_the_references(shared: Path) -> None:
+    golden = load(shared / "golden" / "tensor2im__c3.npz")
+    assert np.array_equal(to_uint8(torch.from_numpy(golden["input"][0])), golden["out"])
+
+
+@pytest.mark.parametrize(("name", "yes"), [("a.PNG", True), ("b.jpeg", True), (".c.png", False), ("d.txt", False)])
+def test_names(name: str, yes: bool) -> None:
+    assert is_image(Path(name)) is yes

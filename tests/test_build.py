@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from patchlight.build import build_method, data_channels, patch_geometries
+from patchlight.checkpoint import make_record, read_checkpoint
+from patchlight.config import compose_config
+from patchlight.errors import ConfigError, DataError, UserError
+from patchlight.manifest import make_manifest
+from patchlight.methods import CycleGAN, Pix2Pix
+
+TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
+
+
+def method(*overrides: str) -> Any:
+    cfg = compose_config("train", [*TINY, *overrides])
+    return build_method(cfg.model, data_channels(cfg.data))
+
+
+def test_the_data_decides_the_networks_shape() -> None:
+    built = method("data.channels_a=1", "model/generator=unet_128")
+    assert isinstance(built, Pix2Pix)
+    assert built.generator.encoder[0][0].in_channels == 1  # type: ignore[index,union-attr]
+    assert built.discriminator.layers[0].in_channels == 4  # type: ignore[index,union-attr]
+    built = method("data.channels_a=1", "data.direction=BtoA", "model=cyclegan")
+    assert isinstance(built, CycleGAN)
+    assert built.discriminator_a.layers[0].in_channels == 3  # type: ignore[index,union-attr]
+    assert built.discriminator_b.layers[0].in_channels == 1  # type: ignore[index,union-attr]
+
+
+def test_initial_weights_come_from_the_configuration() -> None:
+    torch.manual_seed(0)
+    wide = method("model.init.gain=0.2", "model.generator.ngf=16")
+    assert wide.generator.encoder[3][1].weight.std().item() == pytest.approx(0.2, rel=0.02)
+
+
+def test_optimizers_and_schedules_come_from_the_configuration() -> None:
+    built = method("model/optimizer=adamw", "model.optimizer.lr=0.001", "model/schedule=constant")
+    (generator, discriminator), _ = built.configure_optimizers()
+    assert isinstance(generator, torch.optim.AdamW)
+    assert discriminator.param_groups[0]["lr"] == 0.001
+    built = method("model=cyclegan", "model/schedule=plateau", "model.schedule.monitor=val/psnr")
+    assert built.configure_optimizers()[1][0].monitor == "val/psnr"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (256, "discriminator: receptive field 286 x 286 px, patch map 6 x 6 for 256 x 256 px; the field is larger"),
+        ([512, 640], "discriminator: receptive field 286 x 286 px, patch map 14 x 18 for 512 x 640 px"),
+    ],
+)
+def test_patch_geometry(size: Any, text: str) -> None:
+    (geometry,) = patch_geometries(method("model/discriminator=patch286"), size)
+    assert str(geometry).startswith(text)
+    assert ("larger than the image" in str(geometry)) == (size == 256)
+
+
+def test_empty_patch_maps_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"empty patch map for data.image_size=64: .* 286 px .* at least 96 px"):
+        patch_geometries(method("model/discriminator=patch286"), 64)
+
+
+class Foreign(nn.Module):
+    def __init__(self, in_channels: int, ndf: int) -> None:
+        super().__init__()
+
+
+def test_own_networks_have_to_say_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchlight.networks.Foreign", Foreign, raising=False)
+    with pytest.raises(ConfigError, match=r"makes a Foreign: derive it from patchlight.networks.Discriminator"):
+        method(
+            "model/discriminator=pixel",
+            "model.discriminator._target_=patchlight.networks.Foreign",
+            "~model.discriminator.norm",
+        )
+
+
+class Malicious:
+    def __reduce__(self) -> Any:
+        return (print, ("executed",))
+
+
+def test_only_our_checkpoints_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.ckpt"
+    with pytest.raises(DataError, match="x.ckpt is not there"):
+        read_checkpoint(path)
+    torch.save({"patchlight": make_record({"a": 1}), "x": torch.ones(2)}, path)
+    assert read_checkpoint(path)["patchlight"]["config"] == {"a": 1}
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(DataError, match="x.ckpt is damaged"):
+        read_checkpoint(path)
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="x.ckpt is damaged"):
+        read_checkpoint(path)
+    torch.save({"patchlight": make_record({}), "x": Malicious()}, path)
+    with pytest.raises(DataError, match="x.ckpt holds more than tensors and plain values and was not loaded"):
+        read_checkpoint(path)
+    assert "executed" not in capsys.readouterr().out
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(DataError, match="x.ckpt is not a checkpoint of patchlight"):
+        read_checkpoint(path)
+    torch.save({"patchlight": {"format": 99, "version": "9.9"}}, path)
+    with pytest.raises(DataError, match=r"was written by patchlight 9.9, which is newer"):
+        read_checkpoint(path)
+
+
+def test_worker_errors_keep_only_what_is_for_the_user() -> None:
+    trace = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n"
+    assert str(DataError(f"{trace}patchlight.errors.DataError: x.png is odd\n")) == "x.png is odd"
+    assert issubclass(DataError, UserError)
+    assert issubclass(UserError, ValueError)
+
+
+def test_manifest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.argv", ["patchlight-train", "a=b c", "-m"])
+    manifest = make_manifest(3, {}, {"root": "x"})
+    assert manifest["command"] == "patchlight-train 'a=b c' -m"
+    assert manifest["seed"] == 3
+    assert manifest["hardware"]["torch_threads"] >= 1
+    assert {"python", "torch", "lightning", "hydra-core"} <= set(manifest["versions"])
+    if manifest["git"] is not None:
+        assert len(manifest["git"]["commit"]) == 40
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert make_manifest(3, {}, {})["git"] is None
