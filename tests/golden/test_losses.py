@@ -45,4 +45,6 @@ def test_gradient_penalty(shared: Path, subtests: pytest.Subtests) -> None:
             penalty.backward()
             assert [name for name, *_ in described] == golden.meta["param_names"]
             norms = [0.0 if p.grad is None else p.grad.norm().item() for p in critic.parameters()]
-            np.testing.assert_allclose(norms, golden["param_gradnorm"], rtol=5e-3, atol=5e-6)
+            expected = golden["param_gradnorm"]
+            # A bias before instance norm has a gradient of 0 but for rounding: only its smallness means anything.
+            np.testing.assert_allclose(norms, expected, rtol=5e-3, atol=1e-7 * expected.max())

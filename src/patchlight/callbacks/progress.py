@@ -16,7 +16,8 @@ from patchlight.methods import TranslationMethod
 class Progress(RichProgressBar):
     """A bar with the loss terms, images per second and the time left of the whole run; a line per validation.
 
-    Where the output is no terminal, only the lines are printed.
+    Figures are read every `refresh_rate` batches only: reading one waits for the device. Where the output is no
+    terminal, only the lines are printed.
     """
 
     def __init__(self, refresh_rate: int = 10) -> None:
@@ -24,6 +25,7 @@ class Progress(RichProgressBar):
         self._started = 0.0
         self._step_at_start = 0
         self._images_at_start = 0
+        self._shown: dict[str, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -33,6 +35,11 @@ class Progress(RichProgressBar):
         self._images_at_start = pl_module.images_seen
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        if not self._shown or trainer.global_step % self.refresh_rate == 0:
+            self._shown = self._read_metrics(trainer, pl_module)
+        return self._shown
+
+    def _read_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         shown: dict[str, Any] = {
             name.removeprefix("train/"): f"{float(value):.3f}"
             for name, value in trainer.progress_bar_metrics.items()
