@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import albumentations
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
 from patchlight.data import Augment, ImageDataModule, SampleKey
@@ -36,8 +38,8 @@ def unpaired(tmp_path: Path, save: Any) -> Path:
 
 
 def module(root: Path, pairing: Any = "paired", **settings: Any) -> ImageDataModule:
-    defaults = {"load_size": 20, "image_size": 16, "num_workers": 0, "val_size": 0}
-    data = ImageDataModule(root, pairing, **(defaults | settings))
+    defaults: dict[str, Any] = {"load_size": 20, "image_size": 16, "num_workers": 0, "val_size": 0}
+    data = ImageDataModule(**({"root": root, "pairing": pairing} | defaults | settings))
     data.setup()
     return data
 
@@ -79,6 +81,63 @@ def test_samples_do_not_depend_on_workers(pairing: str, request: pytest.FixtureR
     assert same(epoch_of(alone, 1), epoch_of(module(root, pairing), 1))
     assert not same(epoch_of(alone, 0), epoch_of(alone, 1))
     assert not same(epoch_of(alone, 0), epoch_of(module(root, pairing, seed=1), 0))
+
+
+class Rank:
+    """The part of a trainer that says which rank this is."""
+
+    def __init__(self, rank: int, world_size: int) -> None:
+        self.global_rank, self.world_size = rank, world_size
+
+
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_samples_do_not_depend_on_the_number_of_ranks(pairing: str, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(pairing)
+    together = set()
+    for rank in range(2):
+        data = module(root, pairing)
+        data.trainer = Rank(rank, 2)  # type: ignore[assignment]
+        assert len(data.train_dataloader()) == (3 if pairing == "paired" else 4)
+        assert len(data.test_dataloader()) == ((2, 1) if pairing == "paired" else (1, 1))[rank]
+        together |= samples_of(data, 3)
+    assert together == samples_of(module(root, pairing), 3)
+    assert len(together) == (6 if pairing == "paired" else 7)
+
+
+def samples_of(data: ImageDataModule, epoch: int) -> set[tuple[Any, ...]]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return {(*b["A_path"], *b["B_path"], b["A"].numpy().tobytes(), b["B"].numpy().tobytes()) for b in loader}
+
+
+class Recorder(LightningModule):
+    """Keeps the batches that a trainer hands out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[dict[str, Any]] = []
+        self.automatic_optimization = False
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        self.seen.append(batch)
+
+    def configure_optimizers(self) -> None:
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:`LightningModule.configure_optimizers` returned `None`")
+@pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_trainer_moves_the_epochs_on(workers: int, paired: Path) -> None:
+    data, recorder = module(paired, num_workers=workers), Recorder()
+    trainer = Trainer(
+        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(recorder, datamodule=data)
+    for epoch in range(3):
+        drawn = {b["A_path"][0]: (b["A"][0], b["B"][0], b["B_path"][0]) for b in recorder.seen[6 * epoch :][:6]}
+        assert same(drawn, epoch_of(module(paired), epoch))
 
 
 def test_starting_workers_leaves_the_global_generator_alone(paired: Path) -> None:
@@ -179,7 +238,15 @@ def test_augmentation_must_keep_the_size(paired: Path) -> None:
         ({"num_workers": -1}, "data.num_workers=-1 should be an integer of at least 0"),
         ({"image_size": [16]}, r"data.image_size=\[16\] should be a positive number of pixels, or \[height, width\]"),
         ({"load_size": 8}, "data.load_size=8 is smaller than data.image_size=16"),
-        ({"preprocess": "foo"}, "data.preprocess=foo should be one of"),
+        ({"preprocess": "foo"}, "data.preprocess=foo should be one of resize_and_crop, crop, scale_width, scale_w"),
+        ({"pairing": "foo"}, "data.pairing=foo should be one of paired, unpaired"),
+        ({"layout": "foo"}, "data.layout=foo should be one of auto, side_by_side, folders"),
+        ({"direction": "foo"}, "data.direction=foo should be one of AtoB, BtoA"),
+        ({"channels_b": 4}, "data.channels_b=4 should be one of 1, 3"),
+        ({"image_size": "abc"}, "data.image_size=abc should be a positive number of pixels"),
+        ({"load_size": None}, "data.load_size=None should be a positive number of pixels"),
+        ({"image_size": 1.5}, "data.image_size=1.5 should be a positive number of pixels"),
+        ({"preprocess": "scale_width_and_crop", "size_multiple": 32}, "data.image_size=16x16 does not suit"),
         ({"size_multiple": 32}, "data.image_size=16x16 does not suit the generator, which needs multiples of 32"),
         ({"max_train": 0}, "data.max_train=0 should be an integer of at least 1"),
     ],
@@ -187,6 +254,10 @@ def test_augmentation_must_keep_the_size(paired: Path) -> None:
 def test_refused_values(settings: dict[str, Any], message: str, paired: Path) -> None:
     with pytest.raises(DataError, match=message):
         module(paired, **settings)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -198,6 +269,9 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(workers: int, tmp_path: P
             lambda: save("train/x.png", 20, 40), {"preprocess": "none", "size_multiple": 8},
             "x.png is 20x20 pixels after data.preprocess=none, but the generator needs .* multiples of 8",
         ),
+        "cut": (
+            lambda: cut_short(save("train/x.png")), {}, "x.png cannot be read as an image .*: replace or remove it",
+        ),
         "patch": (
             lambda: save("train/x.png", 20, 40), {"preprocess": "none", "min_size": 24},
             "x.png is 20x20 pixels .* patch map is empty below 24 pixels",
@@ -207,6 +281,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(workers: int, tmp_path: P
         make()
         with pytest.raises(DataError, match=message) as caught:
             epoch_of(module(tmp_path, num_workers=workers, **settings))
+        traceback.clear_frames(caught.tb)  # or the worker is waited for until the garbage collector comes by
         assert "\n" not in str(caught.value)
         assert "Traceback" not in str(caught.value)
 

@@ -55,6 +55,24 @@ def test_nested_folders(tmp_path: Path, save: Any) -> None:
     assert len(find_split(tmp_path, "train", "paired", "auto")) == 1
 
 
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_half_a_split_is_not_passed_over(pairing: Any, split: Any, tmp_path: Path, save: Any) -> None:
+    for layout in (f"{split}B", f"B/{split}"):
+        save(f"{layout[0]}-root/{layout}/1.png")
+        with pytest.raises(DataError, match=f"{layout} is there but .*{layout.replace('B', 'A')} is not: a split in"):
+            find_split(tmp_path / f"{layout[0]}-root", split, pairing, "auto")
+
+
+def test_hidden_folders_are_not_read(tmp_path: Path, save: Any) -> None:
+    for name in ("train/1.png", "train/.ipynb_checkpoints/1-checkpoint.png", "train/._1.png"):
+        save(name)
+    assert names(find_split(tmp_path, "train", "paired", "auto").a) == ["1.png"]
+    save(".cache/set/train/1.png")
+    hidden_root = find_split(tmp_path / ".cache" / "set", "train", "paired", "auto")
+    assert names(hidden_root.a) == ["1.png"], "only what is below the split counts"
+
+
 def test_two_layouts_ask_for_a_choice(tmp_path: Path, save: Any) -> None:
     for name in ("train/x.png", "trainA/1.png", "trainB/1.png"):
         save(name)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,10 @@ def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
     pixels[0, :, 3] = 255, 128, 0
     values = to_array(read_image(stored(tmp_path, Image.fromarray(pixels, "RGBA"))))[0, :, 0]
     assert values.tolist() == [0, 127, 255]
+    black = Image.new("RGB", (2, 1))
+    for channels in (1, 3):
+        path = stored(tmp_path, black, "marked.png", transparency=(0, 0, 0))
+        assert to_array(read_image(path, channels)).min() == 255, "a colour can be marked as transparent"
 
 
 def test_orientation_is_honoured(tmp_path: Path) -> None:
@@ -78,6 +84,50 @@ def test_damage_is_named(tmp_path: Path) -> None:
             read_image(tmp_path / name)
     with pytest.raises(DataError, match=r"nowhere.png cannot be read"):
         read_image(tmp_path / "nowhere.png")
+
+
+def test_no_damage_gets_through(tmp_path: Path) -> None:
+    """A file with changed bytes or a missing end is either read or refused by its name, whatever the decoder raises."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "text"
+    refused = []
+    for suffix in ("png", "jpg", "bmp", "webp", "ppm"):
+        path = stored(tmp_path, Image.effect_noise((40, 30), 90).convert("RGB"), f"x.{suffix}", exif=exif)
+        whole = path.read_bytes()
+        for trial in range(80):
+            data = bytearray(whole[: rng.integers(len(whole))] if trial % 4 == 0 else whole)
+            for _ in range(3):
+                if data:
+                    data[rng.integers(min(len(data), 120))] = rng.integers(256)
+            path.write_bytes(data)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's remarks about damaged metadata
+                try:
+                    assert read_image(path).mode == "RGB"
+                except DataError as error:
+                    refused.append(str(error))
+    assert len(refused) > 100
+    assert all(str(tmp_path / "x.") in message and "\n" not in message for message in refused)
+
+
+def test_an_error_of_any_kind_while_decoding_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise struct.error("required argument is not an integer")
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    with pytest.raises(DataError, match=r"image.png cannot be read as an image \(required argument"):
+        read_image(stored(tmp_path, Image.fromarray(RAMP)))
+
+
+def test_reading_leaves_pythons_memory_of_warnings_alone(tmp_path: Path) -> None:
+    path = stored(tmp_path, Image.fromarray(RAMP))
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            read_image(path)
+            warnings.warn("said once", stacklevel=1)
+    assert [str(w.message) for w in seen] == ["said once"]
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

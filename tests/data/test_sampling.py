@@ -50,3 +50,8 @@ def test_without_padding_each_item_comes_once() -> None:
     assert [len(part) for part in parts] == [4, 3, 3]
     assert sorted(key.item for part in parts for key in part) == list(range(10))
     assert [len(sampler(rank=r, world_size=3, pad=False)) for r in range(3)] == [4, 3, 3]
+
+
+def test_the_order_does_not_share_its_stream_with_a_sample() -> None:
+    first = sample_rng(0, 0, 0).permutation(1000).tolist()
+    assert [key.item for key in sampler(length=1000)] != first

@@ -1,130 +1,223 @@
+"""The built-in set: what is in the pictures, that they are reproducible, and that a folder is whole or not there."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchlight.data import SyntheticSet
-from patchlight.data.synthetic import LEGEND, render_pair, render_scene
+from patchlight.data.folders import find_split
+from patchlight.data.synthetic import LEGEND, SyntheticSet, render_pair, render_scene, write
 from patchlight.data.synthetic.layout import draw_facade
+from patchlight.data.synthetic.render import render
 from patchlight.errors import DataError
 
-
-def rng(seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
+SMALL = SyntheticSet(n_train=4, n_test=2, size=64)
 
 
-def region(label: NDArray[np.uint8], kind: str) -> NDArray[np.bool_]:
-    return np.all(label == LEGEND[kind], axis=2)
+def digests(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_a_pair(size: int) -> None:
-    label, photo = render_pair(rng(0), size)
-    assert label.shape == photo.shape == (size, size, 3)
-    assert label.dtype == photo.dtype == np.uint8
-    colours = {tuple(c) for c in label.reshape(-1, 3).tolist()}
-    assert colours <= set(LEGEND.values())
-    assert photo.std() > 20
+def brightness(label: NDArray[np.uint8], photo: NDArray[np.uint8], kind: str) -> float:
+    return float(photo[(label == LEGEND[kind]).all(axis=2)].mean())
 
 
-def test_it_is_a_function_of_the_seed() -> None:
-    assert np.array_equal(render_pair(rng(3), 64)[1], render_pair(rng(3), 64)[1])
-    assert not np.array_equal(render_pair(rng(3), 64)[1], render_pair(rng(4), 64)[1])
+def test_legend_has_the_twelve_classes() -> None:
+    assert len(LEGEND) == len(set(LEGEND.values())) == 12
+    assert LEGEND["background"] == (0, 0, 222)
+    assert LEGEND["shop"] == (174, 0, 0)
 
 
-def test_all_classes_occur() -> None:
+def test_label_maps_hold_the_colours_of_the_legend_and_no_other() -> None:
     seen: set[tuple[int, ...]] = set()
-    for seed in range(40):
-        seen |= {tuple(c) for c in draw_facade(rng(seed), 128).label_map().reshape(-1, 3).tolist()}
+    for i in range(40):
+        colours = np.unique(draw_facade(np.random.default_rng(i), 64).label_map().reshape(-1, 3), axis=0)
+        seen |= {tuple(int(c) for c in colour) for colour in colours}
     assert seen == set(LEGEND.values())
 
 
-def test_windows_are_where_the_label_says() -> None:
-    """By day they are darker than the wall, in the evening, on the whole, brighter."""
-    by_day, evening = [], []
-    for seed in range(12):
-        facade = draw_facade(rng(seed), 128)
+@pytest.mark.parametrize("size", [64, 100, 128])
+def test_shapes(size: int) -> None:
+    label, photo = render_pair(np.random.default_rng(0), size)
+    evening = render_scene(np.random.default_rng(0), size, evening=True)
+    for image in (label, photo, evening):
+        assert image.shape == (size, size, 3)
+        assert image.dtype == np.uint8
+
+
+def test_a_layout_does_not_depend_on_the_size() -> None:
+    small, large = (draw_facade(np.random.default_rng(3), size) for size in (128, 256))
+    assert [(p.kind, p.variant) for p in small.parts] == [(p.kind, p.variant) for p in large.parts]
+    for a, b in zip(small.parts, large.parts, strict=True):
+        assert [a.x0, a.y0, a.x1, a.y1] == pytest.approx([v / 2 for v in (b.x0, b.y0, b.x1, b.y1)], abs=1)
+
+
+def test_windows_are_dark_by_day_and_shine_in_the_evening() -> None:
+    by_day: list[float] = []
+    at_dusk: list[float] = []
+    for i in range(16):
+        rng = np.random.default_rng(i)
+        facade = draw_facade(rng, 64)
         label = facade.label_map()
-        window, wall = region(label, "window"), region(label, "facade")
-        photo = render_pair(rng(seed), 128)[1]
-        assert np.array_equal(render_pair(rng(seed), 128)[0], label)
-        by_day.append(photo[wall].mean() - photo[window].mean())
-        dusk = render_scene(rng(seed), 128, evening=True)
-        evening.append(dusk[window].mean() - dusk[wall].mean())
-    assert np.mean(by_day) > 40
-    assert min(by_day) > 0
-    assert np.mean(evening) > 40
+        for evening, differences in ((False, by_day), (True, at_dusk)):
+            photo = render(rng, facade, evening=evening)
+            differences.append(brightness(label, photo, "window") - brightness(label, photo, "facade"))
+    assert np.mean(by_day) < -35
+    assert np.mean(at_dusk) > 20
+    assert sum(d < 0 for d in by_day) >= 14
+    assert sum(d > 0 for d in at_dusk) >= 13
 
 
-def read(root: Path) -> dict[str, NDArray[Any]]:
-    return {p.relative_to(root).as_posix(): cv2.imread(str(p)) for p in sorted(root.rglob("*.png"))}  # type: ignore[misc]
+def test_evenings_are_darker() -> None:
+    day, dusk = (
+        np.mean([render_scene(np.random.default_rng(i), 64, evening=evening) for i in range(8)], axis=(0, 1, 2))
+        for evening in (False, True)
+    )
+    assert dusk.mean() < 0.7 * day.mean()
 
 
-@pytest.mark.parametrize(
-    ("pairing", "folders"), [("paired", {"train", "test"}), ("unpaired", {"trainA", "trainB", "testA", "testB"})]
-)
-def test_a_set(pairing: Any, folders: set[str], tmp_path: Path) -> None:
-    few, more = SyntheticSet(n_train=2, n_test=1, size=64), SyntheticSet(n_train=3, n_test=1, size=64)
-    few.write(tmp_path / "few", pairing)
-    more.write(tmp_path / "more", pairing)
-    images, others = read(tmp_path / "few"), read(tmp_path / "more")
-    assert {name.split("/")[0] for name in images} == folders
-    assert len(images) == 3 * len(folders) // 2
-    for name, image in images.items():
-        assert image.shape == (64, 128 if pairing == "paired" else 64, 3)
-        assert np.array_equal(image, others[name]), "an image does not depend on how many there are"
-    assert len({image.tobytes() for image in images.values()}) == len(images)
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+def test_the_label_map_does_not_determine_the_material() -> None:
+    facade = draw_facade(np.random.default_rng(1), 64)
+    wall = (facade.label_map() == LEGEND["facade"]).all(axis=2)
+    colours = np.array([render(np.random.default_rng(i), facade, evening=False)[wall].mean(axis=0) for i in range(8)])
+    assert colours.std(axis=0).min() > 10
 
 
-def test_a_set_that_is_there_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = SyntheticSet(n_train=1, n_test=1, size=64)
-    small.write(tmp_path / "set", "paired")
-    monkeypatch.setattr("patchlight.data.synthetic.write.render_pair", fail)
-    small.write(tmp_path / "set", "paired")
-    for other in (SyntheticSet(n_train=2, n_test=1, size=64), SyntheticSet(n_train=1, n_test=1, size=64, seed=1)):
-        with pytest.raises(DataError, match="set holds something other than the synthetic set"):
-            other.write(tmp_path / "set", "paired")
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(DataError, match="mine holds something other"):
-        small.write(tmp_path / "mine", "paired")
+def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        SMALL.write(tmp_path / name, "paired")
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
-def fail(*args: Any) -> None:
-    raise KeyboardInterrupt
+def test_an_image_depends_on_nothing_but_its_place(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "small", "unpaired")
+    SyntheticSet(n_train=5, n_test=1, size=64).write(tmp_path / "other", "unpaired")
+    small, other = digests(tmp_path / "small"), digests(tmp_path / "other")
+    common = [name for name in small if name in other and name.endswith(".png")]
+    assert len(common) == 2 * 4 + 2 * 1
+    assert all(small[name] == other[name] for name in common)
+    images = [digest for name, digest in small.items() if name.endswith(".png")]
+    assert len(set(images)) == len(images) == 12
 
 
-def test_a_run_that_is_stopped_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchlight.data.synthetic.write.render_pair", fail)
-    with pytest.raises(KeyboardInterrupt):
-        SyntheticSet(n_train=1, n_test=1, size=64).write(tmp_path / "set", "paired")
+def test_seeds_differ(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "0", "paired")
+    SyntheticSet(n_train=4, n_test=2, size=64, seed=1).write(tmp_path / "1", "paired")
+    assert not set(digests(tmp_path / "0").values()) & set(digests(tmp_path / "1").values())
+
+
+def test_pairs_lie_side_by_side_with_the_label_map_on_the_left(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "set", "paired")
+    image = np.asarray(cv2.imread(str(tmp_path / "set/test/00001.png")))[:, :, ::-1]
+    assert image.shape == (64, 128, 3)
+    colours = {tuple(int(c) for c in colour) for colour in np.unique(image[:, :64].reshape(-1, 3), axis=0)}
+    assert colours <= set(LEGEND.values())
+    assert len(np.unique(image[:, 64:].reshape(-1, 3), axis=0)) > 1000
+
+
+def test_the_sets_are_found_like_any_other(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "paired", "paired")
+    SMALL.write(tmp_path / "unpaired", "unpaired")
+    train = find_split(tmp_path / "paired", "train", "paired", "auto")
+    assert (len(train.a), train.a[0].half, train.b[0].half) == (4, "left", "right")
+    test = find_split(tmp_path / "unpaired", "test", "unpaired", "auto")
+    assert (len(test.a), len(test.b), test.a[0].half) == (2, 2, "whole")
+
+
+def test_a_complete_set_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SMALL.write(tmp_path / "set", "paired")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
+    monkeypatch.setattr(write, "render", lambda *_, **__: pytest.fail("rendered again"))
+    SMALL.write(tmp_path / "set", "paired")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")} == before
+
+
+def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    imwrite = cv2.imwrite
+    monkeypatch.setattr(cv2, "imwrite", lambda path, *rest: "00002" not in path and imwrite(path, *rest))
+    with pytest.raises(DataError, match=r"00002\.png cannot be written"):
+        SMALL.write(tmp_path / "set", "paired")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_writers_end_with_one_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = SyntheticSet(n_train=1, n_test=1, size=64)
-    rename: Callable[..., Path] = Path.rename
+def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(write, "render", stop)
+    with pytest.raises(KeyboardInterrupt):
+        SMALL.write(tmp_path / "set", "paired")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_slower_of_two_writers_keeps_what_the_other_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.rename
 
     def late(self: Path, target: Path) -> Path:
-        """Someone else was quicker."""
         monkeypatch.setattr(Path, "rename", rename)
-        small.write(tmp_path / "set", "paired")
+        SMALL.write(tmp_path / "set", "paired")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", late)
-    small.write(tmp_path / "set", "paired")
-    assert [p.name for p in tmp_path.iterdir()] == ["set"]
-    assert len(read(tmp_path / "set")) == 2
+    SMALL.write(tmp_path / "set", "paired")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert len(digests(tmp_path / "set")) == 4 + 2 + 1
 
 
-@pytest.mark.parametrize("settings", [{"n_train": 0}, {"size": 32}, {"seed": -1}, {"n_test": True}])
-def test_refused_numbers(settings: dict[str, int]) -> None:
-    name, value = next(iter(settings.items()))
-    with pytest.raises(DataError, match=f"data.render.{name}={value} should be an integer of at least"):
-        SyntheticSet(**settings)
+def test_two_writers_end_with_one_complete_set(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(SMALL.write, tmp_path / "set", "paired") for _ in range(2)]:
+            future.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+    assert len(digests(tmp_path / "set")) == 4 + 2 + 1
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    SMALL.write(tmp_path / "set", "paired")
+    assert len(digests(tmp_path / "set")) == 7
+
+
+def test_another_set_in_the_folder_is_refused(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "set", "paired")
+    with pytest.raises(DataError, match=r"another synthetic set \(n_train 4, not 5; seed 0, not 9\)\. Remove that"):
+        SyntheticSet(n_train=5, n_test=2, size=64, seed=9).write(tmp_path / "set", "paired")
+    with pytest.raises(DataError, match="pairing paired, not unpaired"):
+        SMALL.write(tmp_path / "set", "unpaired")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", b"\xff\xfe"])
+def test_a_folder_that_is_not_a_synthetic_set_is_refused(tmp_path: Path, content: str | bytes | None) -> None:
+    root = tmp_path / "set"
+    (root / "train").mkdir(parents=True)
+    if content is not None:
+        (root / "synthetic.json").write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(DataError, match="something other than a synthetic set: it has no readable synthetic.json"):
+        SMALL.write(root, "paired")
+    assert (root / "train").is_dir()
+
+
+def test_the_record_says_how_the_set_was_made(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "set", "unpaired")
+    record = json.loads((tmp_path / "set/synthetic.json").read_text())
+    assert record == {"format": write.FORMAT, "pairing": "unpaired", "n_train": 4, "n_test": 2, "size": 64, "seed": 0}
+
+
+def test_numbers_out_of_range() -> None:
+    with pytest.raises(DataError, match=r"data\.render\.size=32 should be an integer of at least 64"):
+        SyntheticSet(size=32)
+    with pytest.raises(DataError, match=r"data\.render\.n_train=0 should be an integer of at least 1"):
+        SyntheticSet(n_train=0)
+    with pytest.raises(DataError, match=r"data\.render\.seed=True"):
+        SyntheticSet(seed=True)

@@ -10,7 +10,7 @@ from PIL import Image
 from golden import files, load
 from patchlight.data.image_io import to_array, to_tensor
 from patchlight.data.sampling import sample_rng
-from patchlight.data.transforms import Geometry, Placement, apply, check_mode
+from patchlight.data.transforms import Geometry, Placement, apply
 from patchlight.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -95,8 +95,3 @@ def test_flip_mirrors() -> None:
     image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
     flipped = apply(Placement((3, 4), (0, 0, 4, 3), flip=True), image)
     assert np.array_equal(np.asarray(flipped), np.asarray(image)[:, ::-1])
-
-
-def test_unknown_mode() -> None:
-    with pytest.raises(DataError, match="data.preprocess=squeeze should be one of resize_and_crop, crop, scale_width"):
-        check_mode("squeeze")

@@ -36,7 +36,7 @@ class Augment:
         """Both images of a sample, changed; for pairs they have to have the same size.
 
         Raises:
-            DataError: a transform changed the size of an image.
+            DataError: a transform changed the size of an image, or made it something other than 8-bit values.
         """
         new_a, new_b = a, b
         if self._geometry is not None:
@@ -55,6 +55,11 @@ class Augment:
                 raise DataError(
                     f"data.augment changes images of domain {name} from {before.shape} to {after.shape} (height, "
                     f"width, channels): use transforms that keep the size, and data.preprocess for cropping"
+                )
+            if after.dtype != np.uint8:
+                raise DataError(
+                    f"data.augment turns images of domain {name} into {after.dtype}: leave transforms such as "
+                    f"Normalize and ToFloat out, images come as 8-bit values and are scaled to [-1, 1] afterwards"
                 )
         return new_a, new_b
 

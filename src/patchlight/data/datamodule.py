@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import torch
@@ -11,12 +12,12 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from patchlight.data.augment import Augment
-from patchlight.data.datasets import Direction, PairedDataset, Processing, Sample, UnpairedDataset
+from patchlight.data.datasets import Direction, PairedDataset, Processing, Sample, UnpairedDataset, collate
 from patchlight.data.folders import Domains, Layout, Pairing, Source, cut_validation, find_split, require_root
 from patchlight.data.image_io import Channels
 from patchlight.data.sampling import EpochSampler
 from patchlight.data.synthetic import SyntheticSet
-from patchlight.data.transforms import Geometry, Preprocess, Size, check_mode
+from patchlight.data.transforms import Geometry, Preprocess, Size
 from patchlight.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -64,6 +65,12 @@ class ImageDataModule(LightningDataModule):
         self.render = render
         self.pairing: Pairing = pairing
         self.layout: Layout = layout
+        for name, value, choices in (
+            ("pairing", pairing, Pairing), ("layout", layout, Layout), ("direction", direction, Direction),
+            ("channels_a", channels_a, Channels), ("channels_b", channels_b, Channels),
+            ("preprocess", preprocess, Preprocess),
+        ):  # fmt: skip
+            _one_of(name, value, get_args(choices))
         self.batch_sizes = {"train": _positive("batch_size", batch_size)}
         self.batch_sizes |= dict.fromkeys(("val", "test"), _positive("eval_batch_size", eval_batch_size))
         self.num_workers = _at_least("num_workers", num_workers, 0)
@@ -72,14 +79,13 @@ class ImageDataModule(LightningDataModule):
         self.max_train = None if max_train is None else _positive("max_train", max_train)
         self.max_eval = None if max_eval is None else _positive("max_eval", max_eval)
         self.seed = _at_least("seed", seed, 0)
-        check_mode(preprocess)
         load, size = _size("load_size", load_size), _size("image_size", image_size)
         if preprocess == "resize_and_crop" and (load[0] < size[0] or load[1] < size[1]):
             raise DataError(
                 f"data.load_size={load_size} is smaller than data.image_size={image_size}, so there is nothing to crop "
                 f"from: make it at least as large"
             )
-        if "scale_width" not in preprocess and preprocess != "none":
+        if "crop" in preprocess:
             _check_fit(size, size_multiple)
         self._processing = Processing(
             geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
@@ -134,7 +140,7 @@ class ImageDataModule(LightningDataModule):
         training = split == "train"
         p = self._processing
         if not training:
-            p = Processing(**{**vars(p), "geometry": p.geometry.for_evaluation()})
+            p = replace(p, geometry=p.geometry.for_evaluation())
         kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
         dataset = kind(self._splits[split], p)
         sampler = EpochSampler(
@@ -149,6 +155,7 @@ class ImageDataModule(LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available() if self.pin_memory is None else self.pin_memory,
             persistent_workers=self.num_workers > 0,
+            collate_fn=collate,
             worker_init_fn=_one_thread,
             # Its own generator, or starting the workers would draw from the one that the networks use.
             generator=torch.Generator().manual_seed(self.seed),
@@ -168,6 +175,11 @@ def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise DataError(f"data.{name}={value} should be one of {', '.join(map(str, choices))}")
+
+
 def _at_least(name: str, value: int, minimum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise DataError(f"data.{name}={value} should be an integer of at least {minimum}")
@@ -179,7 +191,7 @@ def _positive(name: str, value: int) -> int:
 
 
 def _size(name: str, value: int | list[int]) -> Size:
-    sides = [value, value] if isinstance(value, int) else list(value)
+    sides = list(value) if isinstance(value, list | tuple) else [value, value]
     if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sides):
         raise DataError(f"data.{name}={value} should be a positive number of pixels, or [height, width]")
     return sides[0], sides[1]

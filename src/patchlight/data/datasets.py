@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.augment import Augment
 from patchlight.data.folders import Domains, Source
@@ -77,7 +77,7 @@ class PairedDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
-        epoch, index = key if isinstance(key, SampleKey) else SampleKey(0, key)
+        epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         source_a, source_b = self.domains.a[index], self.domains.b[index]
         image_a, image_b = read_pair(source_a, source_b, p.channels_a, p.channels_b)
@@ -109,7 +109,7 @@ class UnpairedDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
-        epoch, index = key if isinstance(key, SampleKey) else SampleKey(0, key)
+        epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         index_b = int(rng.integers(len(self.domains.b))) if p.geometry.random else index % len(self.domains.b)
         source_a, source_b = self.domains.a[index % len(self.domains.a)], self.domains.b[index_b]
@@ -123,9 +123,42 @@ class UnpairedDataset(Dataset[Sample]):
         return p.sample(a, b, source_a.path, source_b.path)
 
 
+def _place(key: SampleKey | int, length: int) -> SampleKey:
+    """Epoch and index; a plain index is one of the first epoch."""
+    place = key if isinstance(key, SampleKey) else SampleKey(0, key)
+    if not 0 <= place.item < length:
+        raise IndexError(f"index {place.item} is not in a set of {length} images")
+    return place
+
+
+def collate(samples: list[Sample]) -> dict[str, Any]:
+    """Samples stacked to a batch: `A`, `B` as B C H W, the paths as lists.
+
+    Raises:
+        DataError: images of different size, which cannot be stacked.
+    """
+    for domain in ("A", "B"):
+        first = samples[0]
+        for other in samples[1:]:
+            if _pixels(first, domain) != _pixels(other, domain):
+                raise DataError(
+                    f"{first[f'{domain}_path']} ({_pixels(first, domain)}) and {other[f'{domain}_path']} "
+                    f"({_pixels(other, domain)}) differ in size after preprocessing, so they cannot be in one batch: "
+                    f"use data.preprocess=resize_and_crop, or data.batch_size=1 and data.eval_batch_size=1"
+                )
+    batch: dict[str, Any] = default_collate(samples)
+    return batch
+
+
+def _pixels(sample: Sample, domain: str) -> str:
+    image = sample[domain]
+    assert isinstance(image, Tensor)
+    return f"{image.shape[2]}x{image.shape[1]}"
+
+
 def read_pair(a: Source, b: Source, channels_a: Channels, channels_b: Channels) -> tuple[Image.Image, Image.Image]:
     """Both images of a pair; a file that holds both is read once."""
-    if a.path != b.path:
+    if a.path != b.path or "whole" in (a.half, b.half):
         return read_source(a, channels_a), read_source(b, channels_b)
     image = read_image(a.path)
     return _half(image, a, channels_a), _half(image, b, channels_b)

@@ -41,7 +41,8 @@ def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Do
     """The images of a split in a deterministic order; empty where the set has no such split.
 
     Raises:
-        DataError: the folder of a split is empty, an image has no partner, or both layouts are there.
+        DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or both layouts
+            are there.
     """
     match _layout_of(root, split, layout):
         case "side_by_side":
@@ -69,7 +70,7 @@ def require_root(root: Path, pairing: Pairing, layout: Layout) -> None:
 
 def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_side", "folders"] | None:
     side_by_side = layout != "folders" and (root / split).is_dir()
-    folders = layout != "side_by_side" and all(folder.is_dir() for folder in _domain_folders(root, split))
+    folders = layout != "side_by_side" and _are_there(*_domain_folders(root, split))
     if side_by_side and folders:
         raise DataError(
             f"data.root={root} holds both {split}/ and {split}A/, {split}B/: choose one with "
@@ -79,16 +80,23 @@ def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_sid
 
 
 def _domain_folders(root: Path, split: Split) -> tuple[Path, Path]:
-    """`trainA`, `trainB`, or where they are not there `A/train`, `B/train`."""
-    nested = root / "A" / split, root / "B" / split
-    return nested if all(f.is_dir() for f in nested) else (root / f"{split}A", root / f"{split}B")
+    """`trainA`, `trainB`, or where neither is there `A/train`, `B/train`."""
+    flat, nested = (root / f"{split}A", root / f"{split}B"), (root / "A" / split, root / "B" / split)
+    return flat if any(f.is_dir() for f in flat) else nested
+
+
+def _are_there(a: Path, b: Path) -> bool:
+    if a.is_dir() != b.is_dir():
+        there, missing = (a, b) if a.is_dir() else (b, a)
+        raise DataError(f"{there} is there but {missing} is not: a split in two folders needs the images of both")
+    return a.is_dir()
 
 
 def _images(folder: Path) -> list[Path]:
-    """All images below a folder, sorted by their path in it."""
-    found = sorted(
-        (p for p in folder.rglob("*") if is_image(p) and p.is_file()), key=lambda p: p.relative_to(folder).as_posix()
-    )
+    """All images below a folder, sorted by their path in it; hidden folders, as notebooks leave them, are not read."""
+    by_name = {p.relative_to(folder): p for p in folder.rglob("*") if is_image(p) and p.is_file()}
+    visible = [name for name in by_name if not any(part.startswith(".") for part in name.parts)]
+    found = [by_name[name] for name in sorted(visible, key=Path.as_posix)]
     if not found:
         raise DataError(
             f"{folder} has no images: it should hold files that end with {', '.join(sorted(IMAGE_SUFFIXES))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -36,20 +35,23 @@ def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
         DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                file.load()
-                image = ImageOps.exif_transpose(file)
+        with Image.open(path) as file:
+            # Pillow only warns here. Its warning is not turned into an error, because entering `catch_warnings` for
+            # every image makes Python show every other once-only warning of the run again and again.
+            if Image.MAX_IMAGE_PIXELS is not None and file.width * file.height > Image.MAX_IMAGE_PIXELS:
+                raise Image.DecompressionBombError(f"{file.width}x{file.height} pixels")
+            file.load()
+            image = ImageOps.exif_transpose(file)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is too large to be decoded safely ({error}): scale it down first") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}): replace or remove it") from None
+    except Exception as error:  # a damaged file makes decoders raise all kinds, struct.error for one
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} cannot be read as an image ({reason}): replace or remove it") from None
     return _to_mode(image, "L" if channels == 1 else "RGB")
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == mode:
+    if image.mode == mode and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8))

@@ -50,7 +50,9 @@ class EpochSampler(Sampler[SampleKey]):
     def __iter__(self) -> Iterator[SampleKey]:
         order = np.arange(self.length)
         if self.shuffle:
-            order = np.random.default_rng(np.random.SeedSequence([self.seed, self.epoch])).permutation(self.length)
+            # A key of its own keeps this stream apart from the samples': seeds are padded with zeros.
+            seeds = np.random.SeedSequence([self.seed, self.epoch], spawn_key=(1,))
+            order = np.random.default_rng(seeds).permutation(self.length)
         for i in range(len(self)):
             position = (self.rank + i * self.world_size) % self.length
             yield SampleKey(self.epoch, int(order[position]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -106,9 +106,3 @@ def apply(placement: Placement, image: Image.Image) -> Image.Image:
     if placement.box != (0, 0, width, height):
         image = image.crop(placement.box)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placement.flip else image
-
-
-def check_mode(mode: str) -> None:
-    """Raise a DataError that names the key for an unknown preprocess mode."""
-    if mode not in get_args(Preprocess):
-        raise DataError(f"data.preprocess={mode} should be one of {', '.join(get_args(Preprocess))}")

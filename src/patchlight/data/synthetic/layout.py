@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 LEGEND: dict[str, tuple[int, int, int]] = {
-    "background": (0, 0, 170),
-    "facade": (0, 0, 255),
-    "window": (0, 85, 255),
-    "door": (0, 170, 255),
-    "cornice": (0, 255, 255),
-    "sill": (85, 255, 170),
-    "balcony": (170, 255, 85),
-    "blind": (255, 255, 0),
-    "deco": (255, 170, 0),
-    "molding": (255, 85, 0),
+    "background": (0, 0, 222),
+    "facade": (0, 48, 255),
+    "window": (0, 128, 255),
+    "door": (0, 207, 255),
+    "cornice": (32, 255, 224),
+    "sill": (112, 255, 143),
+    "balcony": (192, 255, 63),
+    "blind": (255, 239, 0),
+    "deco": (255, 159, 0),
+    "molding": (255, 80, 0),
     "pillar": (255, 0, 0),
-    "shop": (170, 0, 0),
+    "shop": (174, 0, 0),
 }
-"""The colour of each class in a label map: the classes and colours of the CMP Facade Database
-(Tylecek and Sara 2013)."""
+"""The colour of each class in a label map: the classes of the CMP Facade Database (Tylecek and Sara 2013), in the
+colours of the pix2pix distribution of it, so that a network takes either set."""
+
+Variant = Literal["", "roller", "lintel", "pediment", "panel", "frieze", "quoins"]
+Bay = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Part:
     y0: int
     x1: int
     y1: int
+    variant: Variant = ""
 
 
 @dataclass
@@ -44,10 +49,15 @@ class Facade:
     size: int
     parts: list[Part] = field(default_factory=list)
 
-    def add(self, kind: str, x0: float, y0: float, x1: float, y1: float) -> None:
+    @property
+    def unit(self) -> float:
+        """Pixels of the label map per unit of length: the layout is thought out on 256 by 256 units."""
+        return self.size / 256
+
+    def add(self, kind: str, x0: float, y0: float, x1: float, y1: float, variant: Variant = "") -> None:
         left, top, right, bottom = (min(max(round(v), 0), self.size) for v in (x0, y0, x1, y1))
         if right > left and bottom > top:
-            self.parts.append(Part(kind, left, top, right, bottom))
+            self.parts.append(Part(kind, left, top, right, bottom, variant))
 
     def label_map(self) -> NDArray[np.uint8]:
         """H W 3, RGB, in the colours of the legend."""
@@ -60,134 +70,178 @@ class Facade:
 
 @dataclass(frozen=True)
 class _Style:
-    """What all windows of a building have in common; lengths as fractions of a bay or in label pixels."""
+    """What all windows of a building have in common; lengths as fractions of a bay."""
 
     window_width: float
     window_height: float
+    twins: bool
     sill: bool
-    lintel: bool
+    crown: Variant
+    panels: bool
     shutters: bool
+    rollers: float
     balcony_floors: frozenset[int]
+    long_balconies: bool
     molding_floors: frozenset[int]
-    pillars: bool
-    shops: bool
+    pillars: Variant | None
+    shops: float
 
 
 def draw_facade(rng: np.random.Generator, size: int) -> Facade:
     """A building: floors, bays, windows with what belongs to them, doors, shops, cornice."""
-    unit = size / 256
     facade = Facade(size)
-    left = unit * rng.uniform(8, 34) if rng.random() < 0.45 else 0.0
-    right = size - (unit * rng.uniform(8, 34) if rng.random() < 0.45 else 0.0)
-    top = unit * rng.uniform(10, 58)
-    street = size - unit * rng.uniform(4, 11)
+    unit = facade.unit
+    left = unit * rng.uniform(10, 36) if rng.random() < 0.45 else 0.0
+    right = size - (unit * rng.uniform(10, 36) if rng.random() < 0.45 else 0.0)
+    top = unit * rng.uniform(22, 66)
+    street = size - unit * rng.uniform(8, 16)
     facade.add("facade", left, top, right, street)
 
-    floors = int(rng.integers(2, 6))
-    bays = int(np.clip(round((right - left) / unit / rng.uniform(38, 72)), 2, 7))
-    cornice = unit * rng.uniform(7, 14)
+    floors = int(rng.choice([2, 3, 4, 5, 6], p=[0.1, 0.32, 0.32, 0.2, 0.06]))
+    bays = int(np.clip(round((right - left) / unit / rng.uniform(36, 68)), 2, 7))
+    style = _draw_style(rng, floors, bays)
+    cornice = unit * rng.uniform(7, 13)
+    frieze = unit * rng.uniform(5, 8) if rng.random() < 0.3 else 0.0
     ground = (street - top) * rng.uniform(1.15, 1.5) / (floors + 0.3)
-    upper = (street - ground - top - cornice) / max(floors - 1, 1)
-    style = _draw_style(rng, floors)
+    first = top + cornice + frieze
+    heights = np.linspace(1.0, rng.uniform(1.0, 1.35), floors - 1)
+    levels = first + (street - ground - first) * np.concatenate([[0.0], np.cumsum(heights) / heights.sum()])
     edges = left + (right - left) * _bay_edges(rng, bays)
 
     facade.add("cornice", left - 3 * unit, top, right + 3 * unit, top + cornice)
-    _add_ground_floor(facade, rng, style, edges, street - ground, street, unit)
-    for floor in range(floors - 1):
-        y0 = top + cornice + floor * upper
+    if frieze:
+        facade.add("deco", left, top + cornice, right, first - unit, "frieze")
+    _add_pillars(facade, style, edges, first, street - ground, street)
+    _add_ground_floor(facade, rng, style, edges, street - ground, street)
+    for floor, (y0, y1) in enumerate(pairwise(levels)):
         if floor in style.molding_floors:
-            facade.add("molding", left, y0 + upper - 3.5 * unit, right, y0 + upper)
-        for x0, x1 in pairwise(edges):
-            _add_window(facade, rng, style, floor, (x0, y0, x1, y0 + upper), unit)
-    if style.pillars:
-        for x in edges:
-            width = 3.2 * unit
-            facade.add("pillar", max(x - width, left), top + cornice, min(x + width, right), street - ground)
+            facade.add("molding", left, y1 - 3.6 * unit, right, y1)
+        _add_floor(facade, rng, style, floor, edges, (y0, y1))
+        if floor in style.balcony_floors and style.long_balconies:
+            facade.add("balcony", edges[0] + 5 * unit, y1 - (y1 - y0) * 0.32, edges[-1] - 5 * unit, y1 - unit)
     return facade
 
 
-def _draw_style(rng: np.random.Generator, floors: int) -> _Style:
-    upper_floors = range(floors - 1)
-    balconies = frozenset(f for f in upper_floors if rng.random() < 0.4) if rng.random() < 0.5 else frozenset()
-    moldings = frozenset(upper_floors) if rng.random() < 0.35 else frozenset({floors - 2})
+def _draw_style(rng: np.random.Generator, floors: int, bays: int) -> _Style:
+    upper = range(floors - 1)
+    balconies = frozenset(f for f in upper if rng.random() < 0.5) if rng.random() < 0.5 else frozenset()
+    shutters = rng.random() < 0.36
+    pillars: list[Variant | None] = [None, "quoins", ""]
+    crowns: list[Variant] = ["", "lintel", "pediment"]
     return _Style(
-        window_width=rng.uniform(0.36, 0.6),
-        window_height=rng.uniform(0.5, 0.7),
-        sill=rng.random() < 0.75,
-        lintel=rng.random() < 0.5,
-        shutters=rng.random() < 0.35,
+        window_width=rng.uniform(0.36, 0.56),
+        window_height=rng.uniform(0.5, 0.68),
+        twins=bays <= 4 and not shutters and rng.random() < 0.3,
+        sill=rng.random() < 0.8,
+        crown=crowns[int(rng.choice(3, p=[0.36, 0.4, 0.24]))],
+        panels=rng.random() < 0.22,
+        shutters=shutters,
+        rollers=0.22 if rng.random() < 0.45 else 0.03,
         balcony_floors=balconies,
-        molding_floors=moldings,
-        pillars=rng.random() < 0.3,
-        shops=rng.random() < 0.5,
+        long_balconies=rng.random() < 0.25,
+        molding_floors=frozenset(upper) if rng.random() < 0.4 else frozenset({floors - 2}),
+        pillars=pillars[int(rng.choice(3, p=[0.5, 0.28, 0.22]))],
+        shops=rng.choice([0.0, 1.0, 0.6], p=[0.42, 0.36, 0.22]),
     )
 
 
 def _bay_edges(rng: np.random.Generator, bays: int) -> NDArray[np.float64]:
-    """Edges of the bays in [0, 1]: symmetric about the middle, wide and narrow ones in turn for some buildings."""
-    widths = np.ones(bays) + rng.uniform(-0.22, 0.22) * (np.arange(bays) % 2)
+    """Edges of the bays in [0, 1]: mirrored about the middle, of several widths in some buildings."""
+    spread = rng.choice([0.0, 0.1, 0.28])
+    widths = 1 + rng.uniform(-spread, spread, bays)
     widths = widths + widths[::-1]
     return np.concatenate([[0.0], np.cumsum(widths) / widths.sum()])
 
 
-def _add_window(
+def _add_pillars(
+    facade: Facade, style: _Style, edges: NDArray[np.float64], top: float, bottom: float, street: float
+) -> None:
+    """Quoins at both corners, from the street up, or pilasters between the bays, above the ground floor."""
+    unit = facade.unit
+    if style.pillars == "quoins":
+        facade.add("pillar", edges[0], top, edges[0] + 7 * unit, street, "quoins")
+        facade.add("pillar", edges[-1] - 7 * unit, top, edges[-1], street, "quoins")
+    elif style.pillars is not None:
+        for x in edges:
+            facade.add("pillar", max(x - 3 * unit, edges[0]), top, min(x + 3 * unit, edges[-1]), bottom - 2 * unit)
+
+
+def _add_floor(
     facade: Facade,
     rng: np.random.Generator,
     style: _Style,
     floor: int,
-    bay: tuple[float, float, float, float],
-    unit: float,
+    edges: NDArray[np.float64],
+    rows: tuple[float, float],
 ) -> None:
+    top, bottom = _window_rows(facade, style, floor, rows)
+    for x0, x1 in pairwise(edges):
+        if rng.random() < 0.02:
+            continue
+        middle, half = (x0 + x1) / 2, (x1 - x0) * style.window_width / 2
+        if style.twins and half > 11 * facade.unit:
+            gap = 1.8 * facade.unit
+            facade.add("pillar", middle - gap, top, middle + gap, bottom)
+            _add_window(facade, rng, style, floor, (middle - half * 1.15, rows[0], middle - gap, rows[1]))
+            _add_window(facade, rng, style, floor, (middle + gap, rows[0], middle + half * 1.15, rows[1]))
+        else:
+            half *= 0.8 if style.shutters else 1.0
+            _add_window(facade, rng, style, floor, (middle - half, rows[0], middle + half, rows[1]))
+
+
+def _window_rows(facade: Facade, style: _Style, floor: int, rows: tuple[float, float]) -> tuple[float, float]:
+    """Top and bottom of the windows of a floor; those on a balcony reach down to it."""
+    y0, y1 = rows
+    top = y0 + (y1 - y0) * (1 - style.window_height) * 0.5
+    on_balcony = floor in style.balcony_floors
+    return top, y1 - 5 * facade.unit if on_balcony else top + (y1 - y0) * style.window_height
+
+
+def _add_window(facade: Facade, rng: np.random.Generator, style: _Style, floor: int, bay: Bay) -> None:
+    """A window as wide as `bay`, with its crown, shutters or roller blind, sill or balcony."""
     x0, y0, x1, y1 = bay
-    if rng.random() < 0.03:
-        return
-    narrow = 0.82 if style.shutters else 1.0
-    half = (x1 - x0) * style.window_width * narrow / 2
-    middle, height = (x0 + x1) / 2, (y1 - y0) * style.window_height
+    unit, width = facade.unit, x1 - x0
     has_balcony = floor in style.balcony_floors
-    top = y0 + (y1 - y0 - height) * 0.45
-    bottom = y1 - 5 * unit if has_balcony else top + height
-    facade.add("window", middle - half, top, middle + half, bottom)
-    if style.lintel:
-        facade.add("deco", middle - half - 2 * unit, top - 5 * unit, middle + half + 2 * unit, top - 0.5 * unit)
-    if style.shutters and rng.random() < 0.9:
-        width = half * 0.85
-        facade.add("blind", middle - half - width, top, middle - half, bottom)
-        facade.add("blind", middle + half, top, middle + half + width, bottom)
-    elif rng.random() < 0.18:
-        facade.add("blind", middle - half, top, middle + half, top + (bottom - top) * rng.uniform(0.25, 0.6))
-    if has_balcony:
-        reach = half + (x1 - x0) * 0.14
-        facade.add("balcony", middle - reach, bottom - (bottom - top) * 0.42, middle + reach, bottom + 3 * unit)
-    elif style.sill:
-        facade.add("sill", middle - half - 2.5 * unit, bottom, middle + half + 2.5 * unit, bottom + 3.4 * unit)
+    top, bottom = _window_rows(facade, style, floor, (y0, y1))
+    facade.add("window", x0, top, x1, bottom)
+    if style.crown == "pediment" and top - y0 > 10 * unit and width > 13 * unit:
+        facade.add("deco", x0 - 3 * unit, top - 9 * unit, x1 + 3 * unit, top - 1.5 * unit, "pediment")
+    elif style.crown and top - y0 > 6 * unit:
+        facade.add("deco", x0 - 2 * unit, top - 6.5 * unit, x1 + 2 * unit, top - 1.5 * unit, "lintel")
+    if style.shutters and rng.random() < 0.93:
+        leaf = width * 0.46
+        facade.add("blind", x0 - leaf - unit, top, x0 - unit, bottom)
+        facade.add("blind", x1 + unit, top, x1 + leaf + unit, bottom)
+    elif rng.random() < style.rollers:
+        facade.add("blind", x0, top, x1, top + (bottom - top) * rng.uniform(0.22, 0.6), "roller")
+    if has_balcony and not style.long_balconies:
+        reach = width * 0.24
+        facade.add("balcony", x0 - reach, bottom - (bottom - top) * 0.4, x1 + reach, bottom + 3 * unit)
+    elif style.sill and not has_balcony:
+        facade.add("sill", x0 - 2.5 * unit, bottom, x1 + 2.5 * unit, bottom + 3.4 * unit)
+        if style.panels and y1 - bottom > 15 * unit:
+            facade.add("deco", x0, bottom + 6 * unit, x1, y1 - 6 * unit, "panel")
 
 
 def _add_ground_floor(
-    facade: Facade,
-    rng: np.random.Generator,
-    style: _Style,
-    edges: NDArray[np.float64],
-    top: float,
-    street: float,
-    unit: float,
+    facade: Facade, rng: np.random.Generator, style: _Style, edges: NDArray[np.float64], top: float, street: float
 ) -> None:
-    bays = len(edges) - 1
-    entrance = int(rng.integers(bays))
-    height = street - top
+    unit, bays, height = facade.unit, len(edges) - 1, street - top
+    entrances = {int(rng.integers(bays))} if rng.random() < 0.85 or bays < 4 else {0, bays - 1}
     facade.add("molding", edges[0], top - 2 * unit, edges[-1], top + 2.5 * unit)
     for bay, (x0, x1) in enumerate(pairwise(edges)):
         middle, width = (x0 + x1) / 2, x1 - x0
-        if bay == entrance:
-            half = min(width * 0.3, 17 * unit)
-            facade.add(
-                "deco", middle - half - 3 * unit, top + height * 0.13, middle + half + 3 * unit, top + height * 0.2
-            )
+        if bay in entrances:
+            half = min(width * 0.3, height * 0.3, 17 * unit)
+            reach = half + 4 * unit
+            crown: Variant = "pediment" if style.crown == "pediment" else "lintel"
+            rise = 0.06 if crown == "pediment" else 0.1
+            facade.add("deco", middle - reach, top + height * rise, middle + reach, top + height * 0.2, crown)
             facade.add("door", middle - half, top + height * 0.2, middle + half, street)
-        elif style.shops:
-            facade.add("shop", x0 + width * 0.08, top + height * 0.16, x1 - width * 0.08, street - height * 0.05)
+        elif rng.random() < style.shops:
+            facade.add("shop", x0 + width * 0.08, top + height * 0.13, x1 - width * 0.08, street)
         else:
-            half = width * style.window_width / 2
+            half = min(width * style.window_width / 2, height * 0.32)
             y0, y1 = top + height * 0.24, top + height * 0.74
             facade.add("window", middle - half, y0, middle + half, y1)
             if style.sill:

@@ -1,122 +1,114 @@
-"""From the parts of a facade to its photo: light, cast shadows, evening lamps, camera."""
+"""From the parts of a facade to its photo."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.synthetic.layout import Facade
-from patchlight.data.synthetic.materials import (
-    TRIM_COLOURS,
-    WALL_COLOURS,
-    WOOD_COLOURS,
-    Image,
-    fractal,
-    noise,
-    pick,
-    sky,
-    wall,
-)  # fmt: skip
-from patchlight.data.synthetic.parts import OVERSAMPLING, PAINTERS, Canvas
+from patchlight.data.synthetic.canvas import Canvas, Finish, size, within
+from patchlight.data.synthetic.layout import Facade, Part
+from patchlight.data.synthetic.light import light, photograph
+from patchlight.data.synthetic.materials import SCHEMES, Image, Scheme, courses, noise, paint, wall
+from patchlight.data.synthetic.openings import lantern, paint_door, paint_shop, paint_window, surround
+from patchlight.data.synthetic.ornaments import (
+    flower_box,
+    paint_balcony,
+    paint_band,
+    paint_blind,
+    paint_cornice,
+    paint_deco,
+    paint_pillar,
+)
+from patchlight.data.synthetic.surroundings import paint_neighbours, paint_roof, paint_sky, paint_street
+
+_PAINTERS = {
+    "cornice": paint_cornice, "molding": paint_band, "sill": paint_band, "deco": paint_deco, "pillar": paint_pillar,
+    "blind": paint_blind, "balcony": paint_balcony, "window": paint_window, "door": paint_door, "shop": paint_shop,
+}  # fmt: skip
+_STAINED_BELOW = {"sill": 26.0, "molding": 16.0, "cornice": 34.0, "balcony": 24.0}
+"""How far rain carries dirt down the wall below a part, in units."""
 
 
 def render(rng: np.random.Generator, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
     """The photo of a facade, H W 3, RGB, as large as its label map."""
-    canvas, behind = _paint(rng, facade, evening=evening)
-    lit = _light(rng, canvas)
-    lit = np.where(behind[:, :, None], canvas.albedo, lit)
-    return _develop(rng, lit + canvas.emission, facade.size, canvas)
-
-
-def _paint(rng: np.random.Generator, facade: Facade, *, evening: bool) -> tuple[Canvas, NDArray[np.bool_]]:
-    shape = (facade.size * OVERSAMPLING, facade.size * OVERSAMPLING)
-    scale = facade.size / 256 * OVERSAMPLING
-    albedo = sky(rng, shape, evening=evening)
-    behind = np.ones(shape, bool)
-    canvas = Canvas(albedo, np.zeros_like(albedo), np.zeros(shape, np.float32), scale, evening)
-    _paint_neighbours(rng, canvas)
-    _paint_street(rng, canvas, behind, facade)
-    palette = {"trim": pick(rng, TRIM_COLOURS), "wood": pick(rng, WOOD_COLOURS), "frame": pick(rng, TRIM_COLOURS)}
-    palette["shutter"] = pick(rng, WOOD_COLOURS)
-    if rng.random() < 0.3:
-        palette["frame"] = palette["wood"]
+    canvas = Canvas.blank(facade, evening=evening)
+    scheme = SCHEMES[int(rng.integers(len(SCHEMES)))]
+    finish = _draw_finish(rng, scheme)
+    building = next(part for part in facade.parts if part.kind == "facade")
+    paint_sky(rng, canvas)
+    paint_neighbours(rng, canvas, building)
+    paint_roof(rng, canvas, building)
+    paint_street(rng, canvas, building)
+    _paint_wall(rng, canvas, facade, building, scheme)
     for part in facade.parts:
-        rows, columns = canvas.box(part)
-        if part.kind == "facade":
-            extent = rows.stop - rows.start, columns.stop - columns.start
-            canvas.albedo[rows, columns], canvas.relief[rows, columns] = wall(rng, extent, scale)
-        else:
-            PAINTERS[part.kind](rng, canvas, part, palette)
-        behind[rows, columns] = False
-    return canvas, behind
+        if finish.surround and part.kind in ("window", "door"):
+            surround(rng, canvas, part, finish)
+        if part.kind in _PAINTERS:
+            _PAINTERS[part.kind](rng, canvas, part, finish)
+    lanterns = rng.random() < (0.85 if evening else 0.5)
+    for part in facade.parts:
+        if part.kind == "door" and lanterns:
+            lantern(canvas, part)
+        if part.kind == "sill" and finish.flowers and rng.random() < 0.75:
+            box = within(canvas.box(part), 0, 0.1, 1, 0.9)
+            flower_box(rng, canvas, box, box[0].start)
+    return photograph(rng, canvas, light(rng, canvas), facade.size)
 
 
-def _paint_neighbours(rng: np.random.Generator, canvas: Canvas) -> None:
-    """Plain houses beside and behind the building, under the sky."""
-    height, width = canvas.relief.shape
-    for left, right in ((0, width // 2), (width // 2, width)):
-        top = int(height * rng.uniform(0.15, 0.5))
-        colour = 0.72 * pick(rng, WALL_COLOURS) * (0.4 if canvas.evening else 1.0)
-        texture = 1 + 0.06 * fractal(rng, (height - top, right - left), 30 * canvas.scale)
-        canvas.albedo[top:, left:right] = np.clip(colour * texture[:, :, None], 0, 1)
+def _draw_finish(rng: np.random.Generator, scheme: Scheme) -> Finish:
+    frame, wood = paint(rng, scheme.frame), paint(rng, scheme.wood)
+    awnings = ((0.62, 0.16, 0.15), (0.16, 0.34, 0.28), (0.18, 0.27, 0.46), (0.78, 0.56, 0.22), (0.50, 0.50, 0.48))
+    return Finish(
+        trim=paint(rng, scheme.trim),
+        frame=wood if rng.random() < (0.6 if sum(scheme.wall) < 1.45 else 0.2) else frame,
+        wood=wood,
+        shutter=paint(rng, scheme.shutter),
+        iron=paint(rng, (0.16, 0.17, 0.18)),
+        awning=paint(rng, awnings[int(rng.integers(len(awnings)))]),
+        panes=("cross", "casement", "sash", "transom")[int(rng.integers(4))],
+        surround=rng.random() < 0.62,
+        flowers=rng.random() < 0.32,
+        stone_railing=rng.random() < 0.25,
+        curtains=rng.uniform(0.1, 0.6),
+    )
 
 
-def _paint_street(rng: np.random.Generator, canvas: Canvas, behind: NDArray[np.bool_], facade: Facade) -> None:
-    street = max(part.y1 for part in facade.parts if part.kind == "facade") * OVERSAMPLING
-    grey = np.float32(rng.uniform(0.38, 0.55) * (0.45 if canvas.evening else 1.0))
-    texture = 1 + 0.08 * noise(rng, (canvas.relief.shape[0] - street, canvas.relief.shape[1]), 2 * canvas.scale)
-    canvas.albedo[street:] = np.clip(grey * np.array([1.0, 0.98, 0.95], np.float32) * texture[:, :, None], 0, 1)
-    canvas.albedo[street : street + round(1.2 * canvas.scale)] *= 0.7
+def _paint_wall(rng: np.random.Generator, canvas: Canvas, facade: Facade, building: Part, scheme: Scheme) -> None:
+    """The wall, often with a ground floor of rusticated stone, a plinth, and stains below what keeps off the rain."""
+    box = canvas.box(building)
+    albedo, relief = wall(rng, size(box), scheme.kind, paint(rng, scheme.wall), canvas.unit)
+    canvas.cover(box, albedo, 0.0)
+    canvas.relief[box] = relief
+    doors = [part for part in facade.parts if part.kind == "door"]
+    base = [part for part in facade.parts if part.kind == "molding" and part.y1 < doors[0].y0 + 8 * facade.unit]
+    if base and scheme.kind != "boards" and rng.random() < 0.5:
+        top = base[0].y0 * canvas.factor
+        stone = (slice(top, box[0].stop), box[1])
+        colour = paint(rng, scheme.trim) * np.float32(rng.uniform(0.6, 0.95))
+        blocks, joints = courses(
+            rng, size(stone), colour, (8.5 * canvas.unit, 22 * canvas.unit), joint=1.1 * canvas.unit, spread=0.06
+        )
+        canvas.cover(stone, blocks, 0.6)
+        canvas.relief[stone] += joints
+    _stain(rng, canvas, facade, box)
+    plinth = (slice(box[0].stop - canvas.px(rng.uniform(4, 9)), box[0].stop), box[1])
+    grain: Image = 1 + 0.08 * noise(rng, size(plinth), 2 * canvas.unit)
+    canvas.cover(plinth, paint(rng, (0.50, 0.49, 0.47)) * grain[:, :, None], 1.4)
 
 
-def _light(rng: np.random.Generator, canvas: Canvas) -> Image:
-    """Sun with cast shadows and sky light by day; only the dim sky in the evening."""
-    relief = canvas.relief
-    side = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.35, 0.95))
-    reach = cv2.GaussianBlur(relief, (0, 0), 4 * canvas.scale) - relief
-    occlusion = 1 - np.clip(reach / (9 * canvas.scale), 0, 0.5)
-    slope = cv2.GaussianBlur(relief, (0, 0), 0.6 * canvas.scale)
-    tilt = np.clip(np.gradient(slope, axis=0) * 0.16 + np.gradient(slope, axis=1) * 0.12 * side, -0.35, 0.35)
-    if canvas.evening:
-        ambient = np.array([0.30, 0.33, 0.50], np.float32) * rng.uniform(0.85, 1.15)
-        lamps = cv2.GaussianBlur(canvas.emission, (0, 0), 9 * canvas.scale) * 0.55
-        light = (ambient + lamps) * (occlusion * (1 + 0.6 * tilt))[:, :, None]
-        return np.asarray(canvas.albedo * light, np.float32)
-    shadow = _cast_shadow(relief, side, rng.uniform(0.75, 1.25), canvas.scale)
-    overcast = rng.uniform(0.0, 0.75)
-    sun = np.array([1.0, 0.93, 0.80], np.float32) * (0.78 - 0.45 * overcast)
-    ambient = np.array([0.43, 0.48, 0.56], np.float32) * (0.78 + 0.75 * overcast)
-    direct = ((1 - shadow) * (1 + tilt))[:, :, None] * sun
-    light = direct + ambient * (occlusion * (1 + 0.35 * tilt))[:, :, None]
-    return np.asarray(canvas.albedo * light, np.float32)
-
-
-def _cast_shadow(relief: Image, side: float, drop: float, scale: float) -> Image:
-    """How much of the sun each pixel misses: what stands out above and to the side of it is in the way."""
-    blocked = np.zeros_like(relief)
-    for step in range(1, round(9 * scale) + 1):
-        down, across = round(step * drop), round(step * side)
-        moved = cv2.warpAffine(
-            relief, np.array([[1, 0, across], [0, 1, down]], np.float32), relief.shape[::-1],
-            flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
-        np.maximum(blocked, moved - relief - step * 0.85, out=blocked)
-    shadow = np.clip(blocked / (0.8 * scale), 0, 1)
-    return np.asarray(cv2.GaussianBlur(shadow, (0, 0), 0.45 * scale), np.float32)
-
-
-def _develop(rng: np.random.Generator, scene: Image, size: int, canvas: Canvas) -> NDArray[np.uint8]:
-    """What the camera makes of it: glare, colour temperature, vignette, contrast, grain."""
-    photo = cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA)
-    if canvas.evening:
-        glare = cv2.resize(canvas.emission, (size, size), interpolation=cv2.INTER_AREA)
-        photo = photo + 0.3 * cv2.GaussianBlur(glare, (0, 0), max(size / 48, 0.5))
-    temperature = np.float32(rng.normal(0, 0.025))
-    photo = photo * np.array([1 + temperature, 1.0, 1 - temperature], np.float32) * np.float32(rng.uniform(0.92, 1.1))
-    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
-    photo = photo * (1 - 0.13 * (x * x + y * y))[:, :, None]
-    photo = np.clip(photo, 0, None)
-    photo = photo * (1 + 0.12 * photo) / (1 + 0.26 * photo * photo)
-    photo = photo + rng.standard_normal((size, size, 1), dtype=np.float32) * 0.011
-    return np.asarray(np.clip(photo * 255 + 0.5, 0, 255), np.uint8)
+def _stain(rng: np.random.Generator, canvas: Canvas, facade: Facade, wall_box: tuple[slice, slice]) -> None:
+    strength = rng.uniform(0.05, 0.32)
+    streaks = np.clip(0.5 + 0.9 * noise(rng, size(wall_box), 1.8 * canvas.unit, stretch=24), 0, 1.4)
+    dirt = np.zeros_like(streaks)
+    for part in facade.parts:
+        if part.kind in _STAINED_BELOW:
+            rows, columns = canvas.box(part)
+            y, x = rows.stop - wall_box[0].start, max(columns.start - wall_box[1].start, 0)
+            reach = canvas.px(_STAINED_BELOW[part.kind])
+            below = dirt[max(y, 0) : max(y + reach, 0), x : max(columns.stop - wall_box[1].start, 0)]
+            below[:] = np.maximum(below, np.linspace(1, 0, reach, dtype=np.float32)[: below.shape[0], None])
+    foot = np.linspace(-9, 1, dirt.shape[0], dtype=np.float32)[:, None]
+    dirt = np.maximum(dirt, np.clip(foot, 0, 1))
+    dirt *= streaks
+    for channel, share in enumerate((0.96, 1.0, 1.06)):  # dirt is a little yellow
+        canvas.albedo[:, :, channel][wall_box] *= 1 - np.float32(strength * share) * dirt

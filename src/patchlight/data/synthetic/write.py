@@ -47,7 +47,7 @@ class SyntheticSet:
     def __post_init__(self) -> None:
         for name, minimum in (("n_train", 1), ("n_test", 0), ("size", 64), ("seed", 0)):
             value = asdict(self)[name]
-            if isinstance(value, bool) or value < minimum:
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise DataError(f"data.render.{name}={value} should be an integer of at least {minimum}")
 
     def write(self, root: Path, pairing: Pairing) -> None:
@@ -60,17 +60,13 @@ class SyntheticSet:
             DataError: `root` holds something else.
         """
         record = {"format": FORMAT, "pairing": pairing, **asdict(self)}
-        if root.exists():
+        if root.is_file() or (root.is_dir() and any(root.iterdir())):
             _require_same(root, record)
             return
         root.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
         try:
-            for folder, job in self._jobs(temporary, pairing):
-                folder.mkdir(parents=True, exist_ok=True)
-                count = self.n_train if folder.name.startswith("train") else self.n_test
-                with _single_threaded_cv2(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-                    list(pool.map(job, range(count)))
+            self._render_into(temporary, pairing)
             (temporary / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
             temporary.chmod(0o755)
             try:
@@ -79,6 +75,13 @@ class SyntheticSet:
                 _require_same(root, record)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _render_into(self, root: Path, pairing: Pairing) -> None:
+        """Threads, not processes: most of the time is spent outside the interpreter, and they work in any process."""
+        with _single_threaded_cv2(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            for folder, job in self._jobs(root, pairing):
+                folder.mkdir(parents=True)
+                list(pool.map(job, range(self.n_train if folder.name.startswith("train") else self.n_test)))
 
     def _jobs(self, root: Path, pairing: Pairing) -> list[tuple[Path, partial[None]]]:
         if pairing == "paired":
@@ -133,10 +136,16 @@ def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
 
 
 def _require_same(root: Path, record: dict[str, object]) -> None:
-    path = root / RECORD
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if found != record:
-        raise DataError(
-            f"data.root={root} holds something other than the synthetic set that data.render asks for ({record}): "
-            f"remove that folder or choose another data.root"
-        )
+    """Raise a DataError unless `root` holds the set of this record."""
+    try:
+        found = json.loads((root / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found == record:
+        return
+    if isinstance(found, dict):
+        differing = [f"{key} {found.get(key)}, not {value}" for key, value in record.items() if found.get(key) != value]
+        what = f"another synthetic set ({'; '.join(differing)})"
+    else:
+        what = f"something other than a synthetic set: it has no readable {RECORD}"
+    raise DataError(f"data.root={root} holds {what}. Remove that folder or choose another data.root")
