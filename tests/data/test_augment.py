@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import albumentations
@@ -81,3 +82,19 @@ def test_colours_stay_in_their_domain() -> None:
 def test_refused_transforms(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         Augment(**settings)(noise(), noise(), sample_rng(0, 0, 0), paired=True)
+
+
+def test_a_transform_that_cannot_take_the_image() -> None:
+    augment = Augment(colour_b=[albumentations.ChannelDropout(p=1.0)])
+    with pytest.raises(
+        DataError,
+        match=r"data.augment.colour_b cannot take images of \(24, 16, 1\) \(height.*channels\): .*one channel",
+    ):
+        augment(noise(), noise(channels=1), sample_rng(0, 0, 0), paired=True)
+
+
+def test_it_travels_to_a_worker_process() -> None:
+    augment = Augment(geometry=[AFFINE], colour_a=[albumentations.RandomBrightnessContrast(p=1.0)])
+    copy = pickle.loads(pickle.dumps(augment))
+    here, there = (f(noise(), noise(), sample_rng(0, 0, 0), paired=True) for f in (augment, copy))
+    assert all(np.array_equal(x, y) for x, y in zip(here, there, strict=True))

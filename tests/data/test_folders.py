@@ -82,6 +82,15 @@ def test_two_layouts_ask_for_a_choice(tmp_path: Path, save: Any) -> None:
     assert names(find_split(tmp_path, "train", "paired", "folders").a) == ["1.png"]
 
 
+@pytest.mark.parametrize("pairing", ["paired", "unpaired"])
+def test_domains_within_a_split_are_not_cut_in_halves(pairing: Any, tmp_path: Path, save: Any) -> None:
+    for name in ("train/A/1.png", "train/B/1.png"):
+        save(name)
+    with pytest.raises(DataError, match=r"train holds the folders A and B: name them .*trainA and .*trainB, or say"):
+        find_split(tmp_path, "train", pairing, "auto")
+    assert len(find_split(tmp_path, "train", pairing, "side_by_side")) == 2
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data.root=.*nowhere is not a folder"):
         require_root(tmp_path / "nowhere", "paired", "auto")

@@ -145,6 +145,7 @@ def test_values_at_both_doors(tmp_path: Path) -> None:
     assert tensor[0, 7, 15].item() == pytest.approx((127 / 255 - 0.5) / 0.5, abs=1e-7)
     write_image(tmp_path / "out.png", torch.tensor([[[-3.0, -1.0, 0.0, 1.0, 3.0]]]))
     assert to_array(read_image(tmp_path / "out.png", 1)).ravel().tolist() == [0, 0, 127, 255, 255]
+    assert to_uint8(torch.tensor([[[float("nan"), float("inf"), -float("inf")]]])).ravel().tolist() == [0, 255, 0]
     write_image(tmp_path / "rgb.png", to_tensor(np.stack([RAMP] * 3, axis=2)))
     assert np.abs(to_array(read_image(tmp_path / "rgb.png"))[:, :, 1].astype(int) - RAMP).max() <= 1
 

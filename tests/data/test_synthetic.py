@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from patchlight.data.folders import find_split
 from patchlight.data.synthetic import LEGEND, SyntheticSet, render_pair, render_scene, write
-from patchlight.data.synthetic.layout import draw_facade
+from patchlight.data.synthetic.canvas import Canvas
+from patchlight.data.synthetic.layout import Facade, draw_facade
+from patchlight.data.synthetic.light import light
 from patchlight.data.synthetic.render import render
 from patchlight.errors import DataError
 
@@ -77,6 +79,19 @@ def test_windows_are_dark_by_day_and_shine_in_the_evening() -> None:
     assert np.mean(at_dusk) > 20
     assert sum(d < 0 for d in by_day) >= 14
     assert sum(d > 0 for d in at_dusk) >= 13
+
+
+def test_a_lit_room_leaves_the_bars_of_its_window_dark() -> None:
+    brightness_of_bar: list[float] = []
+    for relief in (-2.6, 0.0):
+        canvas = Canvas.blank(Facade(64), evening=True)
+        canvas.albedo[:] = 0.8
+        canvas.lamp[100:156, 100:156] = 1.5
+        bar = (slice(100, 156), slice(126, 130))
+        canvas.cover(bar, np.float32([0.8, 0.8, 0.8]), relief)
+        brightness_of_bar.append(float(light(np.random.default_rng(0), canvas)[bar].mean()))
+    recessed, flush = brightness_of_bar
+    assert recessed < 0.45 * flush
 
 
 def test_evenings_are_darker() -> None:
@@ -195,6 +210,14 @@ def test_another_set_in_the_folder_is_refused(tmp_path: Path) -> None:
         SyntheticSet(n_train=5, n_test=2, size=64, seed=9).write(tmp_path / "set", "paired")
     with pytest.raises(DataError, match="pairing paired, not unpaired"):
         SMALL.write(tmp_path / "set", "unpaired")
+
+
+def test_a_set_of_an_older_renderer_is_refused(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "set", "paired")
+    path = tmp_path / "set/synthetic.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    with pytest.raises(DataError, match=r"another synthetic set \(format 1, not 2\)\. Remove that folder"):
+        SMALL.write(tmp_path / "set", "paired")
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", b"\xff\xfe"])

@@ -86,9 +86,11 @@ def test_evaluation_is_not_random() -> None:
 
 def test_a_crop_that_does_not_fit() -> None:
     with pytest.raises(
-        DataError, match=r"image.png is 300x100 pixels .* too small for a crop of 256x256: lower data.image"
+        DataError, match=r"image.png is 300x100 pixels, too small for a crop of 256x256: lower data.image_size, or use"
     ):
         Geometry("crop", (286, 286), (256, 256), flip=False).place((100, 300), RNG, PATH)
+    with pytest.raises(DataError, match=r"is 128x128 pixels after resizing, .* lower data.image_size, raise data.load"):
+        Geometry("scale_width_and_crop", (128, 128), (96, 256), flip=False).place((300, 300), RNG, PATH)
 
 
 def test_flip_mirrors() -> None:

@@ -36,20 +36,19 @@ class Augment:
         """Both images of a sample, changed; for pairs they have to have the same size.
 
         Raises:
-            DataError: a transform changed the size of an image, or made it something other than 8-bit values.
+            DataError: a transform failed, changed the size of an image, or made it something other than 8-bit values.
         """
         new_a, new_b = a, b
         if self._geometry is not None:
             if paired:
-                self._geometry.set_random_seed(_draw(rng))
-                moved = self._geometry(image=new_a, partner=new_b)
-                new_a, new_b = moved["image"], moved["partner"]
+                new_a, new_b = _run("geometry", self._geometry, {"image": new_a, "partner": new_b}, rng)
             else:
-                new_a, new_b = _run(self._geometry, new_a, rng), _run(self._geometry, new_b, rng)
+                (new_a,) = _run("geometry", self._geometry, {"image": new_a}, rng)
+                (new_b,) = _run("geometry", self._geometry, {"image": new_b}, rng)
         if self._colour_a is not None:
-            new_a = _run(self._colour_a, new_a, rng)
+            (new_a,) = _run("colour_a", self._colour_a, {"image": new_a}, rng)
         if self._colour_b is not None:
-            new_b = _run(self._colour_b, new_b, rng)
+            (new_b,) = _run("colour_b", self._colour_b, {"image": new_b}, rng)
         for name, before, after in (("A", a, new_a), ("B", b, new_b)):
             if before.shape != after.shape:
                 raise DataError(
@@ -73,11 +72,15 @@ def _compose(transforms: Sequence[Any] | None, targets: dict[str, str]) -> Any:
     return albumentations.Compose(list(transforms), additional_targets=targets)
 
 
-def _run(compose: Any, image: Array, rng: np.random.Generator) -> Array:
-    compose.set_random_seed(_draw(rng))
-    changed: Array = compose(image=image)["image"]
-    return changed
-
-
-def _draw(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**31))
+def _run(key: str, compose: Any, images: dict[str, Array], rng: np.random.Generator) -> tuple[Array, ...]:
+    """The images, all changed by one draw."""
+    compose.set_random_seed(int(rng.integers(2**31)))
+    try:
+        changed = compose(**images)
+    except Exception as error:  # transforms raise all kinds where they cannot take an image
+        reason = " ".join(str(error).split()) or type(error).__name__
+        shapes = " and ".join(str(image.shape) for image in images.values())
+        raise DataError(
+            f"data.augment.{key} cannot take images of {shapes} (height, width, channels): {reason}"
+        ) from error
+    return tuple(changed[name] for name in images)

@@ -61,7 +61,7 @@ class ImageDataModule(LightningDataModule):
         render: SyntheticSet | None = None,
     ) -> None:
         super().__init__()
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.render = render
         self.pairing: Pairing = pairing
         self.layout: Layout = layout
@@ -80,7 +80,8 @@ class ImageDataModule(LightningDataModule):
         self.max_eval = None if max_eval is None else _positive("max_eval", max_eval)
         self.seed = _at_least("seed", seed, 0)
         load, size = _size("load_size", load_size), _size("image_size", image_size)
-        if preprocess == "resize_and_crop" and (load[0] < size[0] or load[1] < size[1]):
+        too_low = preprocess == "resize_and_crop" and load[0] < size[0]
+        if too_low or (preprocess in ("resize_and_crop", "scale_width_and_crop") and load[1] < size[1]):
             raise DataError(
                 f"data.load_size={load_size} is smaller than data.image_size={image_size}, so there is nothing to crop "
                 f"from: make it at least as large"

@@ -41,11 +41,13 @@ def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Do
     """The images of a split in a deterministic order; empty where the set has no such split.
 
     Raises:
-        DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or both layouts
-            are there.
+        DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout is
+            not clear.
     """
     match _layout_of(root, split, layout):
         case "side_by_side":
+            if layout == "auto":
+                _refuse_domains_within(root, split)
             files = _images(root / split)
             return Domains(tuple(Source(f, "left") for f in files), tuple(Source(f, "right") for f in files))
         case "folders":
@@ -77,6 +79,16 @@ def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_sid
             f"data.layout=side_by_side or data.layout=folders"
         )
     return "side_by_side" if side_by_side else "folders" if folders else None
+
+
+def _refuse_domains_within(root: Path, split: Split) -> None:
+    """`train/A` and `train/B` look like two domains; their images must not be cut in halves by mistake."""
+    a, b = root / split / "A", root / split / "B"
+    if a.is_dir() and b.is_dir():
+        raise DataError(
+            f"{root / split} holds the folders A and B: name them {root}/{split}A and {root}/{split}B, or say "
+            f"data.layout=side_by_side if every file in them is a pair"
+        )
 
 
 def _domain_folders(root: Path, split: Split) -> tuple[Path, Path]:

@@ -77,8 +77,11 @@ def to_tensor(array: NDArray[np.uint8]) -> Tensor:
 
 
 def to_uint8(image: Tensor) -> NDArray[np.uint8]:
-    """C H W in [-1, 1] to 8-bit H W C, truncated like the reference code's images; values outside are clipped."""
-    values = image.detach().float().cpu().clamp(-1, 1).numpy().transpose(1, 2, 0)
+    """C H W in [-1, 1] to 8-bit H W C, truncated like the reference code's images.
+
+    Values outside are clipped; NaN, as a diverged generator makes it, is black.
+    """
+    values = image.detach().float().cpu().nan_to_num(nan=-1.0).clamp(-1, 1).numpy().transpose(1, 2, 0)
     return np.asarray((values + 1) / 2.0 * 255.0, dtype=np.uint8)
 
 

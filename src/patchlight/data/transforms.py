@@ -64,10 +64,10 @@ class Geometry:
         if "crop" in self.mode:
             crop_height, crop_width = self.image_size
             if crop_height > height or crop_width > width:
+                after, remedy = ("", "") if resized == size else (" after resizing", "raise data.load_size, ")
                 raise DataError(
-                    f"{path} is {width}x{height} pixels after resizing, too small for a crop of {crop_width}x"
-                    f"{crop_height}: lower data.image_size, raise data.load_size, or use "
-                    f"data.preprocess=resize_and_crop"
+                    f"{path} is {width}x{height} pixels{after}, too small for a crop of {crop_width}x{crop_height}: "
+                    f"lower data.image_size, {remedy}or use data.preprocess=resize_and_crop"
                 )
             left, top = (width - crop_width) // 2, (height - crop_height) // 2
             if self.random:

@@ -51,7 +51,9 @@ def _dusk(rng: np.random.Generator, canvas: Canvas, open_sky: Image, side: float
     total = _mix((sky, (0.052, 0.080, 0.168)), (last, (0.075, 0.036, 0.034)), (street, (1.0, 0.56, 0.22)))
     small = np.asarray(cv2.resize(canvas.lamp, (width // 4, height // 4), interpolation=cv2.INTER_AREA), np.float32)
     spill = 0.5 * _blur(small, 3.5 * canvas.unit / 4) + 0.9 * _blur(small, 13 * canvas.unit / 4)
-    total += np.asarray(cv2.resize(spill, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    spill = np.asarray(cv2.resize(spill, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    facing_out = np.clip(1 + canvas.relief / (2.6 * canvas.unit), 0.16, 1)  # a lit room leaves its window's bars dark
+    total += spill * facing_out[:, :, None]
     return canvas.albedo * total + canvas.glow + canvas.lamp
 
 
@@ -93,8 +95,8 @@ def photograph(rng: np.random.Generator, canvas: Canvas, scene: Image, size: int
     photo = np.asarray(cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA), np.float32)
     if canvas.evening:
         lamps = cv2.resize(canvas.lamp, (size, size), interpolation=cv2.INTER_AREA)
-        photo += np.float32(0.17) * cv2.GaussianBlur(lamps, (0, 0), max(size / 40, 0.6))
-        photo += np.float32(0.10) * cv2.GaussianBlur(lamps, (0, 0), max(size / 140, 0.4))
+        photo += np.float32(0.11) * cv2.GaussianBlur(lamps, (0, 0), max(size / 40, 0.6))
+        photo += np.float32(0.05) * cv2.GaussianBlur(lamps, (0, 0), max(size / 140, 0.4))
     x = np.linspace(-1, 1, size, dtype=np.float32)
     photo *= (1 - 0.16 * (x[None, :] ** 2 + x[:, None] ** 2))[:, :, None]
     warmth = rng.normal(0, 0.035)
