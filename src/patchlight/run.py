@@ -199,12 +199,9 @@ def _print_summary(
     console: Console, run_dir: Path, figures: dict[str, Figures], callbacks: dict[str, Callback]
 ) -> None:
     if figures:
-        table = Table(title="test", title_justify="left")
-        table.add_column("")
+        table = Table("test", *figures)
         for name in next(iter(figures.values())):
-            table.add_column(name, justify="right")
-        for which, values in figures.items():
-            table.add_row(which, *(f"{value:.4f}" for value in values.values()))
+            table.add_row(name, *(f"{values[name]:.4f}" for values in figures.values()))
         console.print(table)
     samples = next((c.latest for c in callbacks.values() if isinstance(c, Samples) and c.latest), None)
     for title, path in (

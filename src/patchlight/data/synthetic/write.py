@@ -22,7 +22,7 @@ from patchlight.data.synthetic.layout import draw_facade
 from patchlight.data.synthetic.render import render
 from patchlight.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Goes up with any change that makes other pixels of the same seed."""
 
 RECORD = "synthetic.json"
