@@ -258,9 +258,9 @@ def test_a_damaged_image_is_named(workers: int, patchlight_train: Any, tmp_path:
         (folder / name).unlink()
 
 
-def test_the_console_script_has_no_traceback_and_no_second_line() -> None:
+def test_the_console_script_has_no_traceback_and_no_second_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "patchlight.train", "data=paired", "data.root=/nowhere", "logger=csv"]
-    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.startswith("patchlight-train: data.root=/nowhere is not a folder")
     assert process.stderr.count("\n") == 1
