@@ -54,7 +54,7 @@ notebooks: $(STAMP) ## run every notebook
 	done; test -n "$$found" || echo "notebooks/ holds no notebook yet"
 
 constraints: $(STAMP) ## write the versions in .venv to constraints.txt
-	@{ echo "# Versions that were tested together; written by \`make install CONSTRAINTS=\`, \`make constraints CONSTRAINTS=\`."; \
+	@{ echo "# Versions that were tested together. To renew: \`make install CONSTRAINTS=\`, the tests, \`make constraints CONSTRAINTS=\`."; \
 		$(BIN)/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
 		| grep -viE '^(nvidia|cuda|triton)'; } > constraints.txt.new
 	@mv constraints.txt.new constraints.txt
