@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.config import check_command_line, complete, compose_config, config_dir, register_resolvers
+from patchlight.config import check_command_line, complete, compose_config, config_dir
 from patchlight.errors import ConfigError
+from patchlight.run_id import choose_run_id
 from patchlight.schema import validate
 
 
@@ -106,10 +107,11 @@ def test_order_of_experiment_debug_and_command_line() -> None:
     assert cfg.data.load_size == 143
 
 
-def test_run_ids_never_repeat() -> None:
-    register_resolvers()
-    ids = {OmegaConf.create({"id": "${run_id:}"}).id for _ in range(200)}
+def test_run_ids_never_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATCHLIGHT_RUN_ID", "")
+    ids = {choose_run_id() for _ in range(200)}
     assert len(ids) == 200
+    assert OmegaConf.create({"id": "${run_id:}"}).id in ids
     cfg: Any = OmegaConf.create({"a": "${run_id:}", "b": "${run_id:}"})
     assert cfg.a == cfg.b
 

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig
 from torch import nn
 
+from patchlight.checkpoint import AtomicCheckpointIO
 from patchlight.errors import ConfigError, UserError
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
+from patchlight.parallel import PerNetworkDDP
+from patchlight.parallel.ddp import StartMethod
 from patchlight.schema import NETWORK_KEYS, locate
 
 
@@ -70,13 +75,15 @@ def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModu
     return module
 
 
-def build_loggers(cfg: DictConfig) -> list[Logger]:
-    """All loggers of the configuration, opened."""
+def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
+    """All loggers of the configuration; `wandb_id` is that of the W&B run that is gone on with."""
     loggers: list[Logger] = []
     for name, node in (cfg.get("logger") or {}).items():
         if node is not None:
+            goes_on = wandb_id is not None and locate(node["_target_"], f"logger.{name}") is WandbLogger
+            more = {"id": wandb_id, "resume": "allow"} if goes_on else {}
             with named(f"logger.{name}"):
-                loggers.append(instantiate(node, _convert_="all"))
+                loggers.append(instantiate(node, **more, _convert_="all"))
     return loggers
 
 
@@ -90,13 +97,32 @@ def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
     return callbacks
 
 
+DDP_STARTS: dict[str, StartMethod] = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
+"""Names of `trainer.strategy` that stand for the strategy with one DDP per network."""
+
+
+def build_strategy(trainer: DictConfig, job_config: Path) -> Any:
+    """What `trainer.strategy` means; `job_config` is where the ranks of this run find its configuration."""
+    name = trainer.strategy
+    if name == "auto" and (trainer.devices != 1 or trainer.num_nodes != 1):
+        name = "ddp"
+    return PerNetworkDDP(DDP_STARTS[name], job_config) if name in DDP_STARTS else name
+
+
 def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool) -> Trainer:
-    """The trainer, for the device and the lengths of the configuration."""
+    """The trainer, for the devices and the lengths of the configuration."""
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Signals are answered by LastCheckpoint, between two batches.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     with named("trainer"):
         trainer: Trainer = instantiate(
-            cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress, _convert_="all"
-        )
+            cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress,
+            enable_checkpointing=keeps, plugins=plugins, _convert_="all",
+            strategy=build_strategy(cfg.trainer, Path(cfg.paths.run_dir) / "config.yaml"),
+        )  # fmt: skip
     return trainer
 
 

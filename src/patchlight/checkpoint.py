@@ -1,18 +1,25 @@
-"""Reading checkpoints, with nothing but tensors and plain values in them."""
+"""Checkpoints: written in one piece, read with nothing but tensors and plain values in them."""
 
 from __future__ import annotations
 
+import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
 
 from patchlight import __version__
-from patchlight.errors import DataError
+from patchlight.errors import DataError, TrainingError
 
 RECORD_KEY = "patchlight"
-FORMAT = 1
+EMA_KEY = "ema"
+FORMAT = 2
+
+Weights = Literal["ema", "raw"]
 
 
 def make_record(config: dict[str, Any]) -> dict[str, Any]:
@@ -41,12 +48,67 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path} is damaged: {_first_line(error)}") from None
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
+    if checkpoint[RECORD_KEY]["format"] < FORMAT:
+        raise DataError(f"{path} was written by a version of patchlight before the first release and cannot be used")
     if checkpoint[RECORD_KEY]["format"] > FORMAT:
         raise DataError(
             f"{path} was written by patchlight {checkpoint[RECORD_KEY]['version']}, which is newer than this "
             f"{__version__}: update patchlight"
         )
     return checkpoint
+
+
+def weights(checkpoint: Mapping[str, Any], which: Weights = "ema") -> dict[str, Tensor]:
+    """The networks' state in a checkpoint: with the averaged generators, if it has any, or as they were trained."""
+    state = dict(checkpoint["state_dict"])
+    return state | dict(checkpoint.get(EMA_KEY, {})) if which == "ema" else state
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes a checkpoint beside its place and moves it there once it is on the disk, so that it is whole or not there.
+
+    With `storage_options={"previous": PATH}` a checkpoint that is there already is kept under that path.
+
+    Raises:
+        TrainingError: the file cannot be written; those that were there have not been touched.
+        DataError: see `read_checkpoint`.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if storage_options and path.is_file():
+                path.replace(storage_options["previous"])
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:
+            temporary.unlink(missing_ok=True)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
+            raise TrainingError(
+                f"{path} cannot be written ({reason}): make room or choose another folder with hydra.run.dir=DIR; the "
+                f"checkpoints written before are untouched, and resume=auto goes on from the newest"
+            ) from None
+
+    def load_checkpoint(
+        self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what checkpoints that were being written when their run was killed have left behind."""
+    for file in folder.glob(".*.ckpt.*.part"):
+        file.unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from patchlight.errors import ConfigError
+from patchlight.run_id import run_id
 
 MAX_CHOICES_CHECKED = 64
 """How many values of one sweep are checked before it starts."""
+
+OURS = {
+    "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
+    "trainer.gradient_clip_algorithm": "model.clip_g and model.clip_d, which bound the norm",
+    "trainer.accumulate_grad_batches": "model.accumulate",
+}
+"""Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
 
 
 def config_dir() -> Path:
@@ -33,11 +39,7 @@ def config_dir() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make `${run_id:}` known: the time and six random digits, so that no two runs ever share a directory."""
-
-    def run_id() -> str:
-        return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
-
+    """Make `${run_id:}` known, by which no two runs ever share a directory."""
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
 
 
@@ -131,6 +133,8 @@ def _unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:
     """The message for a key that is not there, with its valid siblings."""
+    if key in OURS:
+        return f"{key} has no effect on a GAN, whose optimizers step by hand: use {OURS[key]}"
     parent, _, leaf = key.rpartition(".")
     place = f"{parent} has" if parent else "there are"
     return f"{key} is no key of the configuration: {_did_you_mean(leaf, valid, place)}"
@@ -166,3 +170,7 @@ def explained(what: str) -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what} cannot be resolved: {' '.join(str(error).split())}") from None
+
+
+# Here, so that a process to which a launcher hands a job knows it, too.
+register_resolvers()

@@ -22,3 +22,7 @@ class ConfigError(UserError):
 
 class DataError(UserError):
     """A folder or an image file is missing, unreadable or does not fit the configuration."""
+
+
+class TrainingError(UserError):
+    """A run cannot go on as it is: its figures are no longer numbers, or its folder cannot be written."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
 from patchlight.networks.resnet import ResidualBlock
@@ -87,6 +88,8 @@ def _without_statistics(layers: dict[str, dict[str, Tensor]]) -> dict[str, dict[
 
 def _parametrised_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
     """The layers that hold tensors, in the order of the forward pass."""
+    if any(parametrize.is_parametrized(module) for module in network.modules()):
+        raise ValueError(f"the reference code has no {type(network).__name__} with spectral_norm=true")
     return [
         (name, module)
         for name, module in network.named_modules()

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import wandb
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from patchlight.build import (
+    PatchGeometry,
     build_callbacks,
     build_data,
     build_loggers,
@@ -27,64 +29,107 @@ from patchlight.build import (
     data_channels,
     patch_geometries,
 )  # fmt: skip
-from patchlight.callbacks import Quality, RunRecord, Samples
-from patchlight.checkpoint import read_checkpoint
+from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Position, Quality, RunRecord
+from patchlight.checkpoint import read_checkpoint, remove_unfinished, weights
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
+from patchlight.errors import ConfigError, TrainingError
+from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.manifest import make_manifest, write_json
 from patchlight.methods import TranslationMethod
+from patchlight.parallel import ranks_of_this_job
+from patchlight.ranks import is_first
+from patchlight.resume import Resumption, find_checkpoint
 from patchlight.schema import validate
 
 Figures = dict[str, float]
 
 
 def train(cfg: DictConfig) -> None:
-    """Train, evaluate and sum up; everything is written below `paths.run_dir`.
+    """Train, evaluate and sum up; everything is written below `paths.run_dir`. Called by every rank.
 
     Raises:
-        UserError: something in the configuration or the data is the user's to put right.
+        UserError: something in the configuration, the data or the disk is the user's to put right.
     """
     validate(cfg)
     complete(cfg)
     run_dir = Path(cfg.paths.run_dir)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
     _quieten()
     try:
-        seed_everything(cfg.seed, verbose=False)
-        method = build_method(cfg.model, data_channels(cfg.data))
-        geometries = patch_geometries(method, cfg.data.image_size)
-        data = build_data(cfg.data, method)
-        assert isinstance(data, ImageDataModule)
-        data.prepare_data()
-        data.setup("fit")
-        if not data.val_paths:
-            cfg.trainer.limit_val_batches = 0
-        callbacks = build_callbacks(cfg)
-        loggers = build_loggers(cfg)
-        config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-        trainer = build_trainer(cfg, [*_usable(callbacks, data), RunRecord(config)], loggers)
-        checkpoint = _checkpoint_to_resume(cfg.resume, run_dir)
+        run = _prepare(cfg, run_dir)
     except BaseException:
         if run_dir.is_dir() and not any(run_dir.iterdir()):
             run_dir.rmdir()
         raise
-    for geometry in geometries:
+    for geometry in run.geometries:
         console.print(str(geometry))
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with _open(loggers, config):
-        OmegaConf.save(cfg, run_dir / "config.yaml")
-        discriminators = {geometry.name: asdict(geometry) for geometry in geometries}
-        write_json(run_dir / "manifest.json", make_manifest(cfg.seed, discriminators, data.describe()))
-        evaluation = Evaluation(cfg, method, data, callbacks)
+    for note in run.resumption.notes if run.resumption is not None else ():
+        console.print(note)
+    with _clear_about_disks(), ranks_of_this_job():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        _go(cfg, run, run_dir)
+    _print_summary(console, run_dir, run.evaluation.figures)
+
+
+@dataclass
+class Run:
+    """The objects of a run, made from its configuration."""
+
+    config: dict[str, Any]
+    method: TranslationMethod
+    geometries: list[PatchGeometry]
+    data: ImageDataModule
+    callbacks: dict[str, Callback]
+    loggers: list[Logger]
+    trainer: Trainer
+    resumption: Resumption | None
+    evaluation: Evaluation
+
+
+def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
+    """Build everything, and find out what is wrong with it, before anything is written."""
+    seed_everything(cfg.seed, verbose=False)
+    method = build_method(cfg.model, data_channels(cfg.data))
+    geometries = patch_geometries(method, cfg.data.image_size)
+    data = build_data(cfg.data, method)
+    assert isinstance(data, ImageDataModule)
+    data.prepare_data()
+    data.setup("fit")
+    if not data.val_paths:
+        cfg.trainer.limit_val_batches = 0
+    resumption = find_checkpoint(cfg.resume, run_dir)
+    if resumption is not None:
+        _check_fit(method, resumption)
+    same_run = resumption is not None and resumption.same_run
+    loggers = build_loggers(cfg, _wandb_id(resumption, run_dir) if same_run or cfg.resume == "auto" else None)
+    for logger in loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.keep(resumption.checkpoint["loggers"]["csv_rows"] or 0 if same_run and resumption else 0)
+    callbacks = build_callbacks(cfg)
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    trainer = build_trainer(cfg, [*_usable(callbacks, data), Position(), RunRecord(config)], loggers)
+    evaluation = Evaluation(cfg, method, data, callbacks)
+    return Run(config, method, geometries, data, callbacks, loggers, trainer, resumption, evaluation)
+
+
+def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
+    """Train and evaluate."""
+    method, data, trainer = run.method, run.data, run.trainer
+    with _open(run.loggers, run.config):
+        if is_first():
+            remove_unfinished(run_dir / "checkpoints")
+            OmegaConf.save(cfg, run_dir / "config.yaml")
+            discriminators = {geometry.name: asdict(geometry) for geometry in run.geometries}
+            manifest = make_manifest(cfg.seed, discriminators, data.describe())
+            write_json(run_dir / "manifest.json", {**manifest, "wandb_id": wandb_id(run.loggers)})
         if cfg.evaluate_untrained:
-            evaluation.measure("untrained")
-        trainer.fit(method, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            run.evaluation.measure("untrained")
+        path = str(run.resumption.path) if run.resumption is not None else None
+        trainer.fit(method, datamodule=data, ckpt_path=path, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        if data.val_paths and not _validated(trainer, callbacks):
-            trainer.validate(method, datamodule=data, verbose=False)
-        evaluation.finish(trainer, run_dir)
-    _print_summary(console, run_dir, evaluation.figures, callbacks)
+        run.evaluation.finish(trainer, run_dir)
 
 
 class Evaluation:
@@ -96,26 +141,40 @@ class Evaluation:
         self.cfg = cfg
         self.method = method
         self.data = data
-        self.quality = next((c for c in callbacks.values() if isinstance(c, Quality)), None)
-        self.best = next((c for c in callbacks.values() if isinstance(c, ModelCheckpoint) and c.monitor), None)
+        self.callbacks = callbacks
+        self.quality = _first(callbacks, Quality)
+        self.last = _first(callbacks, LastCheckpoint)
+        self.best = _first(callbacks, BestCheckpoint)
         self.figures: dict[str, Figures] = {}
 
-    def measure(self, name: str, checkpoint: str | None = None) -> None:
-        """Figures of the weights in memory, or of a checkpoint's, without a trace in the loggers."""
-        if self.quality is None or not self._has_test_images():
-            return
-        if checkpoint is not None:
-            self.method.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
-        trainer = build_trainer(self.cfg, [self.quality], loggers=False)
-        self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
+    def measure(self, name: str) -> None:
+        """Figures of the weights in memory, without a trace in the loggers."""
+        if self.quality is not None and self._has_test_images():
+            trainer = build_trainer(self.cfg, [self.quality], loggers=False)
+            self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
 
     def finish(self, trainer: Trainer, run_dir: Path) -> None:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
+        # From the files: they are there for every rank, also where processes of their own have trained.
+        validated = self.method.validated_step
+        if self.last is not None:
+            validated = self._load(self.last.path)["progress"]["validated_step"]
+        elif (ema := _first(self.callbacks, EMA)) is not None:
+            self.method.load_state_dict(ema.averages, strict=False)
+        if self.data.val_paths and validated != trainer.global_step:  # `max_steps` ended the run within an epoch
+            trainer.validate(self.method, datamodule=self.data, verbose=False)
         if self.quality is not None and self._has_test_images():
             self.figures["last"] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
-        if self.best is not None and self.best.best_model_path:
-            self.measure("best", self.best.best_model_path)
-        write_json(run_dir / "metrics.json", {**self.figures, "protocol": self._protocol()})
+        if self.best is not None and self.best.path.is_file():
+            self._load(self.best.path)
+            self.measure("best")
+        if trainer.is_global_zero:
+            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self._protocol()})
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        checkpoint = read_checkpoint(path)
+        self.method.load_state_dict(weights(checkpoint))
+        return checkpoint
 
     def _has_test_images(self) -> bool:
         self.data.setup("test")
@@ -128,40 +187,63 @@ class Evaluation:
             "image_size": OmegaConf.to_container(self.cfg.data).get("image_size"),  # type: ignore[union-attr]
             "preprocess": f"{self.cfg.data.preprocess}, without crop margin or flip",
             "inference_mode": self.cfg.model.inference_mode,
+            "weights": "moving average" if _first(self.callbacks, EMA) is not None else "as trained",
             "compared": dict(self.method.references),
             "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
             "metrics": self.quality.protocol if self.quality is not None else {},
         }
 
 
+C = TypeVar("C", bound=Callback)
+
+
+def _first(callbacks: dict[str, Callback], kind: type[C]) -> C | None:
+    return next((callback for callback in callbacks.values() if isinstance(callback, kind)), None)
+
+
 def _without_prefix(results: Any) -> Figures:
     return {name.removeprefix("test/"): float(value) for name, value in results[0].items()}
 
 
-def _checkpoint_to_resume(resume: str | None, run_dir: Path) -> str | None:
-    """The checkpoint that `resume` means, read once to be sure that it can be."""
-    if resume is None:
-        return None
-    path = run_dir / "checkpoints" / "last.ckpt" if resume == "auto" else Path(resume)
-    if resume == "auto" and not path.is_file():
-        return None
-    read_checkpoint(path)
-    return str(path)
+def _check_fit(method: TranslationMethod, resumption: Resumption) -> None:
+    """Raise a ConfigError if the checkpoint's networks are others than those of the configuration."""
+    try:
+        method.load_state_dict(resumption.checkpoint["state_dict"])
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise ConfigError(
+            f"resume={resumption.path} holds other networks than model describes: go on with the settings of "
+            f"config.yaml beside the checkpoint's folder ({detail})"
+        ) from None
+
+
+def _wandb_id(resumption: Resumption | None, run_dir: Path) -> str | None:
+    """The W&B run of this folder, also where the run was stopped before its first checkpoint."""
+    if resumption is not None:
+        return resumption.checkpoint["loggers"]["wandb_id"]  # type: ignore[no-any-return]
+    manifest = run_dir / "manifest.json"
+    return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
 
 
 def _usable(callbacks: dict[str, Callback], data: ImageDataModule) -> list[Callback]:
-    """Without validation images there is no best checkpoint to be kept."""
-    return [
-        callback
-        for callback in callbacks.values()
-        if data.val_paths or not (isinstance(callback, ModelCheckpoint) and callback.monitor)
-    ]
+    """Without validation images there is no best checkpoint to be kept; the last one is written after the others."""
+    usable = [c for c in callbacks.values() if data.val_paths or not isinstance(c, BestCheckpoint)]
+    return sorted(usable, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
-def _validated(trainer: Trainer, callbacks: dict[str, Callback]) -> bool:
-    """Whether the last weights have been validated; not so if `max_steps` ended the run within an epoch."""
-    samples = next((c for c in callbacks.values() if isinstance(c, Samples)), None)
-    return samples is not None and samples.validated_step == trainer.global_step
+@contextmanager
+def _clear_about_disks() -> Iterator[None]:
+    """One message where a disk is full or a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        raise TrainingError(
+            f"{error.filename or 'a file of the run'} cannot be written ({error.strerror}): make room or choose "
+            f"another folder with hydra.run.dir=DIR; checkpoints written before are untouched, and resume=auto goes on "
+            f"from the newest"
+        ) from None
 
 
 @contextmanager
@@ -179,7 +261,7 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.finalize("success" if exit_code == 0 else "failed")
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbLogger) and is_first():
                 logger.experiment.finish(exit_code=exit_code)
 
 
@@ -191,21 +273,23 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*is deprecated, use `isinstance.treespec.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
+        ".*The `srun` command is available on your system but is not used.*",
+        # The data module begins where the checkpoint was, without Lightning's knowing.
+        ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+        # A rank may have no image to evaluate.
+        ".*Total length of .* across ranks is zero.*",
     ):
         warnings.filterwarnings("ignore", message)
 
 
-def _print_summary(
-    console: Console, run_dir: Path, figures: dict[str, Figures], callbacks: dict[str, Callback]
-) -> None:
+def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:
     if figures:
         table = Table("test", *figures)
         for name in next(iter(figures.values())):
             table.add_row(name, *(f"{values[name]:.4f}" for values in figures.values()))
         console.print(table)
-    samples = next((c.latest for c in callbacks.values() if isinstance(c, Samples) and c.latest), None)
     for title, path in (
-        ("samples", samples),
+        ("samples", max((run_dir / "samples").glob("step_*.png"), default=None)),
         ("figures", run_dir / "metrics.json"),
         ("curves", run_dir / "metrics.csv"),
         ("weights", run_dir / "checkpoints"),

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
-from patchlight.config import unknown_key
+from patchlight.config import OURS, unknown_key
 from patchlight.errors import ConfigError
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
@@ -46,6 +46,10 @@ def validate(cfg: DictConfig) -> None:
             _check_value(key, value, hints[key])
         elif key not in GROUPS:
             raise ConfigError(unknown_key(key, [*hints, *GROUPS]))
+    for key in OURS:
+        group, _, leaf = key.partition(".")
+        if config[group].get(leaf) is not None:
+            raise ConfigError(unknown_key(key, []))
     _check_model(config["model"])
     _check_call("data", config["data"])
     _check_call("trainer", config["trainer"])
@@ -87,6 +91,9 @@ def _check_call(
 def _check_argument(path: str, value: Any, hint: Any) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
         _check_call(path, value)
+    elif isinstance(value, Mapping) and any(isinstance(item, Mapping) for item in value.values()):
+        for name, item in value.items():
+            _check_call(f"{path}.{name}", item)
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         for i, item in enumerate(value):
             _check_argument(f"{path}[{i}]", item, Any)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from patchlight.config import check_command_line, config_dir, register_resolvers
 from patchlight.errors import UserError
+from patchlight.run_id import choose_run_id
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
@@ -23,6 +24,7 @@ def _train(cfg: DictConfig) -> None:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
+    choose_run_id()
     register_resolvers()
     try:
         configs = check_command_line(sys.argv[1:], "train")
@@ -43,4 +45,7 @@ def _stop(error: UserError) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # As a module with a name, whose functions launchers can hand to other processes.
+    from patchlight.train import main as _main
+
+    _main()

@@ -97,6 +97,7 @@ def test_paper_settings(model: str) -> None:
 def networks_of(model: str) -> dict[str, DictConfig | dict[str, Any]]:
     norm = "batch" if model == "pix2pix" else "instance"
     discriminator = {"_target_": "patchlight.networks.PatchDiscriminator", "ndf": 64, "n_layers": 3, "norm": norm}
+    discriminator["spectral_norm"] = False
     if model == "pix2pix":
         unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True}
         return {"generator": {"_target_": "patchlight.networks.UNetGenerator", **unet}, "discriminator": discriminator}

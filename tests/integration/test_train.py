@@ -44,7 +44,7 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     assert outcome.status == 0, outcome.err
     assert "discriminator: receptive field 16 x 16 px, patch map 14 x 14 for 32 x 32 px" in outcome.out
     run = the_run(tmp_path)
-    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     assert [p.name for p in sorted((run / "samples").iterdir())] == ["step_00000006.png", "step_00000012.png"]
 
     manifest = json.loads((run / "manifest.json").read_text())
@@ -104,7 +104,7 @@ def test_resume_goes_on_counting(patchlight_train: Any, tiny_sets: Any, tmp_path
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
     assert patchlight_train(*command).status == 0
     last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
-    assert (last["global_step"], last["images_seen"], last["epoch"]) == (12, 12, 1)
+    assert (last["global_step"], last["images_seen"], last["epoch"]) == (12, 12, 2)
     assert [float(row["lr/g"]) for row in rows(tmp_path / "run") if row["lr/g"]] == pytest.approx([2e-4, 1e-4])
     outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "resume=nowhere.ckpt")
     assert outcome.status == 1
@@ -218,7 +218,7 @@ BAD = {
     "model.discriminator.n_layers=4": "data.image_size=32: its receptive field is 142 px and it needs images",
     "model.generator.num_downs=6": "data.image_size=32x32 does not suit the generator, which needs multiples of 64",
     "model.gan_mode=wgangp": "model.gan_mode=wgangp without a gradient penalty",
-    "model/penalty=wgan_gp": "model.penalty cannot be used with batch norm",
+    "model/penalty=wgan_gp": "model.penalties cannot be used with batch norm",
     "data.val_size=500": "data.val_size=500 leaves nothing to train on",
     "data.load_size=16": "data.load_size=16 is smaller than data.image_size=32",
     "resume=here.ckpt": "here.ckpt is not there",

@@ -68,7 +68,7 @@ def test_penalty_of_a_linear_critic(kind: Any) -> None:
     norm = 0.5 * math.sqrt(16)
     penalty = gradient_penalty(Linear(), real, fake, kind=kind, constant=1.0, weight=10.0)
     assert penalty.item() == pytest.approx(10 * (norm - 1) ** 2)
-    assert GradientPenalty(kind, constant=0.0, weight=2.0)(Linear(), real, fake).item() == pytest.approx(2 * norm**2)
+    assert GradientPenalty(kind, constant=0.5)(Linear(), real, fake).term.item() == pytest.approx((norm - 0.5) ** 2)
 
 
 def test_penalty_points() -> None:
@@ -101,6 +101,8 @@ def test_penalty_refuses() -> None:
         gradient_penalty(Linear(), MAP, MAP, kind="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="weight must be positive, got 0"):
         GradientPenalty(weight=0)
-    with pytest.raises(ValueError, match="penalty cannot be used with batch norm .* model.discriminator.norm=instance"):
+    with pytest.raises(
+        ValueError, match="penalties cannot be used with batch norm .* model.discriminator.norm=instance"
+    ):
         require_penalisable(PatchDiscriminator(3, ndf=2))
     require_penalisable(PatchDiscriminator(3, ndf=2, norm="instance"))

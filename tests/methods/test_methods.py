@@ -23,7 +23,7 @@ CYCLEGAN_TERMS = {
 
 def pix2pix(**settings: Any) -> Pix2Pix:
     torch.manual_seed(0)
-    norm = "instance" if "penalty" in settings else "batch"
+    norm = "instance" if "penalties" in settings else "batch"
     return Pix2Pix(
         UNetGenerator(3, 3, num_downs=3, ngf=4, dropout=True),
         PatchDiscriminator(6, ndf=4, n_layers=1, norm=norm),
@@ -132,25 +132,27 @@ def test_every_mode_trains(mode: Any, tmp_path: Path) -> None:
 
 
 def test_wasserstein_with_its_penalty(tmp_path: Path) -> None:
-    record = fit(pix2pix(gan_mode="wgangp", penalty=GradientPenalty()), tmp_path)
+    record = fit(pix2pix(gan_mode="wgangp", penalties={"gp": GradientPenalty()}), tmp_path)
     for m in record.metrics:
-        expected = (m["train/d_real"] + m["train/d_fake"]) / 2 + m["train/d_penalty"]
+        expected = (m["train/d_real"] + m["train/d_fake"]) / 2 + 10 * m["train/d_gp"]
         assert m["train/d_total"] == pytest.approx(expected, rel=1e-4)
-        assert m["train/d_penalty"] > 0
+        assert 10 * m["train/d_gp"] > 0
     discriminators = [PatchDiscriminator(3, ndf=4, n_layers=1, norm="none") for _ in range(2)]
     method = CycleGAN(
         ResNetGenerator(3, 3, 1, 4), ResNetGenerator(3, 3, 1, 4), *discriminators,
-        gan_mode="wgangp", penalty=GradientPenalty(),
+        gan_mode="wgangp", penalties={"gp": GradientPenalty()},
     )  # fmt: skip
-    assert {"train/d_penalty_a", "train/d_penalty_b"} <= set(fit(method, tmp_path).metrics[-1])
+    assert {"train/d_gp_a", "train/d_gp_norm_b"} <= set(fit(method, tmp_path).metrics[-1])
 
 
 def test_wasserstein_without_penalty_is_refused() -> None:
     with pytest.raises(ValueError, match="gan_mode=wgangp without a gradient penalty .* model.unpenalized_critic=true"):
         pix2pix(gan_mode="wgangp")
-    assert pix2pix(gan_mode="wgangp", unpenalized_critic=True).adversarial.penalty is None
-    with pytest.raises(ValueError, match="penalty cannot be used with batch norm"):
-        Pix2Pix(UNetGenerator(3, 3, 2, 2), PatchDiscriminator(6, 2), gan_mode="wgangp", penalty=GradientPenalty())
+    assert pix2pix(gan_mode="wgangp", unpenalized_critic=True).adversarial.penalties is not None
+    with pytest.raises(ValueError, match="penalties cannot be used with batch norm"):
+        Pix2Pix(
+            UNetGenerator(3, 3, 2, 2), PatchDiscriminator(6, 2), gan_mode="wgangp", penalties={"gp": GradientPenalty()}
+        )
 
 
 @pytest.mark.parametrize("name", ["lambda_a", "lambda_b", "lambda_identity"])
@@ -236,6 +238,7 @@ def test_checkpoint_of_a_cyclegan_holds_pools_and_images_seen(tmp_path: Path) ->
     torch.save(checkpoint, tmp_path / "c.ckpt")
     restored = cyclegan(pool_size=3)
     restored.on_load_checkpoint(torch.load(tmp_path / "c.ckpt", weights_only=True))
+    restored.on_train_start()
     assert restored.images_seen == 8
     assert len(restored.pool_a) == 3
     images = torch.arange(20.0).view(20, 1, 1, 1).expand(20, 3, 16, 16)

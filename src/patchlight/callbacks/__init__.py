@@ -1,8 +1,20 @@
-"""What happens beside the step: metrics, sample pictures, progress, and the record in a checkpoint."""
+"""What happens beside the step: metrics, sample pictures, averages, checkpoints, progress."""
 
+from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from patchlight.callbacks.ema import EMA
+from patchlight.callbacks.position import Position
 from patchlight.callbacks.progress import Progress
 from patchlight.callbacks.quality import Quality
 from patchlight.callbacks.record import RunRecord
 from patchlight.callbacks.samples import Samples
 
-__all__ = ["Progress", "Quality", "RunRecord", "Samples"]
+__all__ = [
+    "EMA",
+    "BestCheckpoint",
+    "LastCheckpoint",
+    "Position",
+    "Progress",
+    "Quality",
+    "RunRecord",
+    "Samples",
+]

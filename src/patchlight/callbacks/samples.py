@@ -14,6 +14,7 @@ from torch import Tensor
 
 from patchlight.data.image_io import to_uint8
 from patchlight.methods import TranslationMethod
+from patchlight.methods.rank_state import gather
 
 MARGIN, GAP, MIN_CELL = 16, 8, 128
 INK, PAPER = (38, 42, 51), (255, 255, 255)
@@ -34,37 +35,42 @@ class Samples(Callback):
         self.folder = Path(folder)
         self.n_images = n_images
         self.every_n_validations = every_n_validations
-        self.latest: Path | None = None
-        self.validated_step = -1
         self._validations = 0
-        self._images: list[Mapping[str, Tensor]] = []
+        self._images: dict[int, Mapping[str, Tensor]] = {}
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._images = []
+        self._images = {}
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
     ) -> None:
-        if not trainer.is_global_zero:
-            return
-        for i in range(len(outputs["real_A"])):
-            if len(self._images) < self.n_images:
-                self._images.append({name: images[i].float().cpu() for name, images in outputs.items()})
+        size = len(outputs["real_A"])
+        for i in range(size):
+            # Ranks take the images in turn.
+            number = (batch_idx * size + i) * trainer.world_size + trainer.global_rank
+            if number < self.n_images:
+                self._images[number] = {name: images[i].float().cpu() for name, images in outputs.items()}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validations += 1
-        self.validated_step = trainer.global_step
-        due = (self._validations - 1) % self.every_n_validations == 0
-        if trainer.sanity_checking or not self._images or not due:
+        if trainer.sanity_checking or (self._validations - 1) % self.every_n_validations:
+            return
+        images = {number: image for part in gather(self._images) for number, image in part.items()}
+        if not images or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, TranslationMethod)
-        picture = contact_sheet(self._images, pl_module.gallery)
+        picture = contact_sheet([images[number] for number in sorted(images)], pl_module.gallery)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.latest = self.folder / f"step_{trainer.global_step:08d}.png"
-        picture.save(self.latest)
+        picture.save(self.folder / f"step_{trainer.global_step:08d}.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("samples", [picture], step=trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._validations = state_dict["validations"]
 
 
 def contact_sheet(rows: Sequence[Mapping[str, Tensor]], gallery: Sequence[Sequence[tuple[str, str]]]) -> Image.Image:

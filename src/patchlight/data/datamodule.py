@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -93,6 +94,8 @@ class ImageDataModule(LightningDataModule):
             channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
         )  # fmt: skip
         self._splits: dict[str, Domains] = {}
+        self._begin = (0, 0)
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images to evaluate than ranks
 
     def prepare_data(self) -> None:
         if self.render is not None:
@@ -122,6 +125,10 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Sample] | list[Any]:
         return self._loader("test") if len(self._splits["test"]) else []
 
+    def begin_at(self, epoch: int, images: int) -> None:
+        """Let training begin in this epoch, after so many of its images, those of all ranks counted."""
+        self._begin = (epoch, images)
+
     @property
     def val_paths(self) -> list[Path]:
         """The files of domain A that validation reads."""
@@ -144,10 +151,11 @@ class ImageDataModule(LightningDataModule):
             p = replace(p, geometry=p.geometry.for_evaluation())
         kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
         dataset = kind(self._splits[split], p)
+        world_size = self.trainer.world_size if self.trainer else 1
+        epoch, images = self._begin if training else (0, 0)
         sampler = EpochSampler(
-            len(dataset), seed=self.seed, shuffle=training, pad=training,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
+            len(dataset), seed=self.seed, shuffle=training, pad=training, world_size=world_size,
+            rank=self.trainer.global_rank if self.trainer else 0, epoch=epoch, skip=images // world_size,
         )  # fmt: skip
         return DataLoader(
             dataset,
@@ -157,7 +165,7 @@ class ImageDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available() if self.pin_memory is None else self.pin_memory,
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_settle_worker,
             # Its own generator, or starting the workers would draw from the one that the networks use.
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -170,8 +178,13 @@ def _first(domains: Domains, n: int | None) -> Domains:
     return Domains(cut(domains.a), cut(domains.b))
 
 
-def _one_thread(worker: int) -> None:
-    """One thread per worker process: parallel work is what there are several workers for."""
+def _settle_worker(worker: int) -> None:
+    """One thread per worker process, and no ear for signals that are meant for the training.
+
+    A cluster sends them to the workers, too, who would be gone before the training has saved itself.
+    """
+    for signum in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

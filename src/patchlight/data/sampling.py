@@ -25,21 +25,26 @@ class EpochSampler(Sampler[SampleKey]):
     """The keys of one epoch for one rank, in an order that depends on seed and epoch only.
 
     Rank r of n takes every n-th key from the r-th on. If `pad`, the order is wrapped around so that all ranks have the
-    same number of keys. Lightning calls `set_epoch` before each epoch.
+    same number of keys. Lightning calls `set_epoch` before each epoch. The first epoch may be another than 0, and
+    begin after `skip` keys of each rank: where a run that is resumed had left off.
     """
 
     def __init__(
-        self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1, pad: bool = True
-    ) -> None:
+        self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1, pad: bool = True,
+        epoch: int = 0, skip: int = 0,
+    ) -> None:  # fmt: skip
         self.length = length
         self.seed = seed
         self.shuffle = shuffle
         self.rank = rank
         self.world_size = world_size
         self.pad = pad
-        self.epoch = 0
+        self.epoch = epoch
+        self.skip = skip
 
     def set_epoch(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            self.skip = 0
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -53,6 +58,6 @@ class EpochSampler(Sampler[SampleKey]):
             # A key of its own keeps this stream apart from the samples': seeds are padded with zeros.
             seeds = np.random.SeedSequence([self.seed, self.epoch], spawn_key=(1,))
             order = np.random.default_rng(seeds).permutation(self.length)
-        for i in range(len(self)):
+        for i in range(self.skip, len(self)):
             position = (self.rank + i * self.world_size) % self.length
             yield SampleKey(self.epoch, int(order[position]))

@@ -74,3 +74,17 @@ class GANLoss(nn.Module):
     def _target(self, logits: Tensor, target_is_real: bool) -> Tensor:
         label = self.real_label if target_is_real else self.fake_label
         return label.to(logits).expand_as(logits)
+
+
+class RelativisticLoss(nn.Module):
+    """The relativistic pairing loss, mean softplus(D(b) - D(a)) over all patches: a is to look more real than b.
+
+    A discriminator compares a real map with a generated one, a generator the other way round. Two maps of equal shape
+    give a scalar in float32, or in float64 for float64 maps.
+
+    Source: Jolicoeur-Martineau 2019, "The relativistic discriminator"; Huang et al. 2024, equation 2.
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        dtype = torch.promote_types(a.dtype, torch.float32)
+        return F.softplus(b.to(dtype) - a.to(dtype)).mean()

@@ -1,9 +1,10 @@
-"""Penalties that keep a critic's gradient in bounds."""
+"""Penalties that keep a critic's gradient in bounds, as terms that can be combined."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -34,46 +35,129 @@ def gradient_penalty(
 
     Source: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3.
     """
+    norms = _norms(_input_gradient(critic, _points(real, fake, kind, alpha)))
+    penalty: Tensor = weight * (norms - constant).square().mean()
+    return penalty
+
+
+def _points(real: Tensor, fake: Tensor, kind: PenaltyKind, alpha: Tensor | None = None) -> Tensor:
+    """Where the gradient is measured."""
     match kind:
         case "mixed":
             if alpha is None:
                 alpha = torch.rand(real.shape[0], 1, device=real.device, dtype=real.dtype)
             mix = alpha.to(real).view(-1, 1, 1, 1)
-            points = mix * real + (1 - mix) * fake
+            return mix * real + (1 - mix) * fake
         case "real":
-            points = real
+            return real
         case "fake":
-            points = fake
-        case _:
-            raise ValueError(f"kind must be one of {', '.join(get_args(PenaltyKind))}, got {kind!r}")
+            return fake
+    raise ValueError(f"kind must be one of {', '.join(get_args(PenaltyKind))}, got {kind!r}")
+
+
+def _input_gradient(critic: Critic, points: Tensor) -> Tensor:
+    """The gradient of the summed logits with respect to each sample, (B, CHW), in float32 or more."""
     points = points.detach().to(torch.promote_types(points.dtype, torch.float32)).requires_grad_(True)
     with torch.autocast(points.device.type, enabled=False):
         (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-        # The offset keeps the norm differentiable where the gradient is exactly zero.
-        norms: Tensor = (gradient.flatten(start_dim=1) + 1e-16).norm(2, dim=1)
-        penalty: Tensor = weight * (norms - constant).square().mean()
-    return penalty
+    return gradient.flatten(start_dim=1)
 
 
-class GradientPenalty(nn.Module):
-    """`gradient_penalty` with its settings, as a term of a discriminator's loss: (critic, real, fake) -> scalar.
+def _norms(gradient: Tensor) -> Tensor:
+    # The offset keeps the norm differentiable where the gradient is exactly zero.
+    norms: Tensor = (gradient + 1e-16).norm(2, dim=1)
+    return norms
+
+
+class Penalised(NamedTuple):
+    """What a penalty measured: its term before the weight, and the mean norm of the gradient, for the record."""
+
+    term: Tensor
+    gradient_norm: Tensor
+
+
+class Penalty(nn.Module, ABC):
+    """A term of a critic's loss: (critic, real, fake) -> its value before the weight.
+
+    `weight` times the value is added to the loss. With an `interval` above 1 it is added only in every interval-th
+    step of the critic, as many times stronger (lazy regularization).
 
     Raises:
-        ValueError: an unknown kind, or a weight that is not positive.
+        ValueError: a weight that is not positive, or an interval below 1.
+
+    Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1, for the interval.
     """
 
-    def __init__(self, kind: PenaltyKind = "mixed", constant: float = 1.0, weight: float = 10.0) -> None:
+    def __init__(self, weight: float, interval: int) -> None:
         super().__init__()
-        if kind not in get_args(PenaltyKind):
-            raise ValueError(f"kind must be one of {', '.join(get_args(PenaltyKind))}, got {kind!r}")
         if weight <= 0:
             raise ValueError(f"weight must be positive, got {weight}")
+        if isinstance(interval, bool) or interval < 1:
+            raise ValueError(f"interval must be an integer of at least 1, got {interval!r}")
+        self.weight = weight
+        self.interval = interval
+
+    def due(self, step: int) -> bool:
+        """Whether the critic's step of this number, counted from 0, is penalised."""
+        return step % self.interval == 0
+
+    @property
+    def scale(self) -> float:
+        """What the value is multiplied by in a step that is penalised."""
+        return self.weight * self.interval
+
+    @abstractmethod
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Penalised:
+        """Images B C H W; both values are scalars."""
+
+
+class GradientPenalty(Penalty):
+    """The penalty of WGAN-GP, mean (|grad D(x)| - constant)^2; see `gradient_penalty` for where x lies.
+
+    Raises:
+        ValueError: an unknown kind; see `Penalty`.
+
+    Source: Gulrajani et al. 2017, equation 3.
+    """
+
+    def __init__(
+        self, kind: PenaltyKind = "mixed", constant: float = 1.0, weight: float = 10.0, interval: int = 1
+    ) -> None:
+        super().__init__(weight, interval)
+        if kind not in get_args(PenaltyKind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(PenaltyKind))}, got {kind!r}")
         self.kind: PenaltyKind = kind
         self.constant = constant
-        self.weight = weight
 
-    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        return gradient_penalty(critic, real, fake, kind=self.kind, constant=self.constant, weight=self.weight)
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Penalised:
+        norms = _norms(_input_gradient(critic, _points(real, fake, self.kind)))
+        return Penalised((norms - self.constant).square().mean(), norms.detach().mean())
+
+
+class R1(Penalty):
+    """The zero-centred penalty on real images, mean |grad D(x)|^2, weighted with gamma / 2.
+
+    Source: Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9.
+    """
+
+    kind: PenaltyKind = "real"
+
+    def __init__(self, gamma: float = 10.0, interval: int = 1) -> None:
+        super().__init__(gamma / 2, interval)
+
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Penalised:
+        squares = _input_gradient(critic, _points(real, fake, self.kind)).square().sum(dim=1)
+        return Penalised(squares.mean(), squares.detach().sqrt().mean())
+
+
+class R2(R1):
+    """The zero-centred penalty on generated images.
+
+    Source: Mescheder et al. 2018, equation 10; Huang et al. 2024, "The GAN is dead; long live the GAN!", for using it
+    together with R1.
+    """
+
+    kind: PenaltyKind = "fake"
 
 
 def require_penalisable(critic: nn.Module) -> None:
@@ -83,6 +167,6 @@ def require_penalisable(critic: nn.Module) -> None:
     """
     if any(isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) for module in critic.modules()):
         raise ValueError(
-            "penalty cannot be used with batch norm in the discriminator, because it then no longer bounds the "
+            "penalties cannot be used with batch norm in the discriminator, because they then no longer bound the "
             "gradient of each sample: set model.discriminator.norm=instance (or none)"
         )

@@ -1,18 +1,27 @@
-"""What a discriminator minimises: half the sum of its real and fake parts, and a penalty where the loss needs one."""
+"""The adversarial objective, for both sides."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from torch import Tensor, nn
 
-from patchlight.losses import GANLoss, GANMode, GradientPenalty, require_penalisable
+from patchlight.losses import GANLoss, GANMode, Penalty, RelativisticLoss, require_penalisable
+
+AdversarialMode = GANMode | Literal["relativistic"]
 
 
-class DiscriminatorLoss(nn.Module):
-    """The adversarial objective of a method, for both sides.
+class AdversarialLoss(nn.Module):
+    """What generators and discriminators minimise of each other: the loss over patch maps, and a critic's penalties.
+
+    A discriminator's loss is half the sum of its real and fake parts; the relativistic one compares real and fake and
+    is not halved. `penalties` have names, under which they are logged.
 
     Raises:
         ValueError: `wgangp` without a penalty, which trains an unconstrained critic (unless `unpenalized_critic` says
-            that this is what is wanted), or a penalty with batch norm in one of the `critics`.
+            that this is what is wanted), penalties with batch norm in one of the `critics`, or labels where the mode
+            has none.
 
     Source: Isola et al. 2017, section 3.3 (the halving); Gulrajani et al. 2017, algorithm 1 (the penalty).
     """
@@ -20,17 +29,24 @@ class DiscriminatorLoss(nn.Module):
     def __init__(
         self,
         *,
-        gan_mode: GANMode,
+        gan_mode: AdversarialMode,
         real_label: float,
         fake_label: float,
-        penalty: GradientPenalty | None,
+        penalties: Mapping[str, Penalty] | None,
         unpenalized_critic: bool,
         critics: tuple[nn.Module, ...],
     ) -> None:
         super().__init__()
-        self.gan_loss = GANLoss(gan_mode, real_label=real_label, fake_label=fake_label)
-        self.penalty = penalty
-        if penalty is not None:
+        self.relativistic: RelativisticLoss | None = None
+        self.pointwise: GANLoss | None = None
+        if gan_mode == "relativistic":
+            if (real_label, fake_label) != (1.0, 0.0):
+                raise ValueError("real_label and fake_label have no meaning for gan_mode=relativistic: leave them out")
+            self.relativistic = RelativisticLoss()
+        else:
+            self.pointwise = GANLoss(gan_mode, real_label=real_label, fake_label=fake_label)
+        self.penalties = nn.ModuleDict(penalties)
+        if self.penalties:
             for critic in critics:
                 require_penalisable(critic)
         elif gan_mode == "wgangp" and not unpenalized_critic:
@@ -40,14 +56,22 @@ class DiscriminatorLoss(nn.Module):
                 "have it so"
             )
 
-    def generator(self, logits_fake: Tensor) -> Tensor:
-        """What the generator minimises: its images are to be taken for real."""
-        return self.gan_loss(logits_fake, True, for_generator=True)  # type: ignore[no-any-return]
+    def generator(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """What the generator minimises: its images, B C H W, are to be taken for real."""
+        logits_fake = critic(fake)
+        if self.relativistic is not None:
+            return self.relativistic(logits_fake, critic(real))  # type: ignore[no-any-return]
+        assert self.pointwise is not None
+        return self.pointwise(logits_fake, True, for_generator=True)  # type: ignore[no-any-return]
 
-    def discriminator(self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool) -> dict[str, Tensor]:
-        """The terms `real`, `fake`, `penalty` (if any) and their `total`; real and fake are B C H W images.
+    def discriminator(
+        self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool, step: int
+    ) -> dict[str, Tensor]:
+        """The terms of a discriminator's step and their `total`; real and fake are B C H W images.
 
-        `fake_first` is the order of the two passes, which the running statistics of batch norm remember.
+        The terms are `real` and `fake` (relativistic: `pair`), and for each penalty that is due its value and its
+        gradient norm, `<name>` and `<name>_norm`. `fake_first` is the order of the two passes, which the running
+        statistics of batch norm remember; `step` counts the discriminator's steps, for the penalties' intervals.
         """
         fake = fake.detach()
         if fake_first:
@@ -56,12 +80,18 @@ class DiscriminatorLoss(nn.Module):
         else:
             logits_real = critic(real)
             logits_fake = critic(fake)
-        terms: dict[str, Tensor] = {
-            "real": self.gan_loss(logits_real, True),
-            "fake": self.gan_loss(logits_fake, False),
-        }
-        terms["total"] = 0.5 * (terms["fake"] + terms["real"])
-        if self.penalty is not None:
-            terms["penalty"] = self.penalty(critic, real, fake)
-            terms["total"] = terms["total"] + terms["penalty"]
+        terms = self._compare(logits_real, logits_fake)
+        for name, penalty in self.penalties.items():
+            assert isinstance(penalty, Penalty)
+            if penalty.due(step):
+                terms[name], terms[f"{name}_norm"] = penalty(critic, real, fake)
+                terms["total"] = terms["total"] + penalty.scale * terms[name]
         return terms
+
+    def _compare(self, logits_real: Tensor, logits_fake: Tensor) -> dict[str, Tensor]:
+        if self.relativistic is not None:
+            pair = self.relativistic(logits_real, logits_fake)
+            return {"pair": pair, "total": pair}
+        assert self.pointwise is not None
+        real, fake = self.pointwise(logits_real, True), self.pointwise(logits_fake, False)
+        return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}

@@ -26,6 +26,7 @@ class ImagePool:
         if isinstance(pool_size, bool) or pool_size < 0:
             raise ValueError(f"pool_size must be an integer of at least 0, got {pool_size!r}")
         self.pool_size = pool_size
+        self._seed = seed
         self._random = random.Random(seed)
         self._images: list[Tensor] = []
 
@@ -47,7 +48,11 @@ class ImagePool:
             return image
         position = self._random.randint(0, self.pool_size - 1)
         old, self._images[position] = self._images[position], image.clone()
-        return old
+        return old.to(image.device)
+
+    def begin_on_rank(self, rank: int) -> None:
+        """Draw as the pool of this rank: that of rank 0 is the one of a single process."""
+        self._random = random.Random(self._seed if rank == 0 else f"{self._seed}, rank {rank}")
 
     def state_dict(self) -> dict[str, Any]:
         """Images and random state, in types that `torch.load(weights_only=True)` accepts."""

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from patchlight.networks import SyncBatchNorm
+
 InferenceMode = Literal["eval", "paper"]
 
 
@@ -17,8 +19,9 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
     """Use networks for translating, without gradients, and leave them as they were.
 
     `eval` is PyTorch's evaluation mode: running statistics, no dropout. `paper` keeps dropout and the statistics of
-    the batch itself, as pix2pix is tested in its paper; the running statistics are not touched and the dropout noise
-    is that of `noise_seed`, so the same images come out each time and training goes on as if nothing had happened.
+    the batch itself, on this rank alone, as pix2pix is tested in its paper; the running statistics are not touched and
+    the dropout noise is that of `noise_seed`, so the same images come out each time and training goes on as if nothing
+    had happened.
 
     Source: Isola et al. 2017, section 3.3, "Inference details".
     """
@@ -29,12 +32,15 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
         for module in modules
         if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and module.track_running_stats
     ]
+    shared = [norm for norm in tracking if isinstance(norm, SyncBatchNorm)]
     devices = sorted({p.get_device() for n in networks for p in n.parameters() if p.is_cuda})
     try:
         for network in networks:
             network.train(mode == "paper")
         for norm in tracking:
             norm.track_running_stats = mode == "eval"
+        for norm in shared:
+            norm.alone = True
         with torch.no_grad(), torch.random.fork_rng(devices=devices, enabled=mode == "paper"):
             if mode == "paper":
                 torch.manual_seed(noise_seed)
@@ -42,5 +48,7 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
     finally:
         for norm in tracking:
             norm.track_running_stats = True
+        for norm in shared:
+            norm.alone = False
         for module, was_training in zip(modules, were_training, strict=True):
             module.training = was_training

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from patchlight.losses import GANMode, GradientPenalty
-from patchlight.methods.base import Batch, OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
-from patchlight.methods.critic import DiscriminatorLoss
+from patchlight.losses import Penalty
+from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
+from patchlight.methods.critic import AdversarialLoss, AdversarialMode
+from patchlight.methods.descent import Batch, Loss, Terms, generate, mean_terms, shares
+from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.networks import Discriminator, Generator
 
@@ -19,11 +24,11 @@ class Pix2Pix(TranslationMethod):
     `generator` maps A to B; `discriminator` reads A and B concatenated along the channels. In each step the
     discriminator moves first, then the generator against the moved discriminator.
 
-    Logged: `g_gan g_l1 d_real d_fake`, the terms before their weights, `d_penalty` where there is one, and
-    `g_total d_total`, what was minimised.
+    Logged: `g_gan g_l1 d_real d_fake` (relativistic: `d_pair`), the terms before their weights; for each penalty its
+    value and the norm of the gradient it looks at, `d_<name> d_<name>_norm`; and `g_total d_total`, what was minimised.
 
     Raises:
-        ValueError: see `DiscriminatorLoss`; a negative lambda.
+        ValueError: see `AdversarialLoss` and `TranslationMethod`; a negative lambda.
 
     Source: Isola et al. 2017, equation 4.
     """
@@ -40,27 +45,38 @@ class Pix2Pix(TranslationMethod):
         generator: Generator,
         discriminator: Discriminator,
         *,
-        gan_mode: GANMode = "vanilla",
+        gan_mode: AdversarialMode = "vanilla",
         real_label: float = 1.0,
         fake_label: float = 0.0,
         lambda_l1: float = 100.0,
-        penalty: GradientPenalty | None = None,
+        penalties: Mapping[str, Penalty] | None = None,
         unpenalized_critic: bool = False,
         optimizer: OptimizerFactory | None = None,
+        optimizer_d: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
+        accumulate: int = 1,
+        clip_g: float | None = None,
+        clip_d: float | None = None,
+        d_steps_per_g_step: int = 1,
+        discriminator_start: int = 0,
+        on_nonfinite: OnNonFinite = "stop",
         inference_mode: InferenceMode = "paper",
     ) -> None:
-        super().__init__(optimizer=optimizer, schedule=schedule, inference_mode=inference_mode)
+        super().__init__(
+            optimizer=optimizer, optimizer_d=optimizer_d, schedule=schedule, accumulate=accumulate, clip_g=clip_g,
+            clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step, discriminator_start=discriminator_start,
+            on_nonfinite=on_nonfinite, inference_mode=inference_mode,
+        )  # fmt: skip
         if lambda_l1 < 0:
             raise ValueError(f"lambda_l1 must not be negative, got {lambda_l1}")
         self.generator = generator
         self.discriminator = discriminator
         self.lambda_l1 = lambda_l1
-        self.adversarial = DiscriminatorLoss(
+        self.adversarial = AdversarialLoss(
             gan_mode=gan_mode,
             real_label=real_label,
             fake_label=fake_label,
-            penalty=penalty,
+            penalties=penalties,
             unpenalized_critic=unpenalized_critic,
             critics=self.discriminators,
         )
@@ -73,21 +89,37 @@ class Pix2Pix(TranslationMethod):
     def discriminators(self) -> tuple[Discriminator, ...]:
         return (self.discriminator,)
 
-    def optimise(self, batch: Batch) -> dict[str, Tensor]:
-        real_A, real_B = batch["A"], batch["B"]
+    def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
         optimizer_g, optimizer_d = self.gan_optimizers()
-        fake_B = self.generator(real_A)
+        weights = shares(batches)
+        with torch.set_grad_enabled(move_g):
+            fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
+        parts = list(zip(batches, fakes, weights, strict=True))
+        terms: Terms = {}
+        if move_d:
+            losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w) for b, fake, w in parts]
+            found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
+            terms |= {f"d_{name}": value for name, value in mean_terms(found, weights).items()}
+        if move_g:
+            losses = [Loss(partial(self._g_terms, b, fake, move_d), self.generators, w) for b, fake, w in parts]
+            with frozen(self.discriminator):
+                found = self.descend(optimizer_g, self.generators, losses, batches, self.clip_g)
+            terms |= {f"g_{name}": value for name, value in mean_terms(found, weights).items()}
+        return terms
+
+    def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
+        real_A, real_B = batch["A"], batch["B"]
+        real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
+        return self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps)
+
+    def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
+        real_A, real_B = batch["A"], batch["B"]
+        l1 = F.l1_loss(fake_B, real_B)
+        if not adversarial:
+            return {"l1": l1, "total": self.lambda_l1 * l1}
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
-
-        d = self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True)
-        self.minimise(d["total"], optimizer_d)
-
-        with frozen(self.discriminator):
-            g_gan = self.adversarial.generator(self.discriminator(fake_AB))
-            g_l1 = F.l1_loss(fake_B, real_B)
-            g_total = g_gan + self.lambda_l1 * g_l1
-            self.minimise(g_total, optimizer_g)
-        return {"g_gan": g_gan, "g_l1": g_l1, "g_total": g_total} | {f"d_{name}": term for name, term in d.items()}
+        gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB)
+        return {"gan": gan, "l1": l1, "total": gan + self.lambda_l1 * l1}
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         with inference(self.generator, mode=self.inference_mode, noise_seed=noise_seed):

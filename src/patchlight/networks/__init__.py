@@ -5,6 +5,7 @@ from patchlight.networks.init import init_weights
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import patch_map_size, receptive_field
 from patchlight.networks.resnet import ResNetGenerator
+from patchlight.networks.sync_batch_norm import SyncBatchNorm
 from patchlight.networks.unet import UNetGenerator
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "PatchDiscriminator",
     "PixelDiscriminator",
     "ResNetGenerator",
+    "SyncBatchNorm",
     "UNetGenerator",
     "init_weights",
     "patch_map_size",

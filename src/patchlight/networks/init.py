@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
@@ -14,7 +16,7 @@ def init_weights(network: nn.Module, init_type: InitType = "normal", gain: float
 
     Convolutions and linear layers: `normal` is N(0, gain^2), `xavier` is Xavier's normal scaled by the gain,
     `kaiming` is He's normal over the fan-in and has no gain, `orthogonal` is a scaled orthogonal matrix; biases are 0.
-    Batch norm: scale N(1, gain^2), shift 0.
+    Batch norm: scale N(1, gain^2), shift 0. Under spectral norm these are the weights before it.
 
     Raises:
         ValueError: `init_type` is not one of the four names, or the gain is not positive.
@@ -25,7 +27,10 @@ def init_weights(network: nn.Module, init_type: InitType = "normal", gain: float
         raise ValueError(f"init_type must be one of {', '.join(get_args(InitType))}, got {init_type!r}")
     if gain <= 0:
         raise ValueError(f"gain must be positive, got {gain}")
-    for module in network.modules():
+    for module in list(network.modules()):
+        has_spectral_norm = parametrize.is_parametrized(module, "weight")
+        if has_spectral_norm:
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             match init_type:
                 case "normal":
@@ -41,3 +46,5 @@ def init_weights(network: nn.Module, init_type: InitType = "normal", gain: float
         elif isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and module.affine:
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)
+        if has_spectral_norm:
+            spectral_norm(module)  # once more, which estimates the singular values of the new weights

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from patchlight.networks.sync_batch_norm import SyncBatchNorm
 
 Norm = Literal["batch", "instance", "none", "sync_batch"]
 
@@ -25,7 +28,7 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
         case "batch":
             return [nn.BatchNorm2d(channels)]
         case "sync_batch":
-            return [nn.SyncBatchNorm(channels)]
+            return [SyncBatchNorm(channels)]
         case "instance":
             return [nn.InstanceNorm2d(channels)]
         case "none":
@@ -40,6 +43,18 @@ def bias_before(norm: Norm) -> bool:
     four variants trade with the reference code.
     """
     return norm == "instance"
+
+
+def normalise_spectrum(network: nn.Module) -> None:
+    """Divide the weight of every convolution of a network by its largest singular value, in place.
+
+    The value is estimated anew, so that it is right for the present weights.
+
+    Source: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", equation 8.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            spectral_norm(module)
 
 
 def require_at_least(name: str, value: int, minimum: int) -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from patchlight.networks.base import Discriminator
-from patchlight.networks.layers import NEGATIVE_SLOPE, Norm, bias_before, norm_layers, require_at_least
+from patchlight.networks.layers import (
+    NEGATIVE_SLOPE,
+    Norm,
+    bias_before,
+    norm_layers,
+    normalise_spectrum,
+    require_at_least,
+)
 
 MAX_WIDTH = 8
 """Filters double with each layer and stop at this multiple of `ndf`."""
@@ -16,16 +23,18 @@ class PatchDiscriminator(Discriminator):
 
     Shapes: (B, in_channels, H, W) -> (B, 1, h, w) logits, where h = H / 2^n_layers - 2. Each logit sees a square
     patch: 16, 34, 70, 142, 286 pixels wide for n_layers = 1 to 5. A conditional discriminator gets input and output
-    concatenated along the channels.
+    concatenated along the channels. `spectral_norm` bounds the Lipschitz constant of every convolution.
 
     Raises:
         ValueError: an argument out of range, or an image so small that the map would be empty.
 
     Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 3.2.2 and
-    appendix 6.1.2.
+    appendix 6.1.2; Miyato et al. 2018 for spectral norm.
     """
 
-    def __init__(self, in_channels: int, ndf: int = 64, n_layers: int = 3, norm: Norm = "batch") -> None:
+    def __init__(
+        self, in_channels: int, ndf: int = 64, n_layers: int = 3, norm: Norm = "batch", spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("ndf", ndf, 1)
@@ -46,6 +55,8 @@ class PatchDiscriminator(Discriminator):
             ]
         layers.append(nn.Conv2d(widths[-1], 1, kernel_size=4, stride=1, padding=1))
         self.layers = nn.Sequential(*layers)
+        if spectral_norm:
+            normalise_spectrum(self)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -69,7 +80,7 @@ class PixelDiscriminator(Discriminator):
     Source: Isola et al. 2017, section 4.4 and appendix 6.1.2.
     """
 
-    def __init__(self, in_channels: int, ndf: int = 64, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, ndf: int = 64, norm: Norm = "batch", spectral_norm: bool = False) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("ndf", ndf, 1)
@@ -82,6 +93,8 @@ class PixelDiscriminator(Discriminator):
             nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
             nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=bias),
         )
+        if spectral_norm:
+            normalise_spectrum(self)
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.layers(image)

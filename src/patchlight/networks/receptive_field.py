@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 _POINTWISE = (
     nn.LeakyReLU, nn.ReLU, nn.Tanh, nn.Sigmoid, nn.Identity, nn.Dropout, nn.Dropout2d,
@@ -47,7 +48,13 @@ def patch_map_size(network: nn.Module, height: int, width: int) -> tuple[int, in
 
 def _convolutions(network: nn.Module) -> Iterator[tuple[int, int, int, int]]:
     """Kernel, stride, padding and dilation of every layer that looks at neighbours, in order."""
-    for layer in network.modules():
+    layers = list(network.modules())
+    inside = {
+        part for layer in layers if is_parametrized(layer) for part in layer.get_submodule("parametrizations").modules()
+    }
+    for layer in layers:
+        if layer in inside:
+            continue  # the computation of a weight, such as its spectral norm
         if isinstance(layer, nn.Conv2d):
             yield (
                 _side(layer.kernel_size, layer), _side(layer.stride, layer),

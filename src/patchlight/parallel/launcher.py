@@ -1,0 +1,107 @@
+"""The processes of a job's further ranks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import ClusterEnvironment
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from torch import distributed
+
+from patchlight.errors import TrainingError
+from patchlight.ranks import LAUNCHED
+
+VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
+"""What launching sets in the environment."""
+
+
+class JobLauncher(_SubprocessScriptLauncher):
+    """Starts the ranks above 0 from a run's resolved configuration, not from the command line.
+
+    The command line of one job of a sweep is that of the whole sweep, which each rank would begin again.
+    """
+
+    _running: list[subprocess.Popen[bytes]] = []
+    _observers: list[_ChildProcessObserver] = []
+
+    def __init__(
+        self, cluster_environment: ClusterEnvironment, num_processes: int, num_nodes: int, job_config: Path
+    ) -> None:
+        super().__init__(cluster_environment, num_processes, num_nodes)
+        self.job_config = job_config
+
+    def launch(self, function: Callable[..., Any], *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._start_ranks()
+        _set_num_threads_if_needed(num_processes=self.num_processes)
+        return function(*args, **kwargs)
+
+    def _start_ranks(self) -> None:
+        environment = self.cluster_environment
+        os.environ["MASTER_ADDR"] = environment.main_address
+        os.environ["MASTER_PORT"] = str(environment.main_port)
+        os.environ["NODE_RANK"] = str(environment.node_rank())
+        os.environ["LOCAL_RANK"] = "0"
+        os.environ["WORLD_SIZE"] = str(self.num_processes * self.num_nodes)
+        command = [sys.executable, "-m", "patchlight.worker", str(self.job_config.resolve())]
+        for rank in range(1, self.num_processes):
+            self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank), LAUNCHED: "1"}))
+        observer = _ChildProcessObserver(child_processes=self.procs, main_pid=os.getpid())
+        observer.start()
+        JobLauncher._running += self.procs
+        JobLauncher._observers.append(observer)
+
+
+@contextmanager
+def ranks_of_this_job() -> Iterator[None]:
+    """What launches ranks within this context sees to it that they are gone at its end, for the next job of a sweep.
+
+    Raises:
+        TrainingError: another rank failed, which is why this one cannot go on.
+    """
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    failed = True
+    try:
+        yield
+        failed = False
+    except RuntimeError as error:
+        if _a_rank_failed():
+            raise TrainingError("another rank stopped; its message stands above") from error
+        raise
+    finally:
+        for observer in JobLauncher._observers:
+            observer._child_processes = []
+        for process in JobLauncher._running:
+            if failed:
+                process.kill()
+            process.wait()
+        launched = bool(JobLauncher._running)
+        JobLauncher._running, JobLauncher._observers = [], []
+        if launched:
+            if distributed.is_initialized():
+                distributed.destroy_process_group()
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+def _a_rank_failed() -> bool:
+    """Whether one of the processes launched here has ended badly, or does so within the next moments."""
+    for _ in range(20):
+        if any(process.poll() for process in JobLauncher._running):
+            return True
+        if not JobLauncher._running:
+            return False
+        time.sleep(0.1)
+    return False

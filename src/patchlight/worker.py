@@ -1,0 +1,26 @@
+"""A further rank of a run: `python -m patchlight.worker CONFIG.YAML`, as rank 0 starts it."""
+
+from __future__ import annotations
+
+import sys
+
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.errors import UserError
+
+
+def main() -> None:
+    """Take part in the run of a resolved configuration."""
+    from patchlight.run import train
+
+    cfg = OmegaConf.load(sys.argv[1])
+    assert isinstance(cfg, DictConfig)
+    try:
+        train(cfg)
+    except UserError as error:
+        print(f"patchlight-train: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""The kill test: a training killed at random moments and resumed ends with the same bits as one left alone.
+
+`python tests/integration/killing.py --times 20` runs it that often for each model and prints a line per kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patchlight.data import SyntheticSet
+
+COMMON = (
+    "data.image_size=64", "data.load_size=72", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
+    "callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.last.every_n_train_steps=5", "logger=csv", "trainer=cpu",
+    "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "model.schedule.n_epochs=2",
+    "model.schedule.n_epochs_decay=2", "model.discriminator.ndf=16", "model.discriminator.n_layers=2",
+)  # fmt: skip
+
+MODELS = {
+    "pix2pix": (
+        "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=6",
+        "model.generator.ngf=16",
+    ),
+    "cyclegan": (
+        "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
+        "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10",
+    ),
+}  # fmt: skip
+
+IMAGES = 24
+
+
+def command(model: str, data: Path, run: Path, *more: str) -> list[str]:
+    return [
+        sys.executable, "-m", "patchlight.train", *MODELS[model], f"data.root={data}", *COMMON,
+        f"hydra.run.dir={run}", "resume=auto", *more,
+    ]  # fmt: skip
+
+
+def start(model: str, data: Path, run: Path, *more: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command(model, data, run, *more), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(model: str, data: Path, run: Path, *more: str) -> str:
+    """Let a run go to its end; what it printed."""
+    process = start(model, data, run, *more)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return out
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """SIGKILL to the training and its workers, as when a machine goes away."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+    """Kill after so many seconds; whether it was still running."""
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return True
+    return False
+
+
+def wait_for_first_step(run: Path, process: subprocess.Popen[str]) -> None:
+    while process.poll() is None and not (run / "checkpoints").is_dir():
+        time.sleep(0.01)
+
+
+def kill_while_writing(process: subprocess.Popen[str], run: Path, after: int) -> bool:
+    """Kill in the middle of the n-th checkpoint that is seen being written; whether that was possible."""
+    seen: set[int] = set()
+    while process.poll() is None:
+        for part in (run / "checkpoints").glob(".*.part"):
+            try:
+                seen.add(part.stat().st_ino)
+            except FileNotFoundError:
+                continue
+            if len(seen) > after:
+                kill(process)
+                return True
+        time.sleep(0.0005)
+    return False
+
+
+def differences(a: Any, b: Any, where: str = "") -> Iterator[str]:
+    """Where two nested structures differ; tensors are compared bit by bit."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in a.keys() | b.keys():
+            if key not in a or key not in b:
+                yield f"{where}/{key} is in one only"
+            else:
+                yield from differences(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        for i, pair in enumerate(zip(a, b, strict=True)):
+            yield from differences(*pair, f"{where}/{i}")
+    elif isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        if a.dtype != b.dtype or not torch.equal(a, b):
+            yield where
+    elif a != b and not (a != a and b != b):
+        yield f"{where}: {a!r} and {b!r}"
+
+
+OWN_FOLDER = ("/patchlight/config/paths", "folder", "default_root_dir", "/patchlight/config/logger")
+"""What of a checkpoint names the run's own folder."""
+
+
+def compare(expected: Path, got: Path) -> list[str]:
+    """Where two finished runs differ: the last checkpoint, the best one, metrics.csv."""
+    found = []
+    for name in ("last.ckpt", "best.ckpt"):
+        a, b = (torch.load(run / "checkpoints" / name, weights_only=True) for run in (expected, got))
+        found += [f"{name}{place}" for place in differences(a, b) if not any(folder in place for folder in OWN_FOLDER)]
+    tables = [list(csv.reader((run / "metrics.csv").open(newline=""))) for run in (expected, got)]
+    if tables[0] != tables[1]:
+        found.append(f"metrics.csv ({len(tables[0])} and {len(tables[1])} rows)")
+    return found
+
+
+def one_kill(model: str, data: Path, folder: Path, duration: float, rng: random.Random, moment: int) -> str:
+    """Kill a run at a random moment, or while a checkpoint is being written, and resume it; says what was done."""
+    for _ in range(10):
+        process = start(model, data, folder)
+        if moment % 4 == 3:
+            killed = kill_while_writing(process, folder, after=rng.randrange(8))
+            how = "while writing"
+        else:
+            wait_for_first_step(folder, process)
+            after = rng.uniform(0, duration)
+            how = f"{after:.2f} s after the first checkpoint"
+            killed = kill_after(process, after)
+        if killed:
+            break
+        shutil.rmtree(folder)  # it was over before: once more
+    else:
+        raise AssertionError("the run was always over before it could be killed")
+    printed = finish(model, data, folder)
+    resumed = next((line for line in printed.splitlines() if line.startswith("going on")), "began anew")
+    return f"{how}; {resumed}"
+
+
+def main() -> None:
+    """Count how many kills leave no trace."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=20, help="kills of each model")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        for model in arguments.models:
+            data = root / f"{model}-data"
+            SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(data, "paired" if model == "pix2pix" else "unpaired")
+            duration = reference(model, data, root / f"{model}-alone")
+            good = 0
+            for moment in range(arguments.times):
+                folder = root / f"{model}-{moment}"
+                how = one_kill(model, data, folder, duration, rng, moment)
+                found = compare(root / f"{model}-alone", folder)
+                good += not found
+                print(f"{model} {moment + 1:>3}: {'same bits' if not found else found[:5]} ({how})", flush=True)
+                shutil.rmtree(folder)
+            print(f"{model}: {good} of {arguments.times}", flush=True)
+            if good < arguments.times:
+                raise SystemExit(1)
+
+
+def reference(model: str, data: Path, run: Path) -> float:
+    """A run left alone; for how many seconds it went on after its first checkpoint."""
+    process = start(model, data, run)
+    wait_for_first_step(run, process)
+    began = time.monotonic()
+    while process.poll() is None and not (run / "metrics.json").is_file():
+        time.sleep(0.02)
+    duration = time.monotonic() - began
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    return duration * 0.9
+
+
+if __name__ == "__main__":
+    main()
