@@ -35,17 +35,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             was written by something else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} is not there: give the path of a checkpoint, such as RUN/checkpoints/last.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"{path} holds more than tensors and plain values and was not loaded, because that could run code: "
-            f"use a checkpoint that patchlight wrote ({_first_line(error)})"
-        ) from None
-    except (OSError, EOFError, RuntimeError) as error:
-        raise DataError(f"{path} is damaged: {_first_line(error)}") from None
+    checkpoint = _load(path)
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
     if checkpoint[RECORD_KEY]["format"] < FORMAT:
@@ -56,6 +46,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{__version__}: update patchlight"
         )
     return checkpoint
+
+
+def _load(path: Path) -> Any:
+    """What a file holds, if that is tensors and plain values."""
+    if not path.is_file():
+        raise DataError(f"{path} is not there: give the path of a checkpoint, such as RUN/checkpoints/last.ckpt")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path} holds more than tensors and plain values and was not loaded, because that could run code: "
+            f"use a checkpoint that patchlight wrote ({_first_line(error)})"
+        ) from None
+    except (OSError, EOFError, RuntimeError) as error:
+        raise DataError(f"{path} is damaged: {_first_line(error)}") from None
 
 
 def weights(checkpoint: Mapping[str, Any], which: Weights = "ema") -> dict[str, Tensor]:
@@ -71,7 +76,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     Raises:
         TrainingError: the file cannot be written; those that were there have not been touched.
-        DataError: see `read_checkpoint`.
+        DataError: the file cannot be read, see `read_checkpoint`.
     """
 
     def save_checkpoint(
@@ -99,7 +104,8 @@ class AtomicCheckpointIO(CheckpointIO):
     def load_checkpoint(
         self, path: str | os.PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
+        loaded: dict[str, Any] = _load(Path(path))
+        return loaded
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)

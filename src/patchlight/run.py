@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -38,6 +36,7 @@ from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.manifest import make_manifest, write_json
 from patchlight.methods import TranslationMethod
 from patchlight.parallel import ranks_of_this_job
+from patchlight.quiet import quieten
 from patchlight.ranks import is_first
 from patchlight.resume import Resumption, find_checkpoint
 from patchlight.schema import validate
@@ -55,7 +54,7 @@ def train(cfg: DictConfig) -> None:
     complete(cfg)
     run_dir = Path(cfg.paths.run_dir)
     console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
-    _quieten()
+    quieten()
     try:
         run = _prepare(cfg, run_dir)
     except BaseException:
@@ -263,23 +262,6 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
             logger.finalize("success" if exit_code == 0 else "failed")
             if isinstance(logger, WandbLogger) and is_first():
                 logger.experiment.finish(exit_code=exit_code)
-
-
-def _quieten() -> None:
-    """Only what concerns the user: advice and version notices of the libraries are left out."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*is deprecated, use `isinstance.treespec.*",
-        ".*The number of training batches .* is smaller than the logging interval.*",
-        ".*The `srun` command is available on your system but is not used.*",
-        # The data module begins where the checkpoint was, without Lightning's knowing.
-        ".*You're resuming from a checkpoint that ended before the epoch ended.*",
-        # A rank may have no image to evaluate.
-        ".*Total length of .* across ranks is zero.*",
-    ):
-        warnings.filterwarnings("ignore", message)
 
 
 def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:

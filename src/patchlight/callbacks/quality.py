@@ -84,10 +84,11 @@ class Quality(Callback):
     def _log(self, pl_module: LightningModule, stage: str) -> None:
         figures = {name: metrics.compute() for name, metrics in self._metrics.items()}
         mean = {key: torch.stack([f[key] for f in figures.values()]).mean() for key in next(iter(figures.values()))}
-        pl_module.log_dict({f"{stage}/{key}": value for key, value in mean.items()})
+        # The figures are of all ranks' images already; `sync_dist` only says so to Lightning.
+        pl_module.log_dict({f"{stage}/{key}": value for key, value in mean.items()}, sync_dist=True)
         if len(figures) > 1:
             for name, values in figures.items():
-                pl_module.log_dict({f"{stage}/{name}/{key}": value for key, value in values.items()})
+                pl_module.log_dict({f"{stage}/{name}/{key}": value for key, value in values.items()}, sync_dist=True)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reset(pl_module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -38,10 +39,14 @@ def gather(state: Any) -> list[Any]:
     """The states of all ranks, by rank; called by all of them. A rank other than 0 gets its own only."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [state]
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     first = distributed.get_rank() == 0
-    states: list[Any] | None = [None] * distributed.get_world_size() if first else None
-    distributed.gather_object(state, states)
-    return states if states is not None else [state]
+    states: list[bytes] | None = [b""] * distributed.get_world_size() if first else None
+    distributed.gather_object(buffer.getvalue(), states)
+    if states is None:
+        return [state]
+    return [torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) for content in states]
 
 
 def on_cpu(state: Any) -> Any:

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from patchlight.methods import TranslationMethod
 from patchlight.parallel.launcher import JobLauncher
+from patchlight.quiet import quieten
 
 StartMethod = Literal["popen", "spawn", "fork"]
 
@@ -44,7 +45,6 @@ class PerNetworkDDP(DDPStrategy):
             start_method=start_method,
             timeout=timedelta(minutes=timeout_minutes),
             process_group_backend=process_group_backend,
-            broadcast_buffers=False,
             gradient_as_bucket_view=True,
             **kwargs,
         )
@@ -57,6 +57,10 @@ class PerNetworkDDP(DDPStrategy):
             return
         assert self.cluster_environment is not None
         self._launcher = JobLauncher(self.cluster_environment, self.num_processes, self.num_nodes, self.job_config)
+
+    def setup_environment(self) -> None:
+        quieten()  # in processes that are spawned, too
+        super().setup_environment()
 
     def configure_ddp(self) -> None:
         method = self.lightning_module
