@@ -30,6 +30,9 @@ OURS = {
 }
 """Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
 
+EXTRAS = {"hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/joblib": "joblib", "hydra/launcher/ray": "ray"}
+"""Launchers that are plugins of Hydra, and what of this package brings them."""
+
 
 def config_dir() -> Path:
     """The folder of YAML files: inside the package where it was installed, beside `src/` in a checkout."""
@@ -102,6 +105,8 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
     for cause, message in messages:
         if isinstance(cause, MissingConfigException) and cause.options:
             wrong = str(cause.missing_cfg_file)
+            if wrong in EXTRAS:
+                return f"{wrong.rpartition('/')[2]} is not installed: pip install 'patchlight[{EXTRAS[wrong]}]'"
             group, _, choice = wrong.rpartition("/")
             return f"{group}={choice} is no choice: {_did_you_mean(choice, cause.options)}"
         match = re.search(r"Could not override '([^']+)'", message)

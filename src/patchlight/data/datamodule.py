@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -166,6 +167,8 @@ class ImageDataModule(LightningDataModule):
             persistent_workers=self.num_workers > 0,
             collate_fn=collate,
             worker_init_fn=_settle_worker,
+            # Also where something else is the default, as in the processes of joblib, which cannot hand on theirs.
+            multiprocessing_context="fork" if self.num_workers > 0 and sys.platform == "linux" else None,
             # Its own generator, or starting the workers would draw from the one that the networks use.
             generator=torch.Generator().manual_seed(self.seed),
         )
