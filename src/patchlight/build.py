@@ -13,12 +13,13 @@ from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
 from patchlight.errors import ConfigError, UserError
+from patchlight.loggers import WandbRun
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import PerNetworkDDP
@@ -80,7 +81,7 @@ def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
     loggers: list[Logger] = []
     for name, node in (cfg.get("logger") or {}).items():
         if node is not None:
-            goes_on = wandb_id is not None and locate(node["_target_"], f"logger.{name}") is WandbLogger
+            goes_on = wandb_id is not None and locate(node["_target_"], f"logger.{name}") is WandbRun
             more = {"id": wandb_id, "resume": "allow"} if goes_on else {}
             with named(f"logger.{name}"):
                 loggers.append(instantiate(node, **more, _convert_="all"))

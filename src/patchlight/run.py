@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import wandb
 from lightning.pytorch import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +32,7 @@ from patchlight.checkpoint import read_checkpoint, remove_unfinished, weights
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
 from patchlight.errors import ConfigError, TrainingError
-from patchlight.loggers import MetricsCSV, wandb_id
+from patchlight.loggers import MetricsCSV, WandbRun, wandb_id
 from patchlight.manifest import make_manifest, write_json
 from patchlight.methods import TranslationMethod
 from patchlight.parallel import ranks_of_this_job
@@ -251,7 +251,7 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     exit_code = 1
     try:
         for logger in loggers:
-            if isinstance(logger, WandbLogger):
+            if isinstance(logger, WandbRun):
                 offline = any(node.get("offline") for node in config["logger"].values() if node)
                 wandb.setup(settings=wandb.Settings(silent=True, mode="offline" if offline else "online"))
                 logger.log_hyperparams(config)
@@ -260,8 +260,8 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.finalize("success" if exit_code == 0 else "failed")
-            if isinstance(logger, WandbLogger) and is_first():
-                logger.experiment.finish(exit_code=exit_code)
+            if isinstance(logger, WandbRun):
+                logger.finish(exit_code)
 
 
 def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:

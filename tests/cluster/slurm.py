@@ -18,7 +18,7 @@ FINISHED = frozenset(
     ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
 )
 # The longest name of a socket below the folder is slurmd's for a job step, and a socket's path has at most 107 bytes.
-LONGEST_FOLDER = 107 - len("/spool/node_99999.4294967291")
+LONGEST_FOLDER = 107 - len("/spool/localhost_99999.4294967291")
 
 # cred_expire is also how long a requeued job waits before it starts again: 120 seconds unless told.
 CONFIGURATION = """\
@@ -53,8 +53,8 @@ MinJobAge=3600
 ReturnToService=2
 
 SlurmdParameters=config_overrides
-NodeName=node NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000
-PartitionName=main Nodes=node Default=YES
+NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000
+PartitionName=main Nodes=localhost Default=YES
 """
 
 # The real sacct needs a database. Launchers ask it which of their jobs have ended, and squeue knows that here.

@@ -81,11 +81,8 @@ class LastCheckpoint(SafePoints):
         """Where the newest checkpoint lies."""
         return self.folder / LAST
 
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._signals.catch()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._signals.catch()
+        self._signals.catch()  # by now Lightning has set its own handlers, which would end the run unsaved
         self._saved_step = trainer.global_step
         self._saved_at = time.monotonic()
         if trainer.world_size > 1 and distributed.get_backend() != "gloo":
