@@ -136,11 +136,12 @@ class CycleGAN(TranslationMethod):
             # freed before the other's are made.
             losses = []
             for batch, (fake_B, fake_A), weight in zip(batches, fakes, weights, strict=True):
-                for critic, pool, real, fake in (
-                    (self.discriminator_b, self.pool_b, batch["B"], fake_B),
-                    (self.discriminator_a, self.pool_a, batch["A"], fake_A),
+                for letter, critic, pool, real, fake in (
+                    ("b", self.discriminator_b, self.pool_b, batch["B"], fake_B),
+                    ("a", self.discriminator_a, self.pool_a, batch["A"], fake_A),
                 ):
-                    losses.append(Loss(partial(self._d_terms, critic, pool, real, fake), [critic], weight))
+                    compute = partial(self._d_terms, critic, pool, real, fake)
+                    losses.append(Loss(compute, [critic], weight, f"d_{letter} "))
             found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
             terms |= self._name_d_terms(mean_terms(found[1::2], weights), mean_terms(found[::2], weights))
         return terms

@@ -25,11 +25,15 @@ Terms = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss to be computed when its turn comes: its terms, of which `total` is minimised, for some networks."""
+    """A loss to be computed when its turn comes: its terms, of which `total` is minimised, for some networks.
+
+    `prefix` comes before the names of the terms where a message tells of them.
+    """
 
     compute: Callable[[], Terms]
     networks: Sequence[nn.Module]
     weight: float = 1.0
+    prefix: str = ""
 
 
 def shares(batches: Sequence[Batch]) -> list[float]:
@@ -79,18 +83,21 @@ def descend(
     optimizer.zero_grad(set_to_none=True)
     last = {id(network): i for i, loss in enumerate(losses) for network in loss.networks}
     found: list[Terms] = []
+    watched: Terms = {}
     for i, loss in enumerate(losses):
         terms = loss.compute()
         method.before_backward([network for network in loss.networks if last[id(network)] == i])
         method.manual_backward(terms["total"] if loss.weight == 1 else loss.weight * terms["total"])
         found.append({name: value.detach() for name, value in terms.items()})
+        for name, value in found[-1].items():
+            # A sum is finite only if all of its parts are.
+            watched[loss.prefix + name] = watched.get(loss.prefix + name, 0.0) + value
 
     plugin = method.trainer.precision_plugin
     scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
     if scaler is not None:
         scaler.unscale_(optimizer)
     names = {id(network): name for name, network in method.named_children()}
-    watched = {f"{name} of loss {i + 1}": v for i, terms in enumerate(found) for name, v in terms.items()}
     for network in networks:
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         norm = get_total_norm(gradients)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from patchlight.errors import TrainingError
 
@@ -34,6 +34,15 @@ class _Watched:
             if not math.isfinite(value):
                 return f"{name} is {value}"
         return None
+
+
+def _on_any_rank(found: bool, device: torch.device) -> bool:
+    """Whether this is so for one of the ranks, which then all leave out the step."""
+    if distributed.is_available() and distributed.is_initialized():
+        flag = torch.tensor(float(found), device=device)
+        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+        return bool(flag.item())
+    return found
 
 
 class FiniteGuard:
@@ -70,7 +79,7 @@ class FiniteGuard:
         if self.mode == "stop":
             self._pending.append(watched)
             self._look(wait=True)
-        elif watched.found():
+        elif _on_any_rank(watched.found() is not None, stacked.device):
             self.skipped += 1
             raise StepSkippedError
 

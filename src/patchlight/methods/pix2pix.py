@@ -97,11 +97,11 @@ class Pix2Pix(TranslationMethod):
         parts = list(zip(batches, fakes, weights, strict=True))
         terms: Terms = {}
         if move_d:
-            losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w) for b, fake, w in parts]
+            losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w, "d_") for b, fake, w in parts]
             found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
             terms |= {f"d_{name}": value for name, value in mean_terms(found, weights).items()}
         if move_g:
-            losses = [Loss(partial(self._g_terms, b, fake, move_d), self.generators, w) for b, fake, w in parts]
+            losses = [Loss(partial(self._g_terms, b, fake, move_d), self.generators, w, "g_") for b, fake, w in parts]
             with frozen(self.discriminator):
                 found = self.descend(optimizer_g, self.generators, losses, batches, self.clip_g)
             terms |= {f"g_{name}": value for name, value in mean_terms(found, weights).items()}
