@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,8 @@ from patchlight.errors import DataError, TrainingError
 RECORD_KEY = "patchlight"
 EMA_KEY = "ema"
 FORMAT = 2
+ALMOST_FULL = 2**26
+"""Free bytes below which a disk is taken for full when a checkpoint cannot be written."""
 
 Weights = Literal["ema", "raw"]
 
@@ -95,7 +99,7 @@ class AtomicCheckpointIO(CheckpointIO):
             temporary.replace(path)
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else _first_line(error)
+            reason = _reason(error, path.parent)
             raise TrainingError(
                 f"{path} cannot be written ({reason}): make room or choose another folder with hydra.run.dir=DIR; the "
                 f"checkpoints written before are untouched, and resume=auto goes on from the newest"
@@ -109,6 +113,15 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """Why a file could not be written; PyTorch says of a full disk only where in the file it came to stand."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if folder.is_dir() and shutil.disk_usage(folder).free < ALMOST_FULL:
+        return os.strerror(errno.ENOSPC)
+    return _first_line(error)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,22 @@ def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig
         raise ConfigError(f"{error.override!r} cannot be read: write key=value ({error})") from None
     name = args.config_name or config_name
     return [compose_config(name, [*searchpath, *overrides]) for overrides in _variants(parsed)]
+
+
+def check_folders(argv: Sequence[str], log_dir: str) -> None:
+    """See whether the folder of a run can be made, which Hydra does before anything else.
+
+    Raises:
+        ConfigError: something else has its name, or its place cannot be written.
+    """
+    given = dict(word.partition("=")[::2] for word in argv if "=" in word)
+    key = next((key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in given), "paths.log_dir")
+    folder = Path(given.get(key, log_dir).strip("'\"")).expanduser()
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not place.is_dir():
+        raise ConfigError(f"{key}={folder} cannot be a folder: {place} is a file; choose another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{key}={folder} cannot be made: {place} may not be written; choose another")
 
 
 def _variants(overrides: Sequence[Override]) -> Iterator[list[str]]:

@@ -7,7 +7,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from patchlight.config import check_command_line, config_dir, register_resolvers
+from patchlight.config import check_command_line, check_folders, config_dir, register_resolvers
 from patchlight.errors import UserError
 from patchlight.run_id import choose_run_id
 
@@ -29,6 +29,7 @@ def main() -> None:
     try:
         configs = check_command_line(sys.argv[1:], "train")
         if configs:
+            check_folders(sys.argv[1:], configs[0].paths.log_dir)
             from patchlight.schema import validate
 
             for cfg in configs:

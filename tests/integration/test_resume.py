@@ -1,0 +1,272 @@
+"""Going on with a run: exactly, from the newest good checkpoint, and after whatever stopped it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from killing import IMAGES, MODELS, compare, differences, one_kill, reference
+from patchlight.data import SyntheticSet
+
+SMALL = (
+    "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
+    "model.discriminator.n_layers=1", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "logger=csv",
+    "trainer=cpu", "data.val_size=2", "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=2",
+    "trainer.log_every_n_steps=1", "data=paired", "callbacks=ema",
+)  # fmt: skip
+
+
+def checkpoint(run: Path, name: str = "last.ckpt") -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(run / "checkpoints" / name, weights_only=True)
+    return loaded
+
+
+def rates(run: Path) -> list[float]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [float(row["lr/g"]) for row in csv.DictReader(file) if row["lr/g"]]
+
+
+@pytest.fixture
+def command(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
+    return (*SMALL, f"data.root={tiny_sets('paired')}", "resume=auto")
+
+
+@pytest.mark.parametrize("stop", [4, 6, 9])
+@pytest.mark.parametrize("interval", ["1.0", "0.5"])
+def test_a_run_goes_on_within_an_epoch_and_after_one(
+    stop: int, interval: str, patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Six batches make an epoch; also where validation is due just then."""
+    command = (*command, f"trainer.val_check_interval={interval}")
+    assert patchlight_train(*command, "hydra.run.dir=whole").status == 0
+    assert patchlight_train(*command, "hydra.run.dir=parts", f"trainer.max_steps={stop}").status == 0
+    assert checkpoint(tmp_path / "parts")["global_step"] == stop
+    outcome = patchlight_train(*command, "hydra.run.dir=parts")
+    assert f"going on from last.ckpt, batch {stop}" in outcome.out
+    whole, parts = (checkpoint(tmp_path / name) for name in ("whole", "parts"))
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "ema", "ranks", "global_step", "images_seen"):
+        assert list(differences(whole[key], parts[key], key)) == []
+    steps = [tuple(row) for row in rows(tmp_path / "whole")]
+    assert set(steps) <= {tuple(row) for row in rows(tmp_path / "parts")}
+
+
+def rows(run: Path) -> Iterator[tuple[str, ...]]:
+    """What was logged of each batch."""
+    with (run / "metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["train/g_l1"]:
+                yield row["step"], row["images_seen"], row["train/g_l1"], row["train/d_total"]
+
+
+def test_learning_rates_are_those_of_the_formula(
+    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    """lr(e) = lr(0) (1 - max(0, e + 1 - n_epochs) / (n_epochs_decay + 1)), also where a run was resumed."""
+    expected = [2e-4 * (1 - max(0, e + 1 - 2) / 3) for e in range(4)]
+    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_epochs=3").status == 0
+    assert rates(tmp_path / "run") == pytest.approx(expected[:3])
+    assert patchlight_train(*command, "hydra.run.dir=run").status == 0
+    assert rates(tmp_path / "run") == pytest.approx(expected)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=whole").status == 0
+    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_epochs=3").status == 0
+    folder = tmp_path / "run" / "checkpoints"
+    (folder / "best.ckpt").unlink()
+    whole = (folder / "last.ckpt").read_bytes()
+    (folder / "last.ckpt").write_bytes(whole[: len(whole) // 2])
+    outcome = patchlight_train(*command, "hydra.run.dir=run")
+    assert outcome.status == 0, outcome.err
+    assert "run/checkpoints/last.ckpt is damaged" in outcome.out
+    assert "going on from previous.ckpt, batch 12" in outcome.out
+    assert (
+        list(differences(checkpoint(tmp_path / "whole")["state_dict"], checkpoint(tmp_path / "run")["state_dict"]))
+        == []
+    )
+
+    for path in folder.iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    outcome = patchlight_train(*command, "hydra.run.dir=run")
+    assert outcome.status == 1
+    assert "resume=auto found no good checkpoint in" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.trace}",)
+
+
+def test_code_in_a_checkpoint_is_not_run(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    torch.save({"patchlight": {"format": 2}, "state_dict": Malicious(tmp_path / "trace")}, tmp_path / "evil.ckpt")
+    outcome = patchlight_train(*command, "resume=evil.ckpt")
+    assert outcome.status == 1
+    assert "evil.ckpt holds more than tensors and plain values and was not loaded" in outcome.err
+    assert outcome.err.count("\n") == 1
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    shutil.copy(tmp_path / "evil.ckpt", folder / "last.ckpt")
+    assert patchlight_train(*command, "hydra.run.dir=run").status == 1
+    assert not (tmp_path / "trace").exists()
+
+
+def test_another_architecture_is_named(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_steps=1").status == 0
+    outcome = patchlight_train(*command, "hydra.run.dir=run", "model.generator.ngf=8")
+    assert outcome.status == 1
+    assert "last.ckpt holds other networks than model describes" in outcome.err
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(
+    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=run").status == 0
+    expected = (tmp_path / "run" / "metrics.csv").read_text()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert patchlight_train(*command, "hydra.run.dir=run").status == 0
+    assert (tmp_path / "run" / "metrics.csv").read_text() == expected
+
+
+def test_weights_and_averages_are_both_there(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=run", "callbacks.ema.decay=0.5").status == 0
+    saved = checkpoint(tmp_path / "run")
+    assert set(saved["ema"]) == {key for key in saved["state_dict"] if key.startswith("generator.")}
+    assert any(not torch.equal(value, saved["state_dict"][key]) for key, value in saved["ema"].items())
+
+
+@pytest.mark.parametrize(
+    ("setting", "ours"),
+    [
+        ("trainer.gradient_clip_val=1", "use model.clip_g and model.clip_d"),
+        ("+trainer.gradient_clip_val=1", "use model.clip_g and model.clip_d"),
+        ("+trainer.accumulate_grad_batches=4", "use model.accumulate"),
+    ],
+)
+def test_lightnings_own_settings_lead_to_ours(
+    setting: str, ours: str, patchlight_train: Any, command: tuple[str, ...]
+) -> None:
+    outcome = patchlight_train(*command, setting)
+    assert outcome.status == 1
+    assert ours in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def launch(command: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "patchlight.train", *command, "hydra.run.dir=run"], cwd=folder, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_signals(command: tuple[str, ...], tmp_path: Path) -> None:
+    """SIGUSR1 saves and goes on, SIGTERM saves and ends; what follows is the run as it would have been."""
+    command = (*command, "model.schedule.n_epochs=50", "model.schedule.n_epochs_decay=10", "data.num_workers=1")
+    process = launch(command, tmp_path)
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    wait_for(last, process)
+    first = last.stat().st_ino
+    process.send_signal(signal.SIGUSR1)
+    while last.stat().st_ino == first:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "SIGTERM: saved in" in err
+    assert "resume=auto goes on from there" in err
+    assert "Traceback" not in err
+    stopped_at = checkpoint(tmp_path / "run")["global_step"]
+    assert stopped_at < 360
+    resumed = launch(command, tmp_path)
+    out, err = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, err
+    assert f"going on from last.ckpt, batch {stopped_at}" in out
+    (tmp_path / "run").rename(tmp_path / "parts")
+    whole = launch(command, tmp_path)
+    whole.communicate(timeout=300)
+    assert compare(tmp_path / "run", tmp_path / "parts") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Makes a file system of so many bytes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(size: int) -> Path:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode().strip()}")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+
+
+def test_a_full_disk_costs_no_earlier_checkpoint(
+    small_disk: Callable[[int], Path], patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = (*(part for part in command if not part.startswith("resume")), "callbacks.samples=null")
+    assert patchlight_train(*command, "hydra.run.dir=big", "trainer.max_steps=1").status == 0
+    size = (tmp_path / "big/checkpoints/last.ckpt").stat().st_size
+    disk = small_disk(int(3.7 * size))
+    outcome = patchlight_train(*command, f"hydra.run.dir={disk}/run")
+    assert outcome.status == 1
+    assert "No space left on device" in outcome.err
+    assert "checkpoints written before are untouched" in outcome.err
+    assert outcome.err.count("\n") == 1
+    kept = sorted(path.name for path in (disk / "run/checkpoints").iterdir())
+    assert "last.ckpt" in kept
+    assert not any("part" in name for name in kept)
+    assert all(checkpoint(disk / "run", name)["global_step"] > 0 for name in kept)
+
+
+def test_a_folder_that_cannot_be_written(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = patchlight_train(*command, "hydra.run.dir=file/run")
+    assert outcome.status == 1
+    assert "hydra.run.dir=file/run cannot be a folder:" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", list(MODELS))
+def test_kill(model: str, tmp_path: Path) -> None:
+    """Killed at a random moment and while a checkpoint is being written; `killing.py --times 20` does it more often."""
+    data = tmp_path / "data"
+    SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(data, "paired" if model == "pix2pix" else "unpaired")
+    duration = reference(model, data, tmp_path / "alone")
+    rng = random.Random(1)
+    for moment in (0, 3):
+        one_kill(model, data, tmp_path / f"killed-{moment}", duration, rng, moment)
+        assert compare(tmp_path / "alone", tmp_path / f"killed-{moment}") == []
