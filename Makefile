@@ -13,7 +13,7 @@ PYTEST_ARGS ?=
 STAMP := $(VENV)/.installed-$(if $(CONSTRAINTS),tested,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types check bench notebooks constraints clean
+.PHONY: help install demo test test-all test-cluster lint types check bench notebooks constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,11 +25,18 @@ demo: $(STAMP) ## train a small pix2pix on built-in images and show what it lear
 
 test: export OMP_NUM_THREADS ?= 1
 test: $(STAMP) ## the tests, with coverage of at least 90 %
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow and not cluster" --cov --cov-report=term $(PYTEST_ARGS)
 
 test-all: export OMP_NUM_THREADS ?= 1
 test-all: $(STAMP) ## the tests and the slow tests
-	$(BIN)/python -m pytest -m "" --cov --cov-report=term $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not cluster" --cov --cov-report=term $(PYTEST_ARGS)
+
+# On Debian and Ubuntu, as root, what is missing is installed; elsewhere `slurmctld`, `slurmd` and `munged` must be there.
+test-cluster: export OMP_NUM_THREADS ?= 1
+test-cluster: $(STAMP) ## trainings on a SLURM of one node, which is started for the tests and stopped after them
+	@if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge; fi
+	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
 
 lint: $(STAMP) ## style, formatting, the direction of imports, the workflows
 	$(BIN)/ruff check

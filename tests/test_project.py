@@ -86,6 +86,8 @@ def test_the_tested_versions_fit_the_ranges() -> None:
     tested = {canonicalize_name(name): number for name, number in tested.items()}
     for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
         requirement = Requirement(text)
+        if requirement.name == "patchlight":
+            continue  # its own extras
         number = tested[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(number, prereleases=True), f"{text} does not allow {number}"
 

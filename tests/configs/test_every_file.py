@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.config import compose_config, config_dir
+from patchlight.errors import ConfigError
 from patchlight.schema import HYDRA_KEYS, locate, validate
 
 GROUPED = sorted(p for p in config_dir().rglob("*.yaml") if p.parent != config_dir() and not p.name.startswith("_"))
@@ -24,13 +26,18 @@ def choice(path: Path) -> str:
 
 def test_all_groups_are_there() -> None:
     assert {p.parent.relative_to(config_dir()).parts[0] for p in GROUPED} == {
-        "callbacks", "data", "debug", "experiment", "hydra", "logger", "model", "paths", "trainer",
+        "callbacks", "data", "debug", "experiment", "hydra", "launcher", "logger", "model", "paths", "trainer",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", GROUPED, ids=lambda p: p.relative_to(config_dir()).as_posix())
 def test_composes_and_binds(path: Path) -> None:
     overrides = [choice(path)]
+    if path.parent.name == "launcher" and importlib.util.find_spec(f"hydra_plugins.hydra_{path.stem}_launcher") is None:
+        if path.stem != "slurm":
+            with pytest.raises(ConfigError, match=rf"is not installed: pip install 'patchlight\[{path.stem}\]'"):
+                compose_config("train", overrides)
+            return
     if path.parent.name == "data" and path.stem in ("paired", "unpaired"):
         overrides.append("data.root=somewhere")
     cfg = compose_config("train", overrides)

@@ -1,0 +1,93 @@
+"""Spectral norm, and batch norm over several ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed, multiprocessing, nn
+
+from patchlight.interop import reference_state_dict
+from patchlight.methods.inference import inference
+from patchlight.networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    SyncBatchNorm,
+    init_weights,
+    patch_map_size,
+    receptive_field,
+)
+
+
+def spectral_norms(network: nn.Module) -> list[float]:
+    """The largest singular value of each convolution's weight, as a matrix."""
+    return [
+        float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2))
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+
+
+@pytest.mark.parametrize("kind", [PatchDiscriminator, PixelDiscriminator])
+def test_spectral_norm_is_one_from_the_start(kind: type[PatchDiscriminator]) -> None:
+    torch.manual_seed(0)
+    network = kind(3, ndf=8, norm="none", spectral_norm=True)
+    init_weights(network)
+    for _ in range(20):  # each pass in training improves the estimate
+        network(torch.randn(1, 3, 32, 32))
+    assert spectral_norms(network) == pytest.approx([1.0] * len(spectral_norms(network)), rel=2e-2)
+    plain = kind(3, ndf=8, norm="none")
+    assert receptive_field(network) == receptive_field(plain)
+    assert patch_map_size(network, 64, 48) == patch_map_size(plain, 64, 48)
+    with pytest.raises(ValueError, match="the reference code has no .* with spectral_norm=true"):
+        reference_state_dict(network)
+
+
+def test_initial_weights_lie_before_spectral_norm() -> None:
+    torch.manual_seed(0)
+    network = PatchDiscriminator(3, ndf=32, n_layers=2, norm="none", spectral_norm=True)
+    init_weights(network, gain=0.02)
+    original = network.state_dict()["layers.2.parametrizations.weight.original"]
+    assert float(original.std()) == pytest.approx(0.02, rel=0.05)
+    loaded = PatchDiscriminator(3, ndf=32, n_layers=2, norm="none", spectral_norm=True).eval()
+    loaded.load_state_dict(network.state_dict())
+    image = torch.randn(1, 3, 32, 32)
+    assert torch.equal(loaded(image), network.eval()(image))
+
+
+def test_in_one_process_it_is_batch_norm() -> None:
+    own, stock = SyncBatchNorm(4), nn.BatchNorm2d(4)
+    for _ in range(3):
+        x = torch.randn(2, 4, 5, 5)
+        assert torch.equal(own(x), stock(x))
+    assert own.state_dict().keys() == stock.state_dict().keys()
+    x = torch.randn(2, 4, 5, 5)
+    assert torch.equal(own.eval()(x), stock.eval()(x))
+
+
+def halves(rank: int, folder: str) -> None:
+    """On each of two ranks: half of a batch forward and backward, compared with batch norm over all of it."""
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x, weight = torch.randn(4, 3, 6, 5, dtype=torch.float64) * 3 + 7, torch.randn(4, 3, 6, 5, dtype=torch.float64)
+    own, stock = SyncBatchNorm(3).double(), nn.BatchNorm2d(3).double()
+    part = slice(2 * rank, 2 * rank + 2)
+    mine, whole = x[part].clone().requires_grad_(True), x.clone().requires_grad_(True)
+    out, expected = own(mine), stock(whole)
+    torch.testing.assert_close(out, expected[part], rtol=1e-12, atol=1e-12)
+    (out * weight[part]).sum().backward()
+    (expected * weight).sum().backward()
+    assert whole.grad is not None
+    torch.testing.assert_close(mine.grad, whole.grad[part], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(own.running_mean, stock.running_mean, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(own.running_var, stock.running_var, rtol=1e-12, atol=1e-12)
+    with inference(nn.Sequential(own), mode="paper"):  # each rank by itself, or this would wait for the other
+        if rank == 0:
+            own(mine)
+    assert own(mine.detach().to(torch.bfloat16).double()).dtype == torch.float64
+    distributed.destroy_process_group()
+
+
+def test_two_ranks_share_their_statistics(tmp_path: Path) -> None:
+    multiprocessing.spawn(halves, args=(str(tmp_path),), nprocs=2)

@@ -1,0 +1,129 @@
+"""Two ranks against one process: the same losses and weights, however the ranks are launched."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from patchlight.data import SyntheticSet
+from patchlight.data.folders import Pairing
+
+pytestmark = pytest.mark.slow
+
+COMMON = (
+    "data.image_size=32", "data.load_size=36", "data.num_workers=1", "data.val_size=3", "logger=csv",
+    "trainer.log_every_n_steps=1", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.max_epochs=10",
+    "model/optimizer=sgd", "model.optimizer.lr=0.002", "model.discriminator.ndf=8", "model.discriminator.n_layers=1",
+)  # fmt: skip
+
+PIX2PIX = (
+    "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=8",
+    "model.generator.dropout=false",
+)  # fmt: skip
+
+CYCLEGAN = (
+    "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=1",
+    "model.generator.ngf=4", "model.pool_size=0", "callbacks=ema",
+)  # fmt: skip
+
+ONE = ("trainer=cpu", "data.batch_size=2")
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1")
+
+Sets = Callable[[Pairing], Path]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Sets:
+    root = tmp_path_factory.mktemp("sets")
+
+    def folder(pairing: Pairing) -> Path:
+        SyntheticSet(n_train=11, n_test=3, size=64).write(root / pairing, pairing)
+        return root / pairing
+
+    return folder
+
+
+def train(folder: Path, *arguments: str, launcher: str = "lightning") -> str:
+    """Run the command; the ranks come from Lightning or from torchrun."""
+    own = [sys.executable, "-m"]
+    if launcher == "torchrun":
+        own += ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(
+        [*own, "patchlight.train", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_equal(one: Path, two: Path) -> None:
+    """Weights and training losses to 1e-9; metrics, which are summed in float32, to 1e-5."""
+    states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, two)]
+    for kind in ("state_dict", "ema"):
+        for name, value in states[0].get(kind, {}).items():
+            np.testing.assert_allclose(states[1][kind][name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+    tables = rows(one), rows(two)
+    assert len(tables[0]) == len(tables[1]) > 20
+    for a, b in zip(*tables, strict=True):
+        for name in a:
+            tolerance = 1e-9 if name.startswith("train/") else 1e-5
+            assert float(b[name] or "nan") == pytest.approx(float(a[name] or "nan"), rel=tolerance, nan_ok=True), name
+
+
+@pytest.mark.parametrize("norm", ["instance", "sync_batch"])
+def test_two_ranks_compute_what_one_process_does(norm: str, sets: Sets, tmp_path: Path) -> None:
+    command = (
+        *COMMON, *PIX2PIX, f"data.root={sets('paired')}", f"model.generator.norm={norm}",
+        f"model.discriminator.norm={norm}",
+    )  # fmt: skip
+    train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    for launcher in ("lightning", "torchrun"):
+        train(tmp_path, *command, *TWO, f"hydra.run.dir={launcher}", launcher=launcher)
+        assert_equal(tmp_path / "one", tmp_path / launcher)
+        pictures = [tmp_path / run / "samples/step_00000020.png" for run in ("one", launcher)]
+        assert pictures[0].read_bytes() == pictures[1].read_bytes()
+        figures = [json.loads((tmp_path / run / "metrics.json").read_text())["last"] for run in ("one", launcher)]
+        assert figures[1] == pytest.approx(figures[0], rel=1e-5)
+
+
+def test_a_cyclegan_with_averages_and_spawned_ranks(sets: Sets, tmp_path: Path) -> None:
+    command = (*COMMON, *CYCLEGAN, f"data.root={sets('unpaired')}")
+    train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    train(tmp_path, *command, *TWO, "trainer=ddp_spawn", "hydra.run.dir=two")
+    assert_equal(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_sweep_on_two_ranks_has_one_folder_per_job(sets: Sets, tmp_path: Path) -> None:
+    train(
+        tmp_path, "-m", *COMMON, *PIX2PIX, f"data.root={sets('paired')}", *TWO, "trainer.max_steps=3",
+        "model.gan_mode=lsgan,vanilla",
+    )  # fmt: skip
+    (sweep,) = (tmp_path / "logs/train/sweeps").iterdir()
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1"]
+    modes = []
+    for job in ("0", "1"):
+        saved = torch.load(sweep / job / "checkpoints/last.ckpt", weights_only=True)
+        assert (saved["global_step"], saved["images_seen"], len(saved["ranks"])) == (3, 6, 2)
+        modes.append(saved["patchlight"]["config"]["model"]["gan_mode"])
+    assert modes == ["lsgan", "vanilla"]
+    assert not (tmp_path / "logs/train/runs").exists()
+
+
+def test_ranks_of_torchrun_share_a_folder_that_nobody_named(sets: Sets, tmp_path: Path) -> None:
+    train(tmp_path, *COMMON, *PIX2PIX, f"data.root={sets('paired')}", *TWO, "trainer.max_steps=1", launcher="torchrun")
+    (run,) = (tmp_path / "logs/train/runs").iterdir()
+    assert (run / "metrics.json").is_file()
