@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
+import warnings
 from typing import Any
 
 import torch
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     quieten()
+    warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no")
     for name, overrides in CASES.items():
         pairs = [
             (

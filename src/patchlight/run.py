@@ -155,12 +155,13 @@ class Evaluation:
     def finish(self, trainer: Trainer, run_dir: Path) -> None:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
         # From the files: they are there for every rank, also where processes of their own have trained.
-        validated = self.method.validated_step
+        validated = self.method.validated_step == trainer.global_step
         if self.last is not None:
-            validated = self._load(self.last.path)["progress"]["validated_step"]
+            saved = self._load(self.last.path)
+            validated = saved["progress"]["validated_step"] == saved["global_step"]
         elif (ema := _first(self.callbacks, EMA)) is not None:
             self.method.load_state_dict(ema.averages, strict=False)
-        if self.data.val_paths and validated != trainer.global_step:  # `max_steps` ended the run within an epoch
+        if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
             trainer.validate(self.method, datamodule=self.data, verbose=False)
         if self.quality is not None and self._has_test_images():
             self.figures["last"] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
