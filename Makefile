@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 # The versions that were tested together. `make install CONSTRAINTS=` takes the newest that pyproject.toml allows.
 CONSTRAINTS ?= constraints.txt
 
-# Passed on to pytest, for example PYTEST_ARGS="-n 2 -k receptive".
-PYTEST_ARGS ?=
+# Passed on to pytest: on several cores by default; for one process and some tests, PYTEST_ARGS="-k receptive".
+PYTEST_ARGS ?= -n auto --maxprocesses 4
 
 STAMP := $(VENV)/.installed-$(if $(CONSTRAINTS),tested,newest)
 

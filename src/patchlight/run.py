@@ -159,6 +159,8 @@ class Evaluation:
         if self.last is not None:
             saved = self._load(self.last.path)
             validated = saved["progress"]["validated_step"] == saved["global_step"]
+            if trainer.global_step != saved["global_step"]:  # spawned ranks have trained, and this process counted none
+                trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
         elif (ema := _first(self.callbacks, EMA)) is not None:
             self.method.load_state_dict(ema.averages, strict=False)
         if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
