@@ -43,12 +43,18 @@ def command(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
     return (*SMALL, f"data.root={tiny_sets('paired')}", "resume=auto")
 
 
-@pytest.mark.parametrize("stop", [4, 6, 9])
 @pytest.mark.parametrize(
-    "setting", ["trainer.val_check_interval=1.0", "trainer.val_check_interval=0.5", "model.accumulate=4"]
+    ("setting", "stop"),
+    [
+        ("trainer.val_check_interval=1.0", 4),
+        ("trainer.val_check_interval=1.0", 6),
+        ("trainer.val_check_interval=0.5", 9),
+        ("model.accumulate=4", 6),
+        ("model.accumulate=4", 9),
+    ],
 )
 def test_a_run_goes_on_within_an_epoch_and_after_one(
-    stop: int, setting: str, patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+    setting: str, stop: int, patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Six batches make an epoch; also where validation is due just then, or batches wait for their step."""
     command = (*command, setting)
