@@ -36,7 +36,7 @@ test-cluster: export OMP_NUM_THREADS ?= 1
 test-cluster: $(STAMP) ## trainings on a SLURM of one node, which is started for the tests and stopped after them
 	@if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge; fi
-	$(BIN)/python -m pytest -m cluster tests/cluster $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(STAMP) ## style, formatting, the direction of imports, the workflows
 	$(BIN)/ruff check

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchlight.checkpoint import read_checkpoint
-from patchlight.errors import DataError
-
-Notes = list[str]
+from patchlight.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,18 @@ def find_checkpoint(resume: str | None, run_dir: Path) -> Resumption | None:
 
     Raises:
         DataError: the file is missing or cannot be used, or every one of the folder is damaged.
+        ConfigError: the folder holds another run.
     """
-    if resume is None:
-        return None
     folder = run_dir / "checkpoints"
     if resume != "auto":
-        path = Path(resume)
-        checkpoint = read_checkpoint(path)
-        return Resumption(path, checkpoint, same_run=path.resolve().parent == folder.resolve())
+        path = Path(resume) if resume is not None else None
+        same_run = path is not None and path.resolve().parent == folder.resolve()
+        if not same_run and any(folder.glob("*.ckpt")):
+            raise ConfigError(
+                f"hydra.run.dir={run_dir} holds a run already, which would be lost: go on with it by resume=auto, or "
+                f"choose another folder"
+            )
+        return Resumption(path, read_checkpoint(path), same_run) if path is not None else None
     damaged: list[str] = []
     newest_first = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in newest_first:

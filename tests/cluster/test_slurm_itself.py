@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .slurm import Cluster, missing_programs, one_node_cluster
+from .slurm import Cluster, missing_programs
 
 pytestmark = [
     pytest.mark.cluster,
@@ -27,12 +27,6 @@ echo "task $SLURM_PROCID starts, restarts: ${SLURM_RESTART_COUNT:-none}"
 touch started-$SLURM_PROCID
 until [ -n "$SLURM_RESTART_COUNT" ]; do sleep 0.1; done'
 """
-
-
-@pytest.fixture
-def cluster(tmp_path):
-    with one_node_cluster(tmp_path / "slurm") as cluster:
-        yield cluster
 
 
 def script(cluster: Cluster, text: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 from killing import compare
 from patchlight.data import SyntheticSet
 
-from .slurm import Cluster, missing_programs, one_node_cluster
+from .slurm import Cluster, missing_programs
 
 pytestmark = [
     pytest.mark.cluster,
@@ -32,12 +31,6 @@ SMALL = (
 )  # fmt: skip
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    with one_node_cluster(tmp_path / "slurm") as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

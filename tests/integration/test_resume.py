@@ -144,6 +144,28 @@ def test_another_architecture_is_named(patchlight_train: Any, command: tuple[str
     assert "last.ckpt holds other networks than model describes" in outcome.err
 
 
+def test_another_batch_size_goes_on_from_the_same_image(
+    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_steps=4").status == 0
+    outcome = patchlight_train(*command, "hydra.run.dir=run", "data.batch_size=2")
+    assert outcome.status == 0
+    assert "it goes on from the same image, but not to the same bits" in outcome.err
+    last = checkpoint(tmp_path / "run")
+    assert (last["global_step"], last["images_seen"]) == (4 + 1 + 3 * 3, 4 * 6)
+
+
+def test_a_run_is_not_written_over(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
+    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_steps=1").status == 0
+    before = (tmp_path / "run/metrics.csv").read_bytes()
+    outcome = patchlight_train(*command, "hydra.run.dir=run", "resume=null")
+    assert outcome.status == 1
+    assert "/run holds a run already, which would be lost" in outcome.err
+    assert (tmp_path / "run/metrics.csv").read_bytes() == before
+    assert patchlight_train(*command, "hydra.run.dir=other", "resume=run/checkpoints/last.ckpt").status == 0
+    assert checkpoint(tmp_path / "other")["global_step"] == 24
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(
     patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
 ) -> None:

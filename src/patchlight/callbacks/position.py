@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,6 +10,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from patchlight.data import ImageDataModule
 from patchlight.loggers import MetricsCSV, wandb_id
+from patchlight.ranks import is_first
 
 
 class Position(Callback):
@@ -63,6 +65,17 @@ class Position(Callback):
         data = _data_of(trainer)
         if data is not None:
             data.begin_at(position["epoch"], position["images"])
+            # Of this run's batches, which may be of another size; Lightning reads its counters after this.
+            batch = position["images"] // (data.batch_sizes["train"] * trainer.world_size)
+            counters = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+            counters.update(dict.fromkeys(counters, batch))
+            same = batch == position["batch"] and position["ranks"] == trainer.world_size
+            if not same and is_first():
+                print(
+                    f"the checkpoint was of {position['ranks']} rank(s) and other batches than this run with "
+                    f"{trainer.world_size}: it goes on from the same image, but not to the same bits",
+                    file=sys.stderr,
+                )
         self._resumed = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
