@@ -156,12 +156,12 @@ class Evaluation:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
         # From the files: they are there for every rank, also where processes of their own have trained.
         validated = self.method.validated_step == trainer.global_step
-        if self.last is not None:
+        if self.last is not None and self.last.path.is_file():
             saved = self._load(self.last.path)
             validated = saved["progress"]["validated_step"] == saved["global_step"]
             if trainer.global_step != saved["global_step"]:  # spawned ranks have trained, and this process counted none
                 trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
-        elif (ema := _first(self.callbacks, EMA)) is not None:
+        elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
             self.method.load_state_dict(ema.averages, strict=False)
         if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
             trainer.validate(self.method, datamodule=self.data, verbose=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -164,6 +165,11 @@ def test_a_run_is_not_written_over(patchlight_train: Any, command: tuple[str, ..
     assert (tmp_path / "run/metrics.csv").read_bytes() == before
     assert patchlight_train(*command, "hydra.run.dir=other", "resume=run/checkpoints/last.ckpt").status == 0
     assert checkpoint(tmp_path / "other")["global_step"] == 24
+    # Nothing is left to be done: it is measured again.
+    finished = patchlight_train(*command, "hydra.run.dir=third", "resume=other/checkpoints/last.ckpt")
+    assert finished.status == 0, finished.err
+    figures = [json.loads((tmp_path / run / "metrics.json").read_text())["last"] for run in ("other", "third")]
+    assert figures[0] == figures[1]
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(

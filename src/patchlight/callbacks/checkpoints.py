@@ -83,7 +83,8 @@ class LastCheckpoint(SafePoints):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._signals.catch()  # by now Lightning has set its own handlers, which would end the run unsaved
-        self._saved_step = trainer.global_step
+        # A run that goes on from another folder's checkpoint has none of its own yet.
+        self._saved_step = trainer.global_step if self.path.is_file() else -1
         self._saved_at = time.monotonic()
         if trainer.world_size > 1 and distributed.get_backend() != "gloo":
             # Signals and clocks are agreed on over the host, where nothing waits for the devices.
