@@ -54,3 +54,15 @@ def test_seeds_differ_and_state_restores() -> None:
 def test_refuses_bad_sizes(size: int) -> None:
     with pytest.raises(ValueError, match=f"pool_size must be an integer of at least 0, got {size}"):
         ImagePool(size)
+
+
+def test_ages_are_counted_in_images_asked_about() -> None:
+    pool = ImagePool(2, seed=0)
+    assert pool.mean_age == 0
+    for value in range(200):
+        pool.query(torch.full((1, 1, 1, 1), float(value)))
+    born = [int(image.item()) + 1 for image in pool._images]
+    assert pool.mean_age == 200 - sum(born) / 2
+    again = ImagePool(2, seed=1)
+    again.load_state_dict(pool.state_dict())
+    assert again.mean_age == pool.mean_age

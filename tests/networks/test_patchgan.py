@@ -9,6 +9,7 @@ from patchlight.networks import (
     PixelDiscriminator,
     ResNetGenerator,
     UNetGenerator,
+    patch_grid,
     patch_map_size,
     receptive_field,
 )  # fmt: skip
@@ -49,6 +50,23 @@ def test_receptive_field_by_gradient(n_layers: int) -> None:
     assert (rows[-1] - rows[0] + 1).item() == field
     assert (columns[-1] - columns[0] + 1).item() == field
     assert seen.sum().item() == field * field
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 2, 3, 4])
+def test_place_of_a_patch_by_gradient(n_layers: int) -> None:
+    network = discriminator(n_layers).double()
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, 0.1)
+    size = 3 * REFERENCE[n_layers][0] + 64
+    image = torch.rand(1, 3, size, size, dtype=torch.float64, requires_grad=True)
+    logits = network(image)
+    row, column = logits.shape[2] // 2, logits.shape[3] // 2 - 1
+    logits[0, 0, row, column].backward()
+    assert image.grad is not None
+    seen = image.grad.abs().sum(dim=(0, 1)) > 0
+    rows, columns = seen.any(dim=1).nonzero().flatten(), seen.any(dim=0).nonzero().flatten()
+    edges = tuple(float(e) for e in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    assert patch_grid(network).patch(row, column) == edges
 
 
 def test_the_layers_of_the_70_pixel_discriminator() -> None:

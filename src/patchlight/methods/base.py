@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
-from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from patchlight.methods.descent import Batch, Loss, descend
-from patchlight.methods.guard import FiniteGuard, OnNonFinite, StepSkippedError
+from patchlight.methods.guard import OnNonFinite, StepSkippedError
+from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
-from patchlight.methods.rank_state import gather, on_cpu, random_state, set_random_state
+from patchlight.methods.observation import Observation
+from patchlight.methods.resumable import Resumable
 from patchlight.methods.schedules import Plateau, linear
 from patchlight.networks import Discriminator, Generator
 
@@ -40,7 +40,7 @@ class Role:
     writes: Literal["A", "B"] | None = None
 
 
-class TranslationMethod(LightningModule, ABC):
+class TranslationMethod(Resumable, ABC):
     """A LightningModule that trains generators against discriminators, one optimisation step per batch.
 
     A method names its networks in `roles` and takes each as a constructor argument of that name. It holds the step and
@@ -59,6 +59,10 @@ class TranslationMethod(LightningModule, ABC):
     roles: ClassVar[Mapping[str, Role]]
     references: ClassVar[Mapping[str, str]]
     """Which generated image should equal which real one, by the names that `translate` gives them."""
+    translations: ClassVar[Mapping[str, tuple[Literal["A", "B"], Literal["A", "B"]]]]
+    """The images that `translate` makes of one domain for the other, each with those two domains."""
+    judged: ClassVar[Mapping[str, tuple[str, str]]]
+    """The real and the generated image on which each discriminator's patch map lies."""
     gallery: ClassVar[Sequence[Sequence[tuple[str, str]]]]
     """The images of a sample picture with their titles: a block of columns for each direction."""
 
@@ -76,7 +80,7 @@ class TranslationMethod(LightningModule, ABC):
         on_nonfinite: OnNonFinite,
         inference_mode: InferenceMode,
     ) -> None:
-        super().__init__()
+        super().__init__(on_nonfinite)
         self.automatic_optimization = False
         for name, value, minimum in (
             ("accumulate", accumulate, 1),
@@ -95,17 +99,10 @@ class TranslationMethod(LightningModule, ABC):
         self.clip_d = clip_d
         self.d_steps_per_g_step = d_steps_per_g_step
         self.discriminator_start = discriminator_start
-        self.guard = FiniteGuard(on_nonfinite)
         self.inference_mode = inference_mode
-        self.images_seen = 0
-        self.d_steps = 0
-        self.validated_step = -1
+        self.observed = Observation()
         self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
         """Called before the backward pass after which the gradients of these networks are complete."""
-        self._held: list[Batch] = []
-        self._terms: dict[str, Tensor] = {}
-        self._restored_metrics: dict[str, float] = {}
-        self._restored_rank: dict[str, Any] | None = None
 
     @property
     @abstractmethod
@@ -128,6 +125,23 @@ class TranslationMethod(LightningModule, ABC):
     @abstractmethod
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         """The images of a batch, real and generated, by name: `real_A`, `fake_B` and so on, B C H W in [-1, 1]."""
+
+    @abstractmethod
+    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """The patch maps, B 1 h w logits, of what `translate` gave, real and generated, by discriminator.
+
+        The discriminators judge as in training, with the statistics of the batch, and are left as they were.
+        """
+
+    @property
+    @abstractmethod
+    def boundary(self) -> float | None:
+        """The logit on whose sides real and fake lie; None where logits mean something in comparison only."""
+
+    @property
+    def pools(self) -> Mapping[str, ImagePool]:
+        """The image pools by the domain of their images, "a" or "b"."""
+        return {}
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
@@ -219,7 +233,7 @@ class TranslationMethod(LightningModule, ABC):
         # Straight to the loggers: what `self.log` takes in here would wait for the end of the epoch in memory, where a
         # run that is resumed within the epoch does not find it.
         for logger in self.loggers:
-            logger.log_metrics(rates, step=self.global_step)
+            logger.log_metrics({**rates, "images_seen": float(self.images_seen)}, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:
         if not self.trainer.is_last_batch:
@@ -228,18 +242,16 @@ class TranslationMethod(LightningModule, ABC):
         assert isinstance(schedulers, list)
         for scheduler in schedulers:
             if isinstance(scheduler, Plateau):
-                scheduler.step(self._monitored(scheduler.monitor))
+                scheduler.step(self.monitored(scheduler.monitor))
             else:
                 assert isinstance(scheduler, LRScheduler)
                 scheduler.step()
 
-    def _monitored(self, name: str) -> float:
-        metrics = self._restored_metrics | dict(self.trainer.callback_metrics)
-        if name not in metrics:
-            raise ValueError(
-                f"model.schedule.monitor={name} is not a metric of this run; there are: {', '.join(sorted(metrics))}"
-            )
-        return float(metrics[name])
+    def on_validation_epoch_end(self) -> None:
+        self.log("images_seen", float(self.images_seen))
+
+    def on_test_epoch_end(self) -> None:
+        self.log("images_seen", float(self.images_seen))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self.translate(batch, noise_seed=batch_idx)
@@ -249,56 +261,6 @@ class TranslationMethod(LightningModule, ABC):
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self.translate(batch, noise_seed=batch_idx)
-
-    def on_train_start(self) -> None:
-        """Random numbers of each rank: its own from the start, or those with which it left off."""
-        if self._restored_rank is None:
-            self.begin_on_rank(self.global_rank)
-        else:
-            self.load_rank_state(self._restored_rank)
-            self._restored_rank = None
-
-    def begin_on_rank(self, rank: int) -> None:
-        """Give a rank random streams of its own; rank 0 has those of a single process."""
-        if rank > 0:
-            torch.manual_seed(torch.initial_seed() + rank)
-
-    def rank_state(self) -> dict[str, Any]:
-        """What this rank has of its own, in types that `torch.load(weights_only=True)` accepts."""
-        return {"random": random_state(), "held": [dict(batch) for batch in self._held]}
-
-    def load_rank_state(self, state: Mapping[str, Any]) -> None:
-        """Take up what `rank_state` gave."""
-        self._held = [move_data_to_device(batch, self.device) for batch in state["held"]]
-        set_random_state(state["random"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an exact continuation needs beside weights, optimizers and schedules; every rank takes part."""
-        self.guard.settle()
-        checkpoint["images_seen"] = self.images_seen
-        checkpoint["progress"] = {
-            "d_steps": self.d_steps,
-            "validated_step": self.validated_step,
-            "skipped_steps": self.guard.skipped,
-            "terms": on_cpu(self._terms),
-            "metrics": self._restored_metrics | {name: float(value) for name, value in self._metrics().items()},
-        }
-        checkpoint["ranks"] = gather(on_cpu(self.rank_state()))
-
-    def _metrics(self) -> Mapping[str, Tensor]:
-        return self.trainer.callback_metrics if self._trainer is not None else {}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        progress, ranks = checkpoint["progress"], checkpoint["ranks"]
-        self.images_seen = checkpoint["images_seen"]
-        self.d_steps = progress["d_steps"]
-        self.validated_step = progress["validated_step"]
-        self.guard.skipped = progress["skipped_steps"]
-        self._terms = dict(progress["terms"])
-        self._restored_metrics = dict(progress["metrics"])
-        rank = self.global_rank if self._trainer is not None else 0
-        # With more ranks than the checkpoint had, the further ones begin anew.
-        self._restored_rank = ranks[rank] if rank < len(ranks) else None
 
 
 def _nothing_to_do(networks: Sequence[nn.Module]) -> None:

@@ -45,6 +45,8 @@ class AdversarialLoss(nn.Module):
             self.relativistic = RelativisticLoss()
         else:
             self.pointwise = GANLoss(gan_mode, real_label=real_label, fake_label=fake_label)
+        self.boundary = _boundary(gan_mode, (real_label, fake_label))
+        """The logit on whose sides real and fake lie; None where logits mean something in comparison only."""
         self.penalties = nn.ModuleDict(penalties)
         if self.penalties:
             for critic in critics:
@@ -66,12 +68,13 @@ class AdversarialLoss(nn.Module):
 
     def discriminator(
         self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool, step: int
-    ) -> dict[str, Tensor]:
-        """The terms of a discriminator's step and their `total`; real and fake are B C H W images.
+    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
+        """The terms of a discriminator's step with their `total`, and its patch maps of real and fake, detached.
 
-        The terms are `real` and `fake` (relativistic: `pair`), and for each penalty that is due its value and its
-        gradient norm, `<name>` and `<name>_norm`. `fake_first` is the order of the two passes, which the running
-        statistics of batch norm remember; `step` counts the discriminator's steps, for the penalties' intervals.
+        Real and fake are B C H W images. The terms are `real` and `fake` (relativistic: `pair`), and for each penalty
+        that is due its value and its gradient norm, `<name>` and `<name>_norm`. `fake_first` is the order of the two
+        passes, which the running statistics of batch norm remember; `step` counts the discriminator's steps, for the
+        penalties' intervals.
         """
         fake = fake.detach()
         if fake_first:
@@ -86,7 +89,7 @@ class AdversarialLoss(nn.Module):
             if penalty.due(step):
                 terms[name], terms[f"{name}_norm"] = penalty(critic, real, fake)
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
-        return terms
+        return terms, (logits_real.detach(), logits_fake.detach())
 
     def _compare(self, logits_real: Tensor, logits_fake: Tensor) -> dict[str, Tensor]:
         if self.relativistic is not None:
@@ -95,3 +98,9 @@ class AdversarialLoss(nn.Module):
         assert self.pointwise is not None
         real, fake = self.pointwise(logits_real, True), self.pointwise(logits_fake, False)
         return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}
+
+
+def _boundary(gan_mode: AdversarialMode, labels: tuple[float, float]) -> float | None:
+    if gan_mode in ("wgangp", "relativistic"):
+        return None
+    return sum(labels) / 2 if gan_mode == "lsgan" else 0.0

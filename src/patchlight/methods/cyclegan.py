@@ -46,6 +46,8 @@ class CycleGAN(TranslationMethod):
         "discriminator_b": Role("discriminator", reads=("B",)),
     }
     references = {"rec_A": "real_A", "rec_B": "real_B"}
+    translations = {"fake_B": ("A", "B"), "fake_A": ("B", "A")}
+    judged = {"discriminator_a": ("real_A", "fake_A"), "discriminator_b": ("real_B", "fake_B")}
     gallery = (
         (("real_A", "input A"), ("fake_B", "output B"), ("rec_A", "reconstruction")),
         (("real_B", "input B"), ("fake_A", "output A"), ("rec_B", "reconstruction")),
@@ -114,6 +116,14 @@ class CycleGAN(TranslationMethod):
         # In this order the parameters lie in the optimizer as in the reference code's, D_A (which judges B) first.
         return self.discriminator_b, self.discriminator_a
 
+    @property
+    def boundary(self) -> float | None:
+        return self.adversarial.boundary
+
+    @property
+    def pools(self) -> Mapping[str, ImagePool]:
+        return {"a": self.pool_a, "b": self.pool_b}
+
     def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
         optimizer_g, optimizer_d = self.gan_optimizers()
         weights = shares(batches)
@@ -131,6 +141,8 @@ class CycleGAN(TranslationMethod):
         else:
             with torch.no_grad():
                 fakes = [(self.generator_ab(batch["A"]), self.generator_ba(batch["B"])) for batch in batches]
+        (real_A, real_B), (fake_B, fake_A) = (batches[-1]["A"], batches[-1]["B"]), fakes[-1]
+        self.observed.images = {"fake_A": fake_A, "real_A": real_A, "fake_B": fake_B, "real_B": real_B}
         if move_d:
             # D_b, then D_a, of each batch: the order in which the pools are asked, and in which one's activations are
             # freed before the other's are made.
@@ -140,7 +152,7 @@ class CycleGAN(TranslationMethod):
                     ("b", self.discriminator_b, self.pool_b, batch["B"], fake_B),
                     ("a", self.discriminator_a, self.pool_a, batch["A"], fake_A),
                 ):
-                    compute = partial(self._d_terms, critic, pool, real, fake)
+                    compute = partial(self._d_terms, f"discriminator_{letter}", critic, pool, real, fake)
                     losses.append(Loss(compute, [critic], weight, f"d_{letter} "))
             found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
             terms |= self._name_d_terms(mean_terms(found[1::2], weights), mean_terms(found[::2], weights))
@@ -170,8 +182,11 @@ class CycleGAN(TranslationMethod):
         )
         return terms
 
-    def _d_terms(self, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
-        return self.adversarial.discriminator(critic, real, pool.query(fake), fake_first=False, step=self.d_steps)
+    def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
+        terms, self.observed.logits[name] = self.adversarial.discriminator(
+            critic, real, pool.query(fake), fake_first=False, step=self.d_steps
+        )
+        return terms
 
     @staticmethod
     def _name_d_terms(d_a: Terms, d_b: Terms) -> Terms:
@@ -190,6 +205,14 @@ class CycleGAN(TranslationMethod):
         identity_b = F.l1_loss(self.generator_ab(real_B), real_B)
         identity_a = F.l1_loss(self.generator_ba(real_A), real_A)
         return {"identity_a": identity_a, "identity_b": identity_b}
+
+    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        critics = {"discriminator_a": self.discriminator_a, "discriminator_b": self.discriminator_b}
+        with inference(*self.discriminators, mode="paper"):
+            return {
+                name: (critics[name](images[real]), critics[name](images[fake].to(images[real].dtype)))
+                for name, (real, fake) in self.judged.items()
+            }
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         real_A, real_B = batch["A"], batch["B"]

@@ -103,6 +103,7 @@ def descend(
         norm = get_total_norm(gradients)
         if clip is not None:
             clip_grads_with_norm_(network.parameters(), clip, norm)
+        method.observed.gradient_norms[names[id(network)]] = norm
         if scaler is None:  # which itself leaves out steps whose gradients overflow
             watched[f"the gradient of {names[id(network)]}"] = norm
     guard.watch(watched, step=method.global_step + 1, paths=paths)

@@ -29,9 +29,16 @@ class ImagePool:
         self._seed = seed
         self._random = random.Random(seed)
         self._images: list[Tensor] = []
+        self._born: list[int] = []
+        self._asked = 0
 
     def __len__(self) -> int:
         return len(self._images)
+
+    @property
+    def mean_age(self) -> float:
+        """How many images have been asked about since those of the buffer came in, on average; 0 without any."""
+        return self._asked - sum(self._born) / len(self._born) if self._born else 0.0
 
     def query(self, images: Tensor) -> Tensor:
         """Exchange a batch (B, C, H, W) for one of the same shape, detached from what generated it."""
@@ -41,13 +48,16 @@ class ImagePool:
         return torch.stack([self._exchange(image) for image in images])
 
     def _exchange(self, image: Tensor) -> Tensor:
+        self._asked += 1
         if len(self._images) < self.pool_size:
             self._images.append(image.clone())
+            self._born.append(self._asked)
             return image
         if self._random.uniform(0, 1) <= 0.5:
             return image
         position = self._random.randint(0, self.pool_size - 1)
         old, self._images[position] = self._images[position], image.clone()
+        self._born[position] = self._asked
         return old.to(image.device)
 
     def begin_on_rank(self, rank: int) -> None:
@@ -55,11 +65,19 @@ class ImagePool:
         self._random = random.Random(self._seed if rank == 0 else f"{self._seed}, rank {rank}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Images and random state, in types that `torch.load(weights_only=True)` accepts."""
+        """Images, their ages and random state, in types that `torch.load(weights_only=True)` accepts."""
         version, numbers, gauss = self._random.getstate()
-        return {"images": list(self._images), "random": [version, list(numbers), gauss]}
+        return {
+            "images": list(self._images),
+            "random": [version, list(numbers), gauss],
+            "born": list(self._born),
+            "asked": self._asked,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         version, numbers, gauss = state["random"]
         self._random.setstate((version, tuple(numbers), gauss))
         self._images = list(state["images"])
+        # A checkpoint may be from before ages were counted.
+        self._born = list(state.get("born", [0] * len(self._images)))
+        self._asked = state.get("asked", 0)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from patchlight.networks import SyncBatchNorm
 
@@ -16,7 +17,7 @@ InferenceMode = Literal["eval", "paper"]
 
 @contextmanager
 def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) -> Iterator[None]:
-    """Use networks for translating, without gradients, and leave them as they were.
+    """Use networks for translating or judging, without gradients, and leave them as they were.
 
     `eval` is PyTorch's evaluation mode: running statistics, no dropout. `paper` keeps dropout and the statistics of
     the batch itself, on this rank alone, as pix2pix is tested in its paper; the running statistics are not touched and
@@ -37,6 +38,9 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
     try:
         for network in networks:
             network.train(mode == "paper")
+        for module in modules:
+            if is_parametrized(module):
+                module.get_submodule("parametrizations").eval()  # a spectral norm's estimate is not moved
         for norm in tracking:
             norm.track_running_stats = mode == "eval"
         for norm in shared:

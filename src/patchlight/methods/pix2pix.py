@@ -38,6 +38,8 @@ class Pix2Pix(TranslationMethod):
         "discriminator": Role("discriminator", reads=("A", "B")),
     }
     references = {"fake_B": "real_B"}
+    translations = {"fake_B": ("A", "B")}
+    judged = {"discriminator": ("real_B", "fake_B")}
     gallery = ((("real_A", "input"), ("fake_B", "output"), ("real_B", "target")),)
 
     def __init__(
@@ -89,11 +91,16 @@ class Pix2Pix(TranslationMethod):
     def discriminators(self) -> tuple[Discriminator, ...]:
         return (self.discriminator,)
 
+    @property
+    def boundary(self) -> float | None:
+        return self.adversarial.boundary
+
     def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
         optimizer_g, optimizer_d = self.gan_optimizers()
         weights = shares(batches)
         with torch.set_grad_enabled(move_g):
             fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
+        self.observed.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
         parts = list(zip(batches, fakes, weights, strict=True))
         terms: Terms = {}
         if move_d:
@@ -110,7 +117,10 @@ class Pix2Pix(TranslationMethod):
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
-        return self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps)
+        terms, self.observed.logits["discriminator"] = self.adversarial.discriminator(
+            self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps
+        )
+        return terms
 
     def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
@@ -120,6 +130,13 @@ class Pix2Pix(TranslationMethod):
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
         gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB)
         return {"gan": gan, "l1": l1, "total": gan + self.lambda_l1 * l1}
+
+    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        real_A, real_B = images["real_A"], images["real_B"]
+        fake_B = images["fake_B"].to(real_B.dtype)
+        real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
+        with inference(self.discriminator, mode="paper"):
+            return {"discriminator": (self.discriminator(real_AB), self.discriminator(fake_AB))}
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         with inference(self.generator, mode=self.inference_mode, noise_seed=noise_seed):

@@ -3,7 +3,7 @@
 from patchlight.networks.base import Discriminator, Generator
 from patchlight.networks.init import init_weights
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
-from patchlight.networks.receptive_field import patch_map_size, receptive_field
+from patchlight.networks.receptive_field import PatchGrid, patch_grid, patch_map_size, receptive_field
 from patchlight.networks.resnet import ResNetGenerator
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
 from patchlight.networks.unet import UNetGenerator
@@ -12,11 +12,13 @@ __all__ = [
     "Discriminator",
     "Generator",
     "PatchDiscriminator",
+    "PatchGrid",
     "PixelDiscriminator",
     "ResNetGenerator",
     "SyncBatchNorm",
     "UNetGenerator",
     "init_weights",
+    "patch_grid",
     "patch_map_size",
     "receptive_field",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -25,11 +26,46 @@ def receptive_field(network: nn.Module) -> int:
 
     Source: Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks", equation 2.
     """
-    field, jump = 1, 1
-    for kernel, stride, _, dilation in _convolutions(network):
-        field += (kernel - 1) * dilation * jump
+    return patch_grid(network).field
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Where on the image the patches of a map lie, in pixels.
+
+    Patches are squares of `field` pixels, `stride` apart; the centre of the first lies `offset` pixels from the upper
+    left corner of the image, where a pixel's own centre is at 0.5.
+    """
+
+    field: int
+    stride: int
+    offset: float
+
+    def centre(self, index: int) -> float:
+        """The coordinate of the centre of that row or column of the map."""
+        return self.offset + index * self.stride
+
+    def patch(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom edge of what one value sees; it may reach beyond the image, into padding."""
+        x, y, half = self.centre(column), self.centre(row), self.field / 2
+        return x - half, y - half, x + half, y + half
+
+
+def patch_grid(network: nn.Module) -> PatchGrid:
+    """Receptive field, distance and place of the patches that the values of the output see.
+
+    Raises:
+        ValueError: as `receptive_field`.
+
+    Source: Araujo et al. 2019, equations 2 and 5 (with the paddings of each layer).
+    """
+    field, jump, offset = 1, 1, 0.5
+    for kernel, stride, padding, dilation in _convolutions(network):
+        reach = (kernel - 1) * dilation
+        field += reach * jump
+        offset += (reach / 2 - padding) * jump
         jump *= stride
-    return field
+    return PatchGrid(field, jump, offset)
 
 
 def patch_map_size(network: nn.Module, height: int, width: int) -> tuple[int, int]:
