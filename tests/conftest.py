@@ -17,3 +17,9 @@ def shared() -> Path:
     if not (folder / "golden" / "README.md").is_file():
         pytest.skip(f"{folder} has no golden/: set PATCHLIGHT_SHARED to the folder of golden numbers and real images")
     return folder
+
+
+@pytest.fixture
+def alexnet(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AlexNet's weights where torchvision looks for them."""
+    monkeypatch.setenv("TORCH_HOME", str(shared / "weights" / "torch_home"))

@@ -1,0 +1,118 @@
+"""How far a set of generated images is from the set of real ones: Frechet and kernel distance on features."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from patchlight.metrics.feature_cache import FeatureCache, content_key
+from patchlight.metrics.features import FeatureNetwork
+from patchlight.metrics.paired import to_rgb
+
+MIN_IMAGES = 2
+"""Covariances need as many."""
+
+Keyed = Mapping[str, tuple[str, Tensor]]
+"""By file: a key of the image's content, and its features."""
+
+
+@dataclass(frozen=True)
+class FeatureDistances:
+    """Frechet and kernel distance of two sets of images on the features of a network.
+
+    Every file counts once, and sets are ordered by file, so that any number of ranks finds the same. Features of real
+    images are computed once and kept in `cache`. The kernel distance is the mean over `subsets` random subsets of
+    `subset_size` images, or of the smaller set if it has fewer, drawn with `seed`.
+
+    Source: Heusel et al. 2017, equation 6; Binkowski et al. 2018, section 4.
+    """
+
+    network: FeatureNetwork
+    cache: FeatureCache
+    subsets: int = 100
+    subset_size: int = 100
+    seed: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """The figures that `compute` gives."""
+        return [self.network.frechet, self.network.kernel]
+
+    def of_real(self, images: Tensor, files: list[str]) -> dict[str, tuple[str, Tensor]]:
+        """By file: content and features of real images, B C H W in [-1, 1], computed where they are not known."""
+        pixels = to_rgb(to_8_bit(images))
+        keys = [content_key(image) for image in pixels.cpu()]
+        new = [i for i, key in enumerate(keys) if key not in self.cache]
+        if new:
+            self.cache.add([keys[i] for i in new], self.network(pixels[new]))
+        return {file: (key, self.cache[key]) for file, key in zip(files, keys, strict=True)}
+
+    def of_fake(self, images: Tensor, files: list[str]) -> dict[str, tuple[str, Tensor]]:
+        """By the file it is made from: the features of generated images, B C H W in [-1, 1]."""
+        features = self.network(to_rgb(to_8_bit(images))).cpu()
+        return {file: ("", row) for file, row in zip(files, features, strict=True)}
+
+    def compute(self, real: Keyed, fake: Keyed) -> dict[str, float]:
+        """The two distances, by name; not a number where a set has fewer than two images."""
+        if min(len(real), len(fake)) < MIN_IMAGES:
+            return dict.fromkeys(self.names, float("nan"))
+        a, b = (torch.stack([features for _, (_, features) in sorted(keyed.items())]) for keyed in (real, fake))
+        identity = _Features(a.shape[1])
+        frechet = FrechetInceptionDistance(feature=identity)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*will save all extracted features in buffer.*")
+            kernel = KernelInceptionDistance(
+                feature=identity, subsets=self.subsets, subset_size=min(self.subset_size, len(a), len(b))
+            )
+        for metric in (frechet, kernel):
+            metric.update(a, real=True)
+            metric.update(b, real=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            values = float(frechet.compute()), float(kernel.compute()[0])
+        return dict(zip(self.names, values, strict=True))
+
+    def protocol(self) -> dict[str, Any]:
+        """What each figure is, by its name."""
+        extractor = {
+            "extractor": self.network.what,
+            "sha256": self.network.sha256,
+            "range": "8-bit images",
+        }
+        subsets = f"{self.subsets} subsets of {self.subset_size} images, or all if there are fewer, seed {self.seed}"
+        frechet = "Frechet distance of Gaussians; few images make it larger"
+        return {
+            self.network.frechet: {"what": frechet, **extractor},
+            self.network.kernel: {"what": f"unbiased squared MMD, cubic kernel, mean over {subsets}", **extractor},
+        }
+
+
+def to_8_bit(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as the nearest 8-bit ones; values outside are clipped and NaN is black."""
+    unit = (images.detach().float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2
+    return (unit * 255).round().to(torch.uint8)
+
+
+class _Features(nn.Module):
+    """Stands where torchmetrics expects a network, for what are features already."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def default_cache(network: FeatureNetwork, folder: str | Path | None) -> FeatureCache:
+    """The cache of a network's features in a folder, or in memory alone."""
+    path = None if folder is None else Path(folder) / f"{network.name}-{network.sha256[:12]}.pt"
+    return FeatureCache(path)
