@@ -1,15 +1,13 @@
-"""Where figures go: metrics.csv, which a resumed run goes on with, and W&B, which never stops a training."""
+"""metrics.csv, which a resumed run goes on with."""
 
 from __future__ import annotations
 
 import csv
 import os
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -87,40 +85,3 @@ def _replace(path: Path, columns: list[str], lines: Iterable[dict[str, str]]) ->
         writer.writeheader()
         writer.writerows(lines)
     temporary.replace(path)
-
-
-class WandbRun(WandbLogger):
-    """Lightning's W&B logger. When W&B fails, it is said once, and the training goes on without it."""
-
-    _failed: bool = False
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self._attempt(lambda: super(WandbRun, self).log_metrics(metrics, step))
-
-    def log_hyperparams(self, params: Any) -> None:
-        self._attempt(lambda: super(WandbRun, self).log_hyperparams(params))
-
-    def log_image(self, key: str, images: list[Any], step: int | None = None, **kwargs: Any) -> None:
-        self._attempt(lambda: super(WandbRun, self).log_image(key, images, step, **kwargs))
-
-    def finalize(self, status: str) -> None:
-        self._attempt(lambda: super(WandbRun, self).finalize(status))
-
-    @rank_zero_only
-    def finish(self, exit_code: int) -> None:
-        """End the run, so that another of this process has one of its own."""
-        self._attempt(lambda: self.experiment.finish(exit_code=exit_code))
-
-    def _attempt(self, call: Callable[[], Any]) -> None:
-        if self._failed:
-            return
-        try:
-            call()
-        except Exception as error:  # whatever it is, it is not worth a training
-            self._failed = True
-            print(f"W&B failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr)
-
-
-def wandb_id(loggers: Iterable[Logger]) -> str | None:
-    """The id of the W&B run that is logged to."""
-    return next((str(lg.version) for lg in loggers if isinstance(lg, WandbLogger) and lg.version), None)

@@ -1,0 +1,18 @@
+"""Where figures and pictures go: metrics.csv, which a resumed run goes on with, W&B and TensorBoard."""
+
+from patchlight.loggers.dashboard import Dashboard, alert, log_checkpoints, log_histograms, log_pictures
+from patchlight.loggers.metrics_csv import MetricsCSV
+from patchlight.loggers.tensorboard import TensorBoardRun
+from patchlight.loggers.wandb_run import WandbRun, wandb_id
+
+__all__ = [
+    "Dashboard",
+    "MetricsCSV",
+    "TensorBoardRun",
+    "WandbRun",
+    "alert",
+    "log_checkpoints",
+    "log_histograms",
+    "log_pictures",
+    "wandb_id",
+]
