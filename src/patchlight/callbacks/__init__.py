@@ -2,6 +2,8 @@
 
 from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from patchlight.callbacks.ema import EMA
+from patchlight.callbacks.health import Health
+from patchlight.callbacks.patch_maps import PatchMaps
 from patchlight.callbacks.position import Position
 from patchlight.callbacks.progress import Progress
 from patchlight.callbacks.quality import Quality
@@ -11,7 +13,9 @@ from patchlight.callbacks.samples import Samples
 __all__ = [
     "EMA",
     "BestCheckpoint",
+    "Health",
     "LastCheckpoint",
+    "PatchMaps",
     "Position",
     "Progress",
     "Quality",

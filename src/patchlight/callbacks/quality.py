@@ -1,94 +1,148 @@
-"""How close generated images are to the images they should equal."""
+"""The figures of every validation and test."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
+from typing import Any, Literal
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-from torchmetrics.regression import MeanAbsoluteError
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
+from patchlight.methods.rank_state import gather
+from patchlight.metrics import FeatureDistances, PairedMetrics, feature_network
+from patchlight.metrics.distances import MIN_IMAGES, default_cache
+from patchlight.metrics.paired import update
 
-ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-"""AlexNet's ImageNet weights as torchvision names them."""
-
-PROTOCOL = {
-    "l1": "mean absolute error over all values, images in [-1, 1]",
-    "psnr": "dB, mean over images, images clipped to [0, 1]",
-    "ssim": "mean over images, images clipped to [0, 1], Gaussian window of 11 pixels, sigma 1.5",
-    "lpips": "AlexNet, linear weights v0.1, mean over images, images in [-1, 1]",
-}
+Figures = dict[str, float]
 
 
 class Quality(Callback):
-    """Logs L1, PSNR, SSIM and, if asked, LPIPS of every validation and test, as `val/l1`, `test/psnr` and so on.
+    """Logs how good the images of every validation and test are, as `val/l1`, `test/psnr` and so on.
 
-    What is compared is what the method's `references` name: for pix2pix the output with the target, for CycleGAN the
-    reconstruction of each domain with its original. With several references each has figures of its own
-    (`val/rec_A/l1`) and `val/l1` is their mean.
+    Pairs: L1, PSNR, SSIM, MS-SSIM (images of at least 176 px) and, with `lpips`, LPIPS, of what the method's
+    `references` name: for pix2pix the output with the target, for CycleGAN the reconstruction of each domain with its
+    original. Sets: with a `feature` network, the Frechet and kernel distance of the translated images to the real ones
+    of their domain, which are called FID and KID on Inception's features only. With several pairs or directions each
+    has figures of its own (`val/rec_A/l1`, `val/fake_B/fid`) and `val/l1`, `val/fid` are their means.
 
     Raises:
-        ConfigError: LPIPS is asked for and AlexNet's weights are neither there nor to be had.
+        ConfigError: weights are neither there nor to be had, or images or their number do not suit a metric.
     """
 
-    def __init__(self, lpips: bool = False) -> None:
-        self.lpips = lpips
+    def __init__(
+        self,
+        lpips: bool = False,
+        feature: Literal["inception", "alexnet"] | nn.Module | None = None,
+        kernel_subsets: int = 100,
+        kernel_subset_size: int = 100,
+        feature_cache: str | Path | None = None,
+    ) -> None:
+        for name, value in (("kernel_subsets", kernel_subsets), ("kernel_subset_size", kernel_subset_size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.paired = PairedMetrics(lpips=lpips)
+        self.distances: FeatureDistances | None = None
+        if feature is not None:
+            network = feature_network(feature)
+            cache = default_cache(network, feature_cache)
+            self.distances = FeatureDistances(network, cache, kernel_subsets, kernel_subset_size)
+        self.image_size = (0, 0)
         self._metrics: dict[str, MetricCollection] = {}
+        self._features: dict[str, dict[str, tuple[str, Tensor]]] = {}
+
+    def prepare(self, image_size: int | list[int] | None, n_images: Mapping[str, tuple[int, int]]) -> None:
+        """Get ready for images of this size in pixels, before anything else is done.
+
+        No size says that the images are of many. `n_images` is how many there are of domain A and B in each split.
+
+        Raises:
+            ConfigError: the feature network cannot take them, or a split has too few for a distance of sets.
+        """
+        if image_size is not None:
+            height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+            self.image_size = height, width
+        if self.distances is None:
+            return
+        if image_size is not None:
+            self.distances.network.try_size(self.image_size)
+        for split, numbers in n_images.items():
+            if any(numbers) and min(numbers) < MIN_IMAGES:
+                raise ConfigError(
+                    f"callbacks.quality.feature compares sets of images, and the {split} split has {min(numbers)}: "
+                    f"give it at least {MIN_IMAGES}, or set callbacks.quality.feature=null"
+                )
 
     @property
-    def protocol(self) -> dict[str, str]:
+    def protocol(self) -> dict[str, Any]:
         """What each figure is, by its name."""
-        return {name: text for name, text in PROTOCOL.items() if name != "lpips" or self.lpips}
+        distances = self.distances.protocol() if self.distances is not None else {}
+        return self.paired.protocol(self.image_size) | distances
+
+    def figure_names(self, method: TranslationMethod) -> list[str]:
+        """The figures of this method's validations and tests, without `val/` and `test/`."""
+        names: list[str] = []
+        paired = self.paired.names(self.image_size)
+        distances = self.distances.names if self.distances is not None else []
+        for groups, figures in ((method.references, paired), (method.translations, distances)):
+            names += figures
+            if len(groups) > 1:
+                names += [f"{group}/{figure}" for group in groups for figure in figures]
+        return names
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, TranslationMethod)
         if not self._metrics:
-            self._metrics = {name: self._collection() for name in pl_module.references}
-
-    def _collection(self) -> MetricCollection:
-        metrics: dict[str, Metric | MetricCollection] = {
-            "l1": MeanAbsoluteError(),
-            "psnr": PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)),
-            "ssim": StructuralSimilarityIndexMeasure(data_range=1.0),
-        }
-        if self.lpips:
-            metrics["lpips"] = lpips_metric()
-        # Each takes its images in a range of its own, so they share no state.
-        return MetricCollection(metrics, compute_groups=False)
+            self._metrics = {name: self.paired.collection(self.image_size) for name in pl_module.references}
 
     def _reset(self, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TranslationMethod)
         for metrics in self._metrics.values():
             metrics.to(pl_module.device)
             metrics.reset()
+        if self.distances is not None:
+            self.distances.network.module.to(pl_module.device)
+            names = [*pl_module.translations, *(f"real_{b}" for _, b in pl_module.translations.values())]
+            self._features = {name: {} for name in names}
 
-    def _update(self, pl_module: LightningModule, images: Mapping[str, Tensor]) -> None:
+    def _update(self, pl_module: LightningModule, images: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
         assert isinstance(pl_module, TranslationMethod)
         for name, reference in pl_module.references.items():
-            prediction, target = images[name].float(), images[reference].float()
-            for key, metric in self._metrics[name].items(keep_base=True):
-                if key in ("psnr", "ssim"):
-                    metric.update(_to_unit(prediction), _to_unit(target))
-                else:
-                    metric.update(*(_to_rgb(x).clamp(-1, 1) if key == "lpips" else x for x in (prediction, target)))
+            update(self._metrics[name], images[name], images[reference])
+        if self.distances is not None:
+            for name, (source, target) in pl_module.translations.items():
+                real = f"real_{target}"
+                self._features[name] |= self.distances.of_fake(images[name], batch[f"{source}_path"])
+                self._features[real] |= self.distances.of_real(images[real], batch[f"{target}_path"])
 
     def _log(self, pl_module: LightningModule, stage: str) -> None:
-        figures = {name: metrics.compute() for name, metrics in self._metrics.items()}
-        mean = {key: torch.stack([f[key] for f in figures.values()]).mean() for key in next(iter(figures.values()))}
+        assert isinstance(pl_module, TranslationMethod)
+        figures = {
+            name: {key: float(value) for key, value in metrics.compute().items()}
+            for name, metrics in self._metrics.items()
+        }
+        logged = _with_means(figures)
+        if self.distances is not None:
+            logged |= _with_means(self._compare_sets(self.distances, pl_module))
         # The figures are of all ranks' images already; `sync_dist` only says so to Lightning.
-        pl_module.log_dict({f"{stage}/{key}": value for key, value in mean.items()}, sync_dist=True)
-        if len(figures) > 1:
-            for name, values in figures.items():
-                pl_module.log_dict({f"{stage}/{name}/{key}": value for key, value in values.items()}, sync_dist=True)
+        pl_module.log_dict({f"{stage}/{key}": value for key, value in logged.items()}, sync_dist=True)
+
+    def _compare_sets(self, distances: FeatureDistances, method: TranslationMethod) -> dict[str, Figures]:
+        """The distances of each translation, found by the first rank from the images of all."""
+        features: dict[str, dict[str, tuple[str, Tensor]]] = {name: {} for name in self._features}
+        for part in gather(self._features):
+            for name, found in part.items():
+                features[name] |= {file: (key, row) for file, (key, row) in found.items()}
+        self._features = {}
+        figures: dict[str, Figures] = {}
+        if method.trainer.is_global_zero:
+            distances.cache.write()
+            for name, (_, target) in method.translations.items():
+                figures[name] = distances.compute(features[f"real_{target}"], features[name])
+        return method.trainer.strategy.broadcast(figures)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reset(pl_module)
@@ -96,7 +150,7 @@ class Quality(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
-        self._update(pl_module, outputs)
+        self._update(pl_module, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._log(pl_module, "val")
@@ -107,35 +161,16 @@ class Quality(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
     ) -> None:
-        self._update(pl_module, outputs)
+        self._update(pl_module, outputs, batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._log(pl_module, "test")
 
 
-def lpips_metric() -> LearnedPerceptualImagePatchSimilarity:
-    """LPIPS with AlexNet, for RGB images (B, 3, H, W) in [-1, 1].
-
-    Raises:
-        ConfigError: AlexNet's weights are not on the disk and cannot be downloaded.
-
-    Source: Zhang et al. 2018, "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric".
-    """
-    try:
-        return LearnedPerceptualImagePatchSimilarity(net_type="alex")
-    except (URLError, OSError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise ConfigError(
-            f"callbacks.quality.lpips needs AlexNet's ImageNet weights, which could not be downloaded ({error}): "
-            f"put torchvision's {ALEXNET_FILE} into {folder} (TORCH_HOME={os.environ.get('TORCH_HOME', 'not set')}), "
-            f"or set callbacks.quality.lpips=false"
-        ) from None
-
-
-def _to_unit(images: Tensor) -> Tensor:
-    return ((images + 1) / 2).clamp(0, 1)
-
-
-def _to_rgb(images: Tensor) -> Tensor:
-    """Gray images, B 1 H W, as B 3 H W."""
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+def _with_means(figures: Mapping[str, Figures]) -> Figures:
+    """Figures by group as one: their means by name and, of several groups, each with its group's name before it."""
+    names = next(iter(figures.values()))
+    logged = {key: sum(f[key] for f in figures.values()) / len(figures) for key in names}
+    if len(figures) > 1:
+        logged |= {f"{group}/{key}": value for group, f in figures.items() for key, value in f.items()}
+    return logged

@@ -1,0 +1,128 @@
+"""Whether the two sides of a GAN still learn from each other, seen from figures that cost next to nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from patchlight.callbacks.alarms import Alarms
+from patchlight.callbacks.health_figures import (
+    discriminator_figures,
+    gradient_figures,
+    saturation,
+    thumbnails,
+    variety,
+)
+from patchlight.files import write_json
+from patchlight.loggers import alert
+from patchlight.methods import TranslationMethod
+
+ALARMS = "alarms.json"
+
+
+class Health(Callback):
+    """Logs figures of the adversarial game under `health/`, and says in a sentence when one is not normal.
+
+    Whenever the trainer logs, of the batch at hand: `d_acc_real`, `d_acc_fake` and their mean `d_acc` (share of patches
+    judged right), `d_logit_real`, `d_logit_fake`, `grad_<network>` (before clipping), `grad_ratio` (generators over
+    discriminators), `saturation` (share of generated values at the ends of the range), `variety` (spread of the last
+    `n_images` generated images over that of the real ones) and `pool_age_a`, `pool_age_b` (mean age of an image pool's
+    images, in sizes of the pool). For CycleGAN figures of a discriminator end in its domain, `_a` or `_b`. Nothing is
+    computed twice: the figures are made of what the step has left.
+
+    Alarms are printed, shown to W&B and TensorBoard, and kept in `folder`/alarms.json. They look at means over `window`
+    observations.
+
+    Raises:
+        ValueError: a number below 1, or fewer than two images to compare.
+    """
+
+    def __init__(self, folder: str | Path, window: int = 20, n_images: int = 32) -> None:
+        if window < 1:
+            raise ValueError(f"window must be at least 1, got {window}")
+        if n_images < 2:
+            raise ValueError(f"n_images must be at least 2, got {n_images}")
+        self.folder = Path(folder)
+        self.n_images = n_images
+        self.alarms = Alarms(window)
+        self._thumbnails: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        path = self.folder / ALARMS
+        if trainer.is_global_zero and path.is_file():
+            write_json(path, self.alarms.raised)  # without those of a part of the run that is going to be repeated
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it, undeclared
+        if not every or pl_module.global_step % every:
+            return
+        figures = self._figures(pl_module)
+        if not figures:
+            return
+        stacked = torch.stack(list(figures.values()))
+        if trainer.world_size > 1:
+            stacked = trainer.strategy.reduce(stacked, reduce_op="mean")
+        # The one moment at which the host waits for the device; the loggers would make it wait now, too.
+        values = dict(zip(figures, stacked.tolist(), strict=True))
+        pl_module.log_dict({f"health/{name}": value for name, value in values.items()})
+        for alarm in self.alarms.observe(values, pl_module.global_step):
+            if trainer.is_global_zero:
+                self._raise(trainer, alarm)
+
+    def _raise(self, trainer: Trainer, alarm: dict[str, Any]) -> None:
+        print(f"batch {alarm['step']}: {alarm['message']}", file=sys.stderr)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / ALARMS, self.alarms.raised)
+        alert(trainer.loggers, f"{alarm['figure']} is not normal", f"Batch {alarm['step']}: {alarm['message']}")
+
+    def _figures(self, method: TranslationMethod) -> dict[str, Tensor]:
+        """The figures of the last step, as scalars on its device."""
+        seen = method.observed
+        kinds = {name: role.kind for name, role in method.roles.items()}
+        generators, discriminators = (
+            [name for name, kind in kinds.items() if kind == wanted] for wanted in ("generator", "discriminator")
+        )
+        figures: dict[str, Tensor] = {}
+        for name in discriminators:
+            suffix = name.removeprefix("discriminator")
+            if name in seen.logits:
+                found = discriminator_figures(*seen.logits[name], method.boundary)
+                found["d_acc"] = (found["d_acc_real"] + found["d_acc_fake"]) / 2
+                figures |= {f"{key}{suffix}": value for key, value in found.items()}
+            real, fake = method.judged[name]
+            if fake in seen.images:
+                figures[f"saturation{suffix}"] = saturation(seen.images[fake])
+                self._remember(method, (real, fake))
+                if len(self._thumbnails[fake]) >= self.n_images:
+                    figures[f"variety{suffix}"] = variety(self._thumbnails[fake], self._thumbnails[real])
+        figures |= gradient_figures(seen.gradient_norms, generators, discriminators)
+        for letter, pool in method.pools.items():
+            if pool.pool_size:
+                figures[f"pool_age_{letter}"] = torch.tensor(pool.mean_age / pool.pool_size, device=method.device)
+        return figures
+
+    def _remember(self, method: TranslationMethod, names: tuple[str, str]) -> None:
+        """Keep the thumbnails of the newest images of all ranks, so that every rank knows the same."""
+        for name in names:
+            new = thumbnails(method.observed.images[name])
+            if method.trainer.world_size > 1:
+                gathered = method.all_gather(new)
+                assert isinstance(gathered, Tensor)
+                new = gathered.flatten(0, 1)
+            old = self._thumbnails.get(name)
+            together = new if old is None else torch.cat([old.to(new.device), new])
+            self._thumbnails[name] = together[-self.n_images :]
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = {name: images.cpu() for name, images in self._thumbnails.items()}
+        return {"alarms": self.alarms.state_dict(), "thumbnails": kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.alarms.load_state_dict(state_dict["alarms"])
+        self._thumbnails = dict(state_dict["thumbnails"])

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from patchlight.callbacks import Health
+from patchlight.callbacks.alarms import Alarms, Rule
+from patchlight.callbacks.health_figures import (
+    discriminator_figures,
+    gradient_figures,
+    saturation,
+    thumbnails,
+    variety,
+)
+from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
+
+
+def floats(figures: dict[str, Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in figures.items()}
+
+
+def test_accuracy_counts_patches_on_the_right_side() -> None:
+    real, fake = torch.tensor([[[[2.0, -1.0], [3.0, 0.5]]]]), torch.tensor([[[[-2.0, 1.0], [-3.0, -0.5]]]])
+    assert floats(discriminator_figures(real, fake, 0.0)) == {
+        "d_acc_real": 0.75, "d_acc_fake": 0.75, "d_logit_real": 1.125, "d_logit_fake": -1.125,
+    }  # fmt: skip
+    assert floats(discriminator_figures(real, fake, 0.6))["d_acc_real"] == 0.5
+    # Without a boundary, the middle of the two means: a shift of both changes nothing.
+    shifted = floats(discriminator_figures(real + 10, fake + 10, None))
+    assert (shifted["d_acc_real"], shifted["d_acc_fake"]) == (0.75, 0.75)
+
+
+def test_gradient_ratio_is_of_whole_norms() -> None:
+    norms = {name: torch.tensor(value) for name, value in (("g1", 3.0), ("g2", 4.0), ("d", 2.5))}
+    assert floats(gradient_figures(norms, ["g1", "g2"], ["d"]))["grad_ratio"] == pytest.approx(2.0)
+    assert "grad_ratio" not in gradient_figures({"d": norms["d"]}, ["g1", "g2"], ["d"])
+
+
+def test_saturation_and_variety() -> None:
+    assert saturation(torch.tensor([1.0, -1.0, 0.98, 0.0])).item() == 0.5
+    real = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert variety(thumbnails(real), thumbnails(real)).item() == pytest.approx(1.0)
+    assert variety(thumbnails(0.25 * real), thumbnails(real)).item() == pytest.approx(0.25)
+    assert variety(thumbnails(real[:1].expand(16, -1, -1, -1)), thumbnails(real)).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_alarm_is_raised_once_until_the_figure_is_back() -> None:
+    alarms = Alarms(
+        2, [Rule("x(_[ab])?", low=0.0, high=1.0, too_low="{value:.1f} is low", too_high="{value:.1f} high")]
+    )
+    said = [alarms.observe({"x": value, "y": 99.0}, step) for step, value in enumerate((5, 5, 5, 0, 0.5, -4))]
+    assert [[a["message"] for a in new] for new in said] == [[], ["5.0 high"], [], [], [], ["-1.8 is low"]]
+    assert alarms.raised == [
+        {"step": 1, "figure": "x", "value": 5.0, "message": "5.0 high"},
+        {"step": 5, "figure": "x", "value": -1.75, "message": "-1.8 is low"},
+    ]
+    again = Alarms(2, alarms.rules)
+    again.load_state_dict(alarms.state_dict())
+    assert again.observe({"x": -4.0}, 6) == []
+    assert again.state_dict()["values"] == {"x": [-4.0, -4.0]}
+
+
+def batches(n: int) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        {name: torch.rand(1, 3, 32, 32, generator=generator) * 2 - 1 for name in "AB"} | {"A_path": [], "B_path": []}
+        for _ in range(n)
+    ]
+    return DataLoader(images, batch_size=None)  # type: ignore[arg-type]
+
+
+def fit(method: Pix2Pix | CycleGAN, health: Health, folder: Path, n: int = 6) -> dict[str, float]:
+    run = Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[health], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder, log_every_n_steps=2,
+    )  # fmt: skip
+    run.fit(method, batches(n))
+    return {name: float(v) for name, v in run.callback_metrics.items() if name.startswith("health/")}
+
+
+def test_figures_of_the_last_step_of_pix2pix(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1))
+    health = Health(tmp_path, window=100, n_images=3)
+    figures = fit(method, health, tmp_path)
+    seen = method.observed
+    real, fake = seen.logits["discriminator"]
+    assert real.shape == fake.shape == (1, 1, 14, 14)
+    assert figures["health/d_acc_real"] == pytest.approx((real > 0).float().mean().item())
+    assert figures["health/d_logit_fake"] == pytest.approx(fake.mean().item())
+    assert figures["health/grad_ratio"] == pytest.approx(
+        (seen.gradient_norms["generator"] / seen.gradient_norms["discriminator"]).item()
+    )
+    # Observed at batches 2, 4 and 6.
+    real_B = [batch["B"] for batch in batches(6)][1::2]
+    assert torch.equal(health._thumbnails["real_B"], thumbnails(torch.cat(real_B)))
+    assert 0 < figures["health/variety"] < 2
+    assert "health/pool_age_a" not in figures
+
+
+def test_norms_are_those_of_the_gradients(tmp_path: Path) -> None:
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1))
+    fit(method, Health(tmp_path), tmp_path, n=1)
+    for name, network in method.named_children():
+        if name in method.roles:
+            gradients = torch.cat([p.grad.ravel() for p in network.parameters() if p.grad is not None])
+            assert method.observed.gradient_norms[name].item() == pytest.approx(gradients.norm().item(), rel=1e-5)
+
+
+def test_cyclegan_has_both_domains_and_the_ages_of_its_pools(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = CycleGAN(
+        ResNetGenerator(3, 3, 0, 4), ResNetGenerator(3, 3, 0, 4), PatchDiscriminator(3, 4, 1),
+        PatchDiscriminator(3, 4, 1), pool_size=4,
+    )  # fmt: skip
+    figures = fit(method, Health(tmp_path, n_images=2), tmp_path)
+    names = ("d_acc_real", "d_acc_fake", "d_acc", "d_logit_real", "d_logit_fake", "saturation", "variety", "pool_age")
+    assert {f"health/{name}_{domain}" for name in names for domain in "ab"} <= set(figures)
+    assert figures["health/pool_age_a"] == method.pool_a.mean_age / 4
+    assert {f"health/grad_{name}" for name in method.roles} | {"health/grad_ratio"} <= set(figures)
+
+
+def test_alarms_are_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1))
+    health = Health(tmp_path, window=1)
+    health.alarms.rules = (Rule("d_logit_real", low=1e9, too_low="The logits are {value:.0f}."),)
+    fit(method, health, tmp_path)
+    (alarm,) = json.loads((tmp_path / "alarms.json").read_text())
+    assert (alarm["step"], alarm["figure"]) == (2, "d_logit_real")
+    assert capsys.readouterr().err.count("batch 2: The logits are") == 1
+
+
+def test_settings_that_make_no_sense(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="window must be at least 1, got 0"):
+        Health(tmp_path, window=0)
+    with pytest.raises(ValueError, match="n_images must be at least 2, got 1"):
+        Health(tmp_path, n_images=1)
