@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
-from patchlight.errors import ConfigError, UserError
+from patchlight.errors import ConfigError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
+from patchlight.loggers.identity import identity
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import PerNetworkDDP
@@ -77,12 +78,18 @@ def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModu
 
 
 def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
-    """All loggers of the configuration; `wandb_id` is that of the W&B run that is gone on with."""
+    """All loggers of the configuration; `wandb_id` is that of the W&B run that is gone on with.
+
+    What the configuration leaves open of a W&B run's group, type, name and tags, Hydra says.
+    """
     loggers: list[Logger] = []
     for name, node in (cfg.get("logger") or {}).items():
         if node is not None:
-            goes_on = wandb_id is not None and locate(node["_target_"], f"logger.{name}") is WandbRun
-            more = {"id": wandb_id, "resume": "allow"} if goes_on else {}
+            more: dict[str, Any] = {}
+            if locate(node["_target_"], f"logger.{name}") is WandbRun:
+                given = {key for key, value in node.items() if value is not None}
+                found = {**identity(cfg.task), "id": wandb_id}
+                more = {key: value for key, value in found.items() if key not in given}
             with named(f"logger.{name}"):
                 loggers.append(instantiate(node, **more, _convert_="all"))
     return loggers
@@ -152,7 +159,7 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
     """Receptive field and patch map of each discriminator.
 
     Raises:
-        ConfigError: the map would be empty.
+        EmptyPatchMapError: the map would be empty.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     geometries = []
@@ -161,7 +168,7 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
             continue
         size = patch_map_size(network, height, width)
         if 0 in size:
-            raise ConfigError(
+            raise EmptyPatchMapError(
                 f"model.discriminator leaves an empty patch map for data.image_size={image_size}: its receptive field "
                 f"is {receptive_field(network)} px and it needs images of at least {network.min_size} px; take fewer "
                 f"model.discriminator.n_layers or larger images"

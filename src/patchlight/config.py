@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,13 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from patchlight.errors import ConfigError
+from patchlight.plan import Plan, job_folder, sweep_folder
 from patchlight.run_id import run_id
-
-MAX_CHOICES_CHECKED = 64
-"""How many values of one sweep are checked before it starts."""
 
 OURS = {
     "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
@@ -31,8 +31,13 @@ OURS = {
 }
 """Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
 
-EXTRAS = {"hydra/launcher/submitit_slurm": "slurm", "hydra/launcher/joblib": "joblib", "hydra/launcher/ray": "ray"}
-"""Launchers that are plugins of Hydra, and what of this package brings them."""
+EXTRAS = {
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/ray": "ray",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""Launchers and sweepers that are plugins of Hydra, and what of this package brings them."""
 
 
 def config_dir() -> Path:
@@ -43,12 +48,14 @@ def config_dir() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make `${run_id:}` known, by which no two runs ever share a directory."""
+    """Make known `${run_id:}`, by which no two runs ever share a directory, and the names of a sweep's folders."""
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def compose_config(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The configuration that a command line with these overrides gets.
+def compose_config(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = False) -> DictConfig:
+    """The configuration that a command line with these overrides gets, Hydra's own part included if asked for.
 
     Raises:
         ConfigError: an unknown key, an unknown choice of a group, or an override that cannot be read.
@@ -56,64 +63,96 @@ def compose_config(config_name: str, overrides: Sequence[str] = ()) -> DictConfi
     register_resolvers()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         try:
-            return compose(config_name, overrides=list(overrides))
+            return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain(error, config_name, overrides)) from None
 
 
-def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig]:
+@dataclass(frozen=True)
+class Command:
+    """What a command line asks for: the configuration of its first job and of each further value of a sweep."""
+
+    configs: list[DictConfig]
+    hydra: DictConfig
+    plan: Plan | None
+    """What is swept; None for a single run."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether a sweeper chooses the values, by an objective."""
+        return self.plan is not None and "direction" in self.hydra.sweeper
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the jobs of a sweep run as processes of this one."""
+        return self.plan is not None and "joblib" in self.hydra.launcher["_target_"]
+
+
+def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     """Compose what a command line asks for before Hydra runs it, each value of a sweep included.
 
-    Returns the configurations found, none where the command line only asks for help or information.
+    Returns None where it only asks for help or information.
 
     Raises:
-        ConfigError: as `compose_config`.
+        ConfigError: as `compose_config`, or values of a sweep that cannot be meant.
     """
     args = get_args_parser().parse_args(list(argv))
     if args.help or args.hydra_help or args.info or args.cfg or args.shell_completion:
-        return []
-    searchpath = [f"hydra.searchpath=[file://{Path(args.config_dir).resolve()}]"] if args.config_dir else []
-    try:
-        parsed = OverridesParser.create().parse_overrides(args.overrides)
-    except OverrideParseException as error:
-        raise ConfigError(f"{error.override!r} cannot be read: write key=value ({error})") from None
+        return None
     name = args.config_name or config_name
-    return [compose_config(name, [*searchpath, *overrides]) for overrides in _variants(parsed)]
+    searchpath = [f"hydra.searchpath=[file://{Path(args.config_dir).resolve()}]"] if args.config_dir else []
+    plan = Plan.of([], _parse(args.overrides))
+    if "sweep" in plan.keys:
+        raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")
+    first, hydra = _split(compose_config(name, [*searchpath, *next(plan.variants())[1]], with_hydra=True))
+    several = args.multirun or hydra.mode == RunMode.MULTIRUN
+    params = (hydra.sweeper.get("params") or {}) if several else {}
+    if params:
+        plan = Plan.of(_parse([f"{key}={value}" for key, value in params.items()]), plan.overrides)
+    elif not plan.keys:
+        return Command([first], hydra, plan if several else None)
+    command = Command([], hydra, plan if several else None)
+    if several and not command.searches:
+        _require_grid(plan)
+    seen: list[tuple[str, Any]] = []
+    for label, overrides in plan.variants():
+        cfg = compose_config(name, [*searchpath, *overrides])
+        content = OmegaConf.to_container(cfg)
+        for other in (other for other, its_content in seen if its_content == content):
+            raise ConfigError(
+                f"{label} makes the same job as {other or 'the values before it'}: the value is there twice, or what "
+                f"it sets is set again by another key of the command line, of the experiment or of a local file"
+            )
+        seen.append((label, content))
+        command.configs.append(cfg)
+    return command
 
 
-def check_folders(argv: Sequence[str], log_dir: str) -> None:
-    """See whether the folder of a run can be made, which Hydra does before anything else.
-
-    Raises:
-        ConfigError: something else has its name, or its place cannot be written.
-    """
-    given = dict(word.partition("=")[::2] for word in argv if "=" in word)
-    key = next((key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in given), "paths.log_dir")
-    folder = Path(given.get(key, log_dir).strip("'\"")).expanduser()
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not place.is_dir():
-        raise ConfigError(f"{key}={folder} cannot be a folder: {place} is a file; choose another")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"{key}={folder} cannot be made: {place} may not be written; choose another")
+def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig]:
+    """The configurations of `read_command_line`, none where the command line asks for help or information."""
+    command = read_command_line(argv, config_name)
+    return command.configs if command is not None else []
 
 
-def _variants(overrides: Sequence[Override]) -> Iterator[list[str]]:
-    """The first job of a sweep, then each further value of every key with the first of the others."""
-    choices = [_choices(override) for override in overrides]
-    first = [values[0] for values in choices]
-    yield first
-    for i, values in enumerate(choices):
-        for value in values[1:MAX_CHOICES_CHECKED]:
-            yield [*first[:i], value, *first[i + 1 :]]
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(f"{error.override!r} cannot be read: write key=value ({_one_line(error)})") from None
 
 
-def _choices(override: Override) -> list[str]:
-    if not override.is_sweep_override() or override.is_hydra_override():
-        return [override.input_line or ""]
-    key = override.get_key_element()
-    if not override.is_discrete_sweep():
-        return [override.input_line or ""]
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+def _split(cfg: DictConfig) -> tuple[DictConfig, DictConfig]:
+    """The configuration without Hydra's own part, and that part, which still leads to the rest."""
+    job = copy.deepcopy(cfg)
+    with open_dict(job):
+        del job["hydra"]
+    return job, cfg.hydra
+
+
+def _require_grid(plan: Plan) -> None:
+    for override in plan.overrides:
+        if override.is_interval_sweep():
+            raise ConfigError(f"{override.input_line} is an interval, in which only sweep=optuna chooses values")
 
 
 def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> str:
@@ -129,8 +168,11 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
         match = re.search(r"Could not override '([^']+)'", message)
         if match:
             return _unknown_key(match.group(1).split("@")[0], config_name, overrides)
-    text = " ".join(messages[-1][1].split())
-    return f"the configuration cannot be composed: {text}"
+    return f"the configuration cannot be composed: {_one_line(messages[-1][1])}"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _messages(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
@@ -191,7 +233,7 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{what} cannot be resolved: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{what} cannot be resolved: {_one_line(error)}") from None
 
 
 # Here, so that a process to which a launcher hands a job knows it, too.

@@ -26,3 +26,11 @@ class DataError(UserError):
 
 class TrainingError(UserError):
     """A run cannot go on as it is: its figures are no longer numbers, or its folder cannot be written."""
+
+
+class EmptyPatchMapError(ConfigError):
+    """The discriminator is too deep for the images: its patch map would be empty. A sweep leaves such a job out."""
+
+
+class OtherRunError(ConfigError):
+    """A folder holds another run, which is not to be written over."""

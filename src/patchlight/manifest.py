@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
 import subprocess
-import sys
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,17 +34,11 @@ def make_manifest(seed: int, discriminators: dict[str, Any], data: dict[str, Any
     }
 
 
-def command_line() -> str:
-    """The command that makes this run again; of a job of a sweep, its own part of the sweep."""
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
-    return shlex.join(["patchlight-train", *overrides])
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file in one piece: a reader sees the old one or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+def command_line() -> str | None:
+    """The command that makes this run again; of a job of a sweep, its own part of the sweep. None without a command."""
+    if not HydraConfig.initialized():
+        return None
+    return shlex.join(["patchlight-train", *HydraConfig.get().overrides.task])
 
 
 def _versions() -> dict[str, str]:

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import wandb
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
@@ -27,25 +26,29 @@ from patchlight.build import (
     data_channels,
     patch_geometries,
 )  # fmt: skip
-from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Position, Quality, RunRecord
-from patchlight.checkpoint import read_checkpoint, remove_unfinished, weights
+from patchlight.callbacks import BestCheckpoint, LastCheckpoint, Position, RunRecord
+from patchlight.checkpoint import remove_unfinished
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
 from patchlight.errors import ConfigError, TrainingError
-from patchlight.loggers import MetricsCSV, WandbRun, wandb_id
-from patchlight.manifest import make_manifest, write_json
+from patchlight.evaluation import Evaluation, Figures
+from patchlight.files import write_json
+from patchlight.loggers import Dashboard, MetricsCSV, wandb_id
+from patchlight.manifest import make_manifest
 from patchlight.methods import TranslationMethod
+from patchlight.objective import STAGES, check_objective
+from patchlight.outcome import measured, recorded
 from patchlight.parallel import ranks_of_this_job
 from patchlight.quiet import quieten
 from patchlight.ranks import is_first
 from patchlight.resume import Resumption, find_checkpoint
 from patchlight.schema import validate
 
-Figures = dict[str, float]
 
-
-def train(cfg: DictConfig) -> None:
+def train(cfg: DictConfig) -> float | None:
     """Train, evaluate and sum up; everything is written below `paths.run_dir`. Called by every rank.
+
+    Returns the figure that `objective` names, if any.
 
     Raises:
         UserError: something in the configuration, the data or the disk is the user's to put right.
@@ -65,10 +68,15 @@ def train(cfg: DictConfig) -> None:
         console.print(str(geometry))
     for note in run.resumption.notes if run.resumption is not None else ():
         console.print(note)
-    with _clear_about_disks(), ranks_of_this_job():
+    value: float | None = None
+    with recorded(run_dir, cfg.objective) as outcome, _clear_about_disks(), ranks_of_this_job():
         run_dir.mkdir(parents=True, exist_ok=True)
         _go(cfg, run, run_dir)
+        if cfg.objective is not None:
+            value = run.evaluation.objective(cfg.objective)
+            outcome.objective = measured(cfg.objective, value)
     _print_summary(console, run_dir, run.evaluation.figures)
+    return value
 
 
 @dataclass
@@ -109,6 +117,11 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trainer = build_trainer(cfg, [*_usable(callbacks, data), Position(), RunRecord(config)], loggers)
     evaluation = Evaluation(cfg, method, data, callbacks)
+    evaluation.prepare()
+    numbers = data.describe()["images"]
+    check_objective(
+        cfg.objective, evaluation.quality, method, [stage for stage in STAGES if all(numbers[stage].values())]
+    )
     return Run(config, method, geometries, data, callbacks, loggers, trainer, resumption, evaluation)
 
 
@@ -129,82 +142,6 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
         if trainer.interrupted:
             raise KeyboardInterrupt
         run.evaluation.finish(trainer, run_dir)
-
-
-class Evaluation:
-    """Measures the model on the test split and keeps the figures with their protocol."""
-
-    def __init__(
-        self, cfg: DictConfig, method: TranslationMethod, data: ImageDataModule, callbacks: dict[str, Callback]
-    ) -> None:
-        self.cfg = cfg
-        self.method = method
-        self.data = data
-        self.callbacks = callbacks
-        self.quality = _first(callbacks, Quality)
-        self.last = _first(callbacks, LastCheckpoint)
-        self.best = _first(callbacks, BestCheckpoint)
-        self.figures: dict[str, Figures] = {}
-
-    def measure(self, name: str) -> None:
-        """Figures of the weights in memory, without a trace in the loggers."""
-        if self.quality is not None and self._has_test_images():
-            trainer = build_trainer(self.cfg, [self.quality], loggers=False)
-            self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
-
-    def finish(self, trainer: Trainer, run_dir: Path) -> None:
-        """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
-        # From the files: they are there for every rank, also where processes of their own have trained.
-        validated = self.method.validated_step == trainer.global_step
-        if self.last is not None and self.last.path.is_file():
-            saved = self._load(self.last.path)
-            validated = saved["progress"]["validated_step"] == saved["global_step"]
-            if trainer.global_step != saved["global_step"]:  # spawned ranks have trained, and this process counted none
-                trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
-        elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
-            self.method.load_state_dict(ema.averages, strict=False)
-        if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
-            trainer.validate(self.method, datamodule=self.data, verbose=False)
-        if self.quality is not None and self._has_test_images():
-            self.figures["last"] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False))
-        if self.best is not None and self.best.path.is_file():
-            self._load(self.best.path)
-            self.measure("best")
-        if trainer.is_global_zero:
-            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self._protocol()})
-
-    def _load(self, path: Path) -> dict[str, Any]:
-        checkpoint = read_checkpoint(path)
-        self.method.load_state_dict(weights(checkpoint))
-        return checkpoint
-
-    def _has_test_images(self) -> bool:
-        self.data.setup("test")
-        return bool(self.data.test_paths)
-
-    def _protocol(self) -> dict[str, Any]:
-        return {
-            "split": "test",
-            "images": len(self.data.test_paths),
-            "image_size": OmegaConf.to_container(self.cfg.data).get("image_size"),  # type: ignore[union-attr]
-            "preprocess": f"{self.cfg.data.preprocess}, without crop margin or flip",
-            "inference_mode": self.cfg.model.inference_mode,
-            "weights": "moving average" if _first(self.callbacks, EMA) is not None else "as trained",
-            "compared": dict(self.method.references),
-            "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
-            "metrics": self.quality.protocol if self.quality is not None else {},
-        }
-
-
-C = TypeVar("C", bound=Callback)
-
-
-def _first(callbacks: dict[str, Callback], kind: type[C]) -> C | None:
-    return next((callback for callback in callbacks.values() if isinstance(callback, kind)), None)
-
-
-def _without_prefix(results: Any) -> Figures:
-    return {name.removeprefix("test/"): float(value) for name, value in results[0].items()}
 
 
 def _check_fit(method: TranslationMethod, resumption: Resumption) -> None:
@@ -254,17 +191,15 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
     exit_code = 1
     try:
         for logger in loggers:
-            if isinstance(logger, WandbRun):
-                offline = any(node.get("offline") for node in config["logger"].values() if node)
-                wandb.setup(settings=wandb.Settings(silent=True, mode="offline" if offline else "online"))
-                logger.log_hyperparams(config)
+            if isinstance(logger, Dashboard):
+                logger.open(config)
         yield
         exit_code = 0
     finally:
         for logger in loggers:
             logger.finalize("success" if exit_code == 0 else "failed")
-            if isinstance(logger, WandbRun):
-                logger.finish(exit_code)
+            if isinstance(logger, Dashboard):
+                logger.close(exit_code)
 
 
 def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:
@@ -274,7 +209,7 @@ def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures])
             table.add_row(name, *(f"{values[name]:.4f}" for values in figures.values()))
         console.print(table)
     for title, path in (
-        ("samples", max((run_dir / "samples").glob("step_*.png"), default=None)),
+        ("samples", max((run_dir / "samples").glob("step_????????.png"), default=None)),
         ("figures", run_dir / "metrics.json"),
         ("curves", run_dir / "metrics.csv"),
         ("weights", run_dir / "checkpoints"),

@@ -45,7 +45,12 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     assert "discriminator: receptive field 16 x 16 px, patch map 14 x 14 for 32 x 32 px" in outcome.out
     run = the_run(tmp_path)
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
-    assert [p.name for p in sorted((run / "samples").iterdir())] == ["step_00000006.png", "step_00000012.png"]
+    samples = [p.name for p in sorted((run / "samples").iterdir())]
+    steps = [f"step_{step:08d}{rest}.png" for step in (6, 12) for rest in ("", "_discriminator")]
+    assert samples == ["latest", *steps]
+    images = ("discriminator_fake", "discriminator_real", "fake_B", "real_A", "real_B")
+    latest = [f"0{i}_{name}.png" for i in (0, 1) for name in images]
+    assert [p.name for p in sorted((run / "samples/latest").iterdir())] == latest
 
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["seed"] == 5
@@ -70,7 +75,10 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     steps = [row for row in table if row["train/g_l1"]]
     assert [float(row["images_seen"]) for row in steps] == list(range(1, 13))
     assert [float(row["lr/g"]) for row in table if row["lr/g"]] == pytest.approx([2e-4, 1e-4])
-    assert len([row for row in table if row["val/l1"]]) == 2
+    assert [float(row["images_seen"]) for row in table if row["val/l1"]] == [6, 12]
+    observed = [row for row in table if row["health/d_acc"]]
+    assert len(observed) == 12
+    assert all(float(row["health/d_acc"]) <= 1 and float(row["health/grad_ratio"]) > 0 for row in observed)
     for name in ("untrained", "last", "best", "metrics.json", "samples", "step_00000012.png"):
         assert name in outcome.out
 
@@ -173,7 +181,7 @@ def test_every_experiment_takes_two_steps(
     assert outcome.status == 0, outcome.err
     run = the_run(tmp_path, experiment)
     assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
-    assert len(list((run / "samples").glob("*.png"))) == 1
+    assert len(list((run / "samples").glob("step_????????.png"))) == 1
 
 
 def test_the_built_in_sets_are_rendered_and_read(patchlight_train: Any, tmp_path: Path) -> None:
@@ -275,3 +283,14 @@ def test_help_is_quick_and_light() -> None:
     assert "heavy" not in process.stderr
     assert "model/discriminator: patch142, patch16, patch286, patch34, patch70, pixel" in process.stdout
     assert "patchlight-train experiment=demo" in process.stdout
+
+
+def test_a_run_ends_early_where_it_no_longer_improves(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    outcome = patchlight_train(
+        *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "callbacks=early_stopping",
+        "callbacks.early_stopping.patience=2", "model.optimizer.lr=1e-12", "trainer.max_epochs=9", "hydra.run.dir=run",
+        "callbacks.early_stopping.min_delta=0.01",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert len([row for row in rows(tmp_path / "run") if row["val/l1"]]) == 3
+    assert set(json.loads((tmp_path / "run/metrics.json").read_text())) == {"last", "best", "protocol"}

@@ -1,0 +1,127 @@
+"""The test of a run's weights, last and best, and the protocol under which their figures hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning.pytorch import Callback, Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.build import build_trainer
+from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
+from patchlight.checkpoint import read_checkpoint, weights
+from patchlight.data import ImageDataModule
+from patchlight.files import write_json
+from patchlight.methods import TranslationMethod
+
+Figures = dict[str, float]
+
+
+class Evaluation:
+    """Measures the model on the test split and keeps the figures with their protocol."""
+
+    def __init__(
+        self, cfg: DictConfig, method: TranslationMethod, data: ImageDataModule, callbacks: dict[str, Callback]
+    ) -> None:
+        self.cfg = cfg
+        self.method = method
+        self.data = data
+        self.callbacks = callbacks
+        self.quality = _first(callbacks, Quality)
+        self.last = _first(callbacks, LastCheckpoint)
+        self.best = _first(callbacks, BestCheckpoint)
+        self.figures: dict[str, Figures] = {}
+        self.validation: Figures = {}
+
+    def prepare(self) -> None:
+        """Find out, before anything is written, whether the metrics can be had of these images.
+
+        Raises:
+            ConfigError: see `Quality`.
+        """
+        if self.quality is not None:
+            counts = {split: (n["A"], n["B"]) for split, n in self.data.describe()["images"].items()}
+            of_one_size = "crop" in self.cfg.data.preprocess
+            self.quality.prepare(
+                image_size=OmegaConf.to_object(self.cfg.data)["image_size"] if of_one_size else None,  # type: ignore
+                n_images={split: counts[split] for split in ("val", "test")},
+            )
+
+    def measure(self, name: str) -> None:
+        """Figures of the weights in memory, without a trace in the loggers."""
+        if self.quality is not None and self._has_test_images():
+            trainer = build_trainer(self.cfg, [self.quality], loggers=False)
+            self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False), "test")
+
+    def finish(self, trainer: Trainer, run_dir: Path) -> None:
+        """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
+        # From the files: they are there for every rank, also where processes of their own have trained.
+        validated = self.method.validated_step == trainer.global_step
+        logged: Mapping[str, Any] = dict(trainer.callback_metrics)
+        if self.last is not None and self.last.path.is_file():
+            saved = self._load(self.last.path)
+            validated = saved["progress"]["validated_step"] == saved["global_step"]
+            logged = saved["progress"]["metrics"]
+            if trainer.global_step != saved["global_step"]:  # spawned ranks have trained, and this process counted none
+                trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
+        elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
+            self.method.load_state_dict(ema.averages, strict=False)
+        if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
+            logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
+        self.validation = _without_prefix([logged], "val")
+        if self.quality is not None and self._has_test_images():
+            self.figures["last"] = _without_prefix(
+                trainer.test(self.method, datamodule=self.data, verbose=False), "test"
+            )
+        if self.best is not None and self.best.path.is_file():
+            self._load(self.best.path)
+            self.measure("best")
+        if trainer.is_global_zero:
+            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self._protocol()})
+
+    def objective(self, name: str) -> float:
+        """A figure by its name: `val/<metric>` of the last validation, `test/<metric>` of the last weights."""
+        stage, _, metric = name.partition("/")
+        return (self.validation if stage == "val" else self.figures["last"])[metric]
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        checkpoint = read_checkpoint(path)
+        self.method.load_state_dict(weights(checkpoint))
+        return checkpoint
+
+    def _has_test_images(self) -> bool:
+        self.data.setup("test")
+        return bool(self.data.test_paths)
+
+    def _protocol(self) -> dict[str, Any]:
+        data: dict[str, Any] = OmegaConf.to_container(self.cfg.data)  # type: ignore[assignment]
+        return {
+            "split": "test",
+            "images": len(self.data.test_paths),
+            "files": self.data.fingerprint("test"),
+            "direction": data["direction"],
+            "preprocess": f"{data['preprocess']}, without crop margin or flip",
+            "image_size": data["image_size"],
+            "inference_mode": self.cfg.model.inference_mode,
+            "batch_size": data["eval_batch_size"],
+            "weights": "moving average" if _first(self.callbacks, EMA) is not None else "as trained",
+            "precision": self.cfg.trainer.precision,
+            "compared": dict(self.method.references),
+            "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
+            "seeds": {"run": self.cfg.seed, "dropout noise": "the batch's number"},
+            "metrics": self.quality.protocol if self.quality is not None else {},
+        }
+
+
+C = TypeVar("C", bound=Callback)
+
+
+def _first(callbacks: dict[str, Callback], kind: type[C]) -> C | None:
+    return next((callback for callback in callbacks.values() if isinstance(callback, kind)), None)
+
+
+def _without_prefix(results: Any, stage: str) -> Figures:
+    prefix = f"{stage}/"
+    return {name.removeprefix(prefix): float(value) for name, value in results[0].items() if name.startswith(prefix)}
