@@ -1,0 +1,193 @@
+"""Finding the runs below a folder and reading what they left."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from patchlight.errors import DataError
+
+FINISHED, UNFINISHED, UNREADABLE = "finished", "unfinished", "unreadable"
+
+WEIGHTS = ("last", "best", "untrained")
+"""Whose figures metrics.json may hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one run left; parts that it did not leave are empty.
+
+    `status` is `finished`, `unfinished`, `unreadable` or what the run's outcome says; only a finished run has figures,
+    by weights and then by metric, and `curves`, the columns of metrics.csv as numbers.
+    """
+
+    folder: Path
+    name: str
+    status: str
+    message: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    alarms: Sequence[Mapping[str, Any]] = ()
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def finished(self) -> bool:
+        return self.status == FINISHED
+
+    @property
+    def seed(self) -> Any:
+        return self.manifest.get("seed", self.config.get("seed"))
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+
+class _DamagedError(Exception):
+    """A file of a run cannot be used; the message names it."""
+
+
+def collect(folders: Sequence[Path]) -> list[Run]:
+    """All runs below some folders, sorted by their path.
+
+    Raises:
+        DataError: a folder is missing, there is no run below them, or none of the runs is finished.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"runs={folder} is no folder: give the folder of a run, of a sweep, or one above them")
+    shown = ", ".join(str(folder) for folder in folders)
+    found = sorted({path.resolve(): path for folder in folders for path in _find(folder)}.values())
+    if not found:
+        raise DataError(
+            f"runs={shown} holds no run: patchlight-train leaves a folder with config.yaml and manifest.json"
+        )
+    root = Path(os.path.commonpath([path.absolute() for path in folders]))
+    runs = [read_run(path, _name(path, root)) for path in found]
+    if not any(run.finished for run in runs):
+        raise DataError(
+            f"runs={shown} holds no finished run, but {_counted(runs)}; the first is {runs[0].folder}: "
+            f"{runs[0].message or runs[0].status}"
+        )
+    return runs
+
+
+def read_run(folder: Path, name: str) -> Run:
+    """Read one run; damage does not raise, it is what the run's message says."""
+    try:
+        return _read(folder, name)
+    except _DamagedError as error:
+        return Run(folder, name, UNREADABLE, str(error))
+
+
+def _read(folder: Path, name: str) -> Run:
+    outcome = _json(folder / "outcome.json", {})
+    metrics = _json(folder / "metrics.json", {})
+    finished = outcome["status"] == FINISHED if "status" in outcome else bool(metrics)
+    status = str(outcome.get("status", FINISHED if finished else UNFINISHED))
+    message = str(outcome.get("message") or "")
+    if status == UNFINISHED:
+        message = message or "there is no metrics.json yet: it is still running, or it was stopped"
+    if finished:
+        for needed in ("config.yaml", "manifest.json"):
+            if not (folder / needed).is_file():
+                raise _DamagedError(f"{folder / needed} is missing")
+    return Run(
+        folder=folder,
+        name=name,
+        status=status,
+        message=message,
+        config=_yaml(folder / "config.yaml"),
+        manifest=_json(folder / "manifest.json", {}),
+        figures=_figures(folder / "metrics.json", metrics) if finished else {},
+        protocol=_mapping(folder / "metrics.json", "protocol", metrics.get("protocol") or {}),
+        alarms=_json(folder / "alarms.json", []),
+        curves=_csv(folder / "metrics.csv") if finished else pd.DataFrame(),
+    )
+
+
+def _find(folder: Path) -> Iterator[Path]:
+    """Folders of runs, which have no further runs below them."""
+    for place, below, files in os.walk(folder):
+        if {"config.yaml", "manifest.json"} <= set(files) or "outcome.json" in files:
+            below.clear()
+            yield Path(place)
+        below.sort()
+
+
+def _name(path: Path, root: Path) -> str:
+    relative = path.absolute().relative_to(root).as_posix()
+    return path.absolute().name if relative == "." else relative
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    counts = pd.Series([run.status for run in runs]).value_counts(sort=False)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _json(path: Path, empty: Any) -> Any:
+    """The content of a file, which must be of the same type as `empty`; that where there is no file."""
+    if not path.is_file():
+        return empty
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _DamagedError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, type(empty)):
+        raise _DamagedError(f"{path} is damaged: it should hold {'an object' if empty == {} else 'a list'}")
+    if isinstance(content, list) and not all(isinstance(item, dict) for item in content):
+        raise _DamagedError(f"{path} is damaged: it should hold a list of objects")
+    return content
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return _mapping(path, "all of it", OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise _DamagedError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        frame: pd.DataFrame = pd.read_csv(path).apply(pd.to_numeric)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise _DamagedError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise _DamagedError(f"{path} is damaged: its rows have more cells than it has columns")
+    if "step" not in frame:
+        raise _DamagedError(f"{path} is damaged: it has no column step")
+    return frame[frame["step"].notna()]
+
+
+def _figures(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    figures: dict[str, dict[str, float]] = {}
+    for weights in WEIGHTS:
+        figures[weights] = {}
+        for metric, value in _mapping(path, weights, metrics.get(weights) or {}).items():
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                raise _DamagedError(f"{path} is damaged: {weights}.{metric} is {value!r}, not a number")
+            # JSON has no word for what is not a number.
+            figures[weights][metric] = math.nan if value is None else float(value)
+    return figures
+
+
+def _mapping(path: Path, part: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _DamagedError(f"{path} is damaged: {part} should be names with values")
+    return value

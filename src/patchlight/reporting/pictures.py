@@ -1,0 +1,177 @@
+"""The runs' sample pictures of the same inputs side by side, embedded in the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from patchlight.reporting.collect import Run
+
+MAX_SIDE, MIN_SIDE = 256, 96
+"""Pixels of the longer side of an embedded picture."""
+
+BYTES_PER_PIXEL = 0.28
+"""What WebP needs at this quality for a photo, as an upper bound."""
+
+QUALITY = 80
+BUDGET = 6_000_000
+"""How many bytes of pictures a page is to have, before they are written as text."""
+
+SHEET_SIDE = 900
+MAX_INPUTS = 8
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One direction: the names of its input and target, of its output, and of what else is shown of it."""
+
+    title: str
+    source: str
+    target: str | None
+    output: str
+    heat_map: str
+    reconstruction: str | None
+
+
+PIX2PIX = Translation("", "real_A", "real_B", "fake_B", "discriminator_fake", None)
+CYCLEGAN = (
+    Translation("A to B", "real_A", None, "fake_B", "discriminator_b_fake", "rec_A"),
+    Translation("B to A", "real_B", None, "fake_A", "discriminator_a_fake", "rec_B"),
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as a data URI."""
+
+    uri: str
+    width: int
+    height: int
+    alt: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Rows are inputs; each has its input, its target if there is one, and per run output, heat map, reconstruction."""
+
+    title: str
+    runs: Sequence[Run]
+    sources: Sequence[Picture | None]
+    targets: Sequence[Picture | None]
+    outputs: Sequence[Sequence[Sequence[tuple[str, Picture]]]]
+    """By input and run: what it is, and the picture."""
+
+
+def sample_grids(runs: Sequence[Run], budget: int = BUDGET) -> list[Grid]:
+    """A grid per direction and per set of equal inputs, of the runs that left `samples/latest`."""
+    found: dict[tuple[Translation, str], list[Run]] = {}
+    for run in runs:
+        for translation in _translations(run):
+            found.setdefault((translation, _fingerprint(run, translation)), []).append(run)
+    # Output, heat map and perhaps reconstruction of each run, input and target of the first.
+    n_pictures = sum(
+        min(len(_numbers(run, translation.source)), MAX_INPUTS) * 3
+        for (translation, _), together in found.items()
+        for run in together
+    )
+    side = _side(n_pictures, budget)
+    return [_grid(translation, together, side) for (translation, _), together in found.items()]
+
+
+def contact_sheets(runs: Sequence[Run]) -> list[tuple[Run, Picture]]:
+    """The newest contact sheet of each run that has no single pictures, as older versions left them."""
+    sheets = []
+    for run in runs:
+        found = [path for path in run.samples.glob("step_*.png") if re.fullmatch(r"step_\d+", path.stem)]
+        path = max(found, default=None)
+        if path is not None and not _translations(run):
+            picture = _embed(path, SHEET_SIDE, f"samples of {run.name}, {path.stem.replace('_', ' ')}")
+            sheets += [(run, picture)] if picture else []
+    return sheets
+
+
+def _translations(run: Run) -> Sequence[Translation]:
+    names = {path.stem.partition("_")[2] for path in (run.samples / "latest").glob("*.png")}
+    if {"real_A", "fake_B", "fake_A"} <= names:
+        return CYCLEGAN
+    return (PIX2PIX,) if {"real_A", "fake_B"} <= names else ()
+
+
+def _numbers(run: Run, name: str) -> list[str]:
+    """Which inputs a run has pictures of."""
+    pattern = re.compile(rf"(\d+)_{name}")
+    matches = (pattern.fullmatch(path.stem) for path in (run.samples / "latest").glob("*.png"))
+    return sorted((match.group(1) for match in matches if match), key=int)
+
+
+def _fingerprint(run: Run, translation: Translation) -> str:
+    """Equal for runs with the same inputs and targets, pixel for pixel."""
+    digest = hashlib.sha256()
+    for name in filter(None, (translation.source, translation.target)):
+        for number in _numbers(run, name):
+            digest.update(number.encode() + _pixels(_path(run, number, name)))
+    return digest.hexdigest()
+
+
+def _pixels(path: Path) -> bytes:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB").tobytes()
+    except (OSError, ValueError):
+        return b""
+
+
+def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
+    numbers = _numbers(runs[0], translation.source)[:MAX_INPUTS]
+    shown = {translation.output: "output", translation.heat_map: "heat map"}
+    if translation.reconstruction:
+        shown[translation.reconstruction] = "reconstruction"
+
+    def of_first(what: str, name: str | None) -> list[Picture | None]:
+        return [_embed(_path(runs[0], number, name), side, f"{what} {number}") for number in numbers if name]
+
+    def of_run(run: Run, number: str) -> list[tuple[str, Picture]]:
+        pictures = [
+            (what, _embed(_path(run, number, name), side, f"{what} of input {number}, {run.name}"))
+            for name, what in shown.items()
+        ]
+        return [(what, picture) for what, picture in pictures if picture is not None]
+
+    return Grid(
+        title=translation.title,
+        runs=runs,
+        sources=of_first("input", translation.source),
+        targets=of_first("target", translation.target),
+        outputs=[[of_run(run, number) for run in runs] for number in numbers],
+    )
+
+
+def _path(run: Run, number: str, name: str) -> Path:
+    return run.samples / "latest" / f"{number}_{name}.png"
+
+
+def _side(n_pictures: int, budget: int) -> int:
+    """How large pictures may be so that all of them keep to the budget, in pixels."""
+    affordable = (budget / max(n_pictures, 1) / BYTES_PER_PIXEL) ** 0.5
+    return int(min(MAX_SIDE, max(MIN_SIDE, affordable)))
+
+
+def _embed(path: Path, side: int, alt: str) -> Picture | None:
+    """A picture file in WebP, at most `side` pixels high and wide; None where it is missing or damaged."""
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except (OSError, ValueError):
+        return None
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    image.save(content, "WEBP", quality=QUALITY, method=4)
+    text = base64.b64encode(content.getvalue()).decode("ascii")
+    return Picture(f"data:image/webp;base64,{text}", image.width, image.height, alt)

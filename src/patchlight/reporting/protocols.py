@@ -1,0 +1,114 @@
+"""Which figures may stand in one column: those that were measured in the same way."""
+
+from __future__ import annotations
+
+import json
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from patchlight.reporting.collect import Run
+from patchlight.reporting.differences import text_of
+
+NOT_RECORDED, NO_FIGURE = "not recorded", "no figure"
+
+
+@dataclass
+class Protocol:
+    """One way of measuring: what all its figures share, and what each metric is."""
+
+    letter: str
+    common: Mapping[str, Any]
+    metrics: dict[str, Any] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+
+    def takes(self, common: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
+        """Whether figures measured so contradict none of this protocol's."""
+        shared = self.metrics.keys() & metrics.keys()
+        return _same(self.common, common) and all(_same(self.metrics[name], metrics[name]) for name in shared)
+
+    def text(self, key: str) -> str:
+        """What it says under a key."""
+        group, _, rest = key.partition(".")
+        if group == "metrics" and rest.partition(".")[0] not in self.metrics:
+            return NO_FIGURE
+        return self.said().get(key, NOT_RECORDED)
+
+    def said(self) -> dict[str, str]:
+        """Everything it says."""
+        return _flat({**self.common, "metrics": self.metrics})
+
+
+class Protocols:
+    """The protocols of some runs, lettered A, B, ... in the order of the runs.
+
+    Figures of two runs are comparable if their protocols are equal apart from seeds, the other metrics, and, unless
+    the figures are those of the best weights, what `best` means.
+    """
+
+    def __init__(self, runs: Sequence[Run], weights: str) -> None:
+        self.all: list[Protocol] = []
+        self._of: dict[str, Protocol] = {}
+        for run in runs:
+            apart = {"seeds", "metrics"} | ({"best_is"} if weights != "best" else set())
+            common = {key: value for key, value in run.protocol.items() if key not in apart}
+            described = run.protocol.get("metrics") or {}
+            metrics = {_base(metric): described.get(_base(metric)) for metric in run.figures[weights]}
+            protocol = next((p for p in self.all if p.takes(common, metrics)), None)
+            if protocol is None:
+                protocol = Protocol(_letter(len(self.all)), common)
+                self.all.append(protocol)
+            protocol.metrics |= metrics
+            protocol.runs.append(run.name)
+            self._of[run.name] = protocol
+
+    def of(self, run: Run) -> Protocol:
+        """The protocol of a run's figures."""
+        return self._of[run.name]
+
+    def columns(self, metric: str) -> list[list[Protocol]]:
+        """The protocols that have this metric, in lists of those whose figures are comparable."""
+        columns: list[list[Protocol]] = []
+        for protocol in self.all:
+            if _base(metric) not in protocol.metrics:
+                continue
+            entry = {_base(metric): protocol.metrics[_base(metric)]}
+            column = next((c for c in columns if c[0].takes(protocol.common, entry)), None)
+            if column is None:
+                columns.append([protocol])
+            else:
+                column.append(protocol)
+        return columns
+
+    def rows(self) -> list[tuple[str, list[str], bool]]:
+        """Every key with its text per protocol, and whether the protocols contradict one another about it."""
+        rows = []
+        for key in dict.fromkeys(key for protocol in self.all for key in protocol.said()):
+            texts = [protocol.text(key) for protocol in self.all]
+            rows.append((key, texts, len({text for text in texts if text != NO_FIGURE}) > 1))
+        return rows
+
+
+def _base(metric: str) -> str:
+    """The name under which a metric is described: `fake_B/fid` is a `fid`."""
+    return metric.rpartition("/")[2]
+
+
+def _same(a: Any, b: Any) -> bool:
+    return json.dumps(a, sort_keys=True, default=str) == json.dumps(b, sort_keys=True, default=str)
+
+
+def _letter(number: int) -> str:
+    letters = string.ascii_uppercase
+    return letters[number] if number < len(letters) else f"{_letter(number // len(letters) - 1)}{_letter(number % 26)}"
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            texts |= _flat(value, f"{prefix}{key}.")
+        else:
+            texts[f"{prefix}{key}"] = text_of(value) or NOT_RECORDED
+    return texts

@@ -1,0 +1,190 @@
+"""Runs that differ by their seed only as one row: mean, sample standard deviation and number of each metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from patchlight.reporting.collect import Run
+from patchlight.reporting.differences import RECEPTIVE_FIELD, Settings, natural
+from patchlight.reporting.protocols import Protocols
+
+LOWER_IS_BETTER = ("l1", "lpips", "fid", "kid")
+HIGHER_IS_BETTER = ("psnr", "ssim", "ms_ssim")
+DIGITS = 4
+"""Significant digits of a column's largest mean."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by their seed only."""
+
+    number: int
+    label: str
+    values: Mapping[str, str]
+    runs: Sequence[Run]
+
+    @property
+    def seeds(self) -> str:
+        return ", ".join(str(run.seed) for run in self.runs)
+
+    @property
+    def repeated_seeds(self) -> list[str]:
+        """Seeds that occur more than once, so that there are fewer independent runs than it seems."""
+        counts = pd.Series([str(run.seed) for run in self.runs]).value_counts()
+        return sorted(counts.index[counts > 1])
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric under comparable protocols. `better` is -1 where less is better, 1 where more is, 0 if unknown."""
+
+    name: str
+    metric: str
+    letters: tuple[str, ...]
+    better: int
+    decimals: int
+
+    @property
+    def arrow(self) -> str:
+        return {-1: "↓", 0: "", 1: "↑"}[self.better]
+
+    def text(self, value: float) -> str:
+        if math.isnan(value):
+            return "NaN"
+        if math.isinf(value):
+            return "∞" if value > 0 else "-∞"
+        return f"{value:.{self.decimals}f}"
+
+    def sorting(self, value: float) -> str:
+        """The value to sort by, as JavaScript writes it: NaN is the worst there is."""
+        if math.isnan(value):
+            value = -math.inf if self.better > 0 else math.inf
+        return repr(value).replace("inf", "Infinity")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and sample standard deviation over `n` runs; of one run there is no deviation (NaN)."""
+
+    mean: float
+    std: float
+    n: int
+    best: bool = False
+
+    @property
+    def has_deviation(self) -> bool:
+        return not math.isnan(self.std)
+
+    def text(self, column: Column) -> str:
+        """`0.2777 ± 0.0031`, and of one run `0.2777 (n = 1)`."""
+        spread = self.spread(column)
+        return f"{column.text(self.mean)} {spread if self.has_deviation else f'({spread})'}"
+
+    def spread(self, column: Column) -> str:
+        """`± 0.0031`, or `n = 1`."""
+        if not self.has_deviation:
+            return f"n = {self.n}"
+        text = column.text(self.std)
+        # A small deviation is not none.
+        return f"± {self.std:.1g}" if self.std and not text.strip("0.") else f"± {text}"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The figures of one kind of weights: by group, and by run."""
+
+    weights: str
+    groups: Sequence[Group]
+    columns: Sequence[Column]
+    cells: Mapping[tuple[int, str], Cell]
+    values: pd.DataFrame
+    """One row per figure: group, run, column, value."""
+
+    def of_run(self, run: Run, column: Column) -> float | None:
+        """One run's figure, None where it has none."""
+        found = self.values.query("run == @run.name and column == @column.name")["value"]
+        return float(found.iloc[0]) if len(found) else None
+
+
+def make_groups(runs: Sequence[Run], settings: Settings) -> list[Group]:
+    """The runs by what differed, in the order of the values; receptive fields count first."""
+    together: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        together.setdefault(tuple(map(str, settings.table.loc[run.name])), []).append(run)
+    keys = list(settings.table.columns)
+    first = sorted(range(len(keys)), key=lambda i: keys[i] != RECEPTIVE_FIELD)
+    ordered = sorted(together, key=lambda values: [natural(values[i]) for i in first])
+    return [
+        Group(
+            number=i,
+            label=settings.label(together[values][0].name),
+            values=dict(zip(keys, values, strict=True)),
+            runs=sorted(together[values], key=lambda run: natural(str(run.seed))),
+        )
+        for i, values in enumerate(ordered)
+    ]
+
+
+def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> Table:
+    """Mean and deviation of every metric; figures of protocols that contradict one another get columns of their own."""
+    runs = [run for group in groups for run in group.runs]
+    names = list(dict.fromkeys(metric for run in runs for metric in run.figures[weights]))
+    names.sort(key=lambda name: "/" in name)
+    rows: list[tuple[int, str, str, float]] = []
+    columns: list[Column] = []
+    for metric in names:
+        comparable = protocols.columns(metric)
+        for together in comparable:
+            letters = tuple(protocol.letter for protocol in together)
+            name = metric if len(comparable) == 1 else f"{metric} ({_protocols(letters)})"
+            found = [
+                (group.number, run.name, name, run.figures[weights][metric])
+                for group in groups
+                for run in group.runs
+                if metric in run.figures[weights] and protocols.of(run).letter in letters
+            ]
+            if found:
+                rows += found
+                columns.append(Column(name, metric, letters, direction(metric), _decimals([row[3] for row in found])))
+    values = pd.DataFrame(rows, columns=["group", "run", "column", "value"])
+    return Table(weights, groups, columns, _cells(rows, columns), values)
+
+
+def direction(metric: str) -> int:
+    """Whether more (1) or less (-1) is better; 0 where it is not known."""
+    base = metric.rpartition("/")[2]
+    if base in HIGHER_IS_BETTER:
+        return 1
+    return -1 if base in LOWER_IS_BETTER or base.startswith(("frechet_", "kernel_")) else 0
+
+
+def _cells(rows: Sequence[tuple[int, str, str, float]], columns: Sequence[Column]) -> dict[tuple[int, str], Cell]:
+    together: dict[tuple[int, str], list[float]] = {}
+    for group, _, name, value in rows:
+        together.setdefault((group, name), []).append(value)
+    cells = {}
+    for key, figures in together.items():
+        found = pd.Series(figures, dtype=float)
+        # A run whose figure is not a number must not vanish from the mean.
+        cells[key] = Cell(float(found.mean(skipna=False)), float(found.std(ddof=1, skipna=False)), len(found))
+    for column in columns:
+        of_column = {key: cell for key, cell in cells.items() if key[1] == column.name}
+        usable = [cell.mean * column.better for cell in of_column.values() if math.isfinite(cell.mean)]
+        if column.better and len(of_column) > 1 and usable:
+            for key, cell in of_column.items():
+                if math.isfinite(cell.mean) and cell.mean * column.better == max(usable):
+                    cells[key] = Cell(cell.mean, cell.std, cell.n, best=True)
+    return cells
+
+
+def _decimals(values: Sequence[float]) -> int:
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    return max(0, DIGITS - 1 - math.floor(math.log10(largest))) if largest else DIGITS
+
+
+def _protocols(letters: Sequence[str]) -> str:
+    return f"protocol{'s' if len(letters) > 1 else ''} {', '.join(letters)}"

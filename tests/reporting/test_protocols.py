@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchlight.reporting.collect import Run
+from patchlight.reporting.protocols import Protocols
+
+
+def run(name: str, protocol: Mapping[str, Any], *metrics: str) -> Run:
+    figures = dict.fromkeys(metrics or ("l1", "psnr"), 0.5)
+    return Run(Path(name), name, "finished", figures={"last": figures, "best": figures}, protocol=protocol)
+
+
+def columns(runs: list[Run], metric: str, weights: str = "last") -> list[str]:
+    return ["".join(p.letter for p in together) for together in Protocols(runs, weights).columns(metric)]
+
+
+def test_seeds_and_the_other_metrics_do_not_matter(protocol: dict[str, Any]) -> None:
+    other = protocol | {"seeds": {"run": 1}, "metrics": {"l1": protocol["metrics"]["l1"], "kid": "another"}}
+    runs = [run("a", protocol), run("b", other, "l1", "kid")]
+    assert columns(runs, "l1") == ["A"]
+    assert [p.runs for p in Protocols(runs, "last").all] == [["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    "change", [{"image_size": 256}, {"images": 10}, {"inference_mode": "eval"}, {"compared": {"rec_A": "real_A"}}]
+)
+def test_everything_else_matters(protocol: dict[str, Any], change: dict[str, Any]) -> None:
+    runs = [run("a", protocol), run("b", protocol | change), run("c", protocol)]
+    assert columns(runs, "l1") == ["A", "B"]
+    protocols = Protocols(runs, "last")
+    assert [p.runs for p in protocols.all] == [["a", "c"], ["b"]]
+    differing = [key.partition(".")[0] for key, _, differs in protocols.rows() if differs]
+    assert set(differing) == set(change)
+
+
+def test_a_metric_that_is_another_has_its_own_column_and_the_others_do_not(protocol: dict[str, Any]) -> None:
+    other = protocol | {"metrics": protocol["metrics"] | {"psnr": "of another kind"}}
+    runs = [run("a", protocol), run("b", other)]
+    assert columns(runs, "l1") == ["AB"]
+    assert columns(runs, "psnr") == ["A", "B"]
+    assert ("metrics.psnr", [protocol["metrics"]["psnr"], "of another kind"], True) in Protocols(runs, "last").rows()
+
+
+def test_another_extractor_is_another_metric(protocol: dict[str, Any]) -> None:
+    entry = protocol["metrics"]["frechet_alexnet"] | {"sha256": "0"}
+    other = protocol | {"metrics": protocol["metrics"] | {"frechet_alexnet": entry}}
+    runs = [run("a", protocol, "fake_B/frechet_alexnet"), run("b", other, "fake_B/frechet_alexnet")]
+    assert columns(runs, "fake_B/frechet_alexnet") == ["A", "B"]
+    differing = [key for key, _, differs in Protocols(runs, "last").rows() if differs]
+    assert differing == ["metrics.frechet_alexnet.sha256"]
+
+
+def test_what_an_old_run_did_not_record_is_not_taken_for_equal(protocol: dict[str, Any]) -> None:
+    old = {key: value for key, value in protocol.items() if key not in ("files", "metrics")}
+    runs = [run("a", protocol), run("b", old), run("c", {})]
+    assert columns(runs, "l1") == ["A", "B", "C"]
+    rows = {key: (texts, differs) for key, texts, differs in Protocols(runs[:2], "last").rows()}
+    assert rows["files"] == (["0123456789ab", "not recorded"], True)
+    assert rows["metrics.l1"] == ([protocol["metrics"]["l1"], "not recorded"], True)
+    assert rows["split"] == (["test", "test"], False)
+
+
+def test_a_metric_that_one_run_lacks_is_no_contradiction(protocol: dict[str, Any]) -> None:
+    runs = [run("a", protocol, "l1"), run("b", protocol | {"images": 5}, "l1", "psnr")]
+    rows = {key: (texts, differs) for key, texts, differs in Protocols(runs, "last").rows()}
+    assert rows["metrics.psnr"] == (["no figure", protocol["metrics"]["psnr"]], False)
+
+
+def test_what_best_means_matters_for_the_best_weights(protocol: dict[str, Any]) -> None:
+    runs = [run("a", protocol), run("b", protocol | {"best_is": "min val/lpips"})]
+    assert columns(runs, "l1", "last") == ["A"]
+    assert columns(runs, "l1", "best") == ["A", "B"]
+
+
+def test_there_are_letters_for_many(protocol: dict[str, Any]) -> None:
+    runs = [run(str(i), protocol | {"images": i}) for i in range(30)]
+    assert [p.letter for p in Protocols(runs, "last").all][24:29] == ["Y", "Z", "AA", "AB", "AC"]
