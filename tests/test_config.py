@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.config import check_command_line, complete, compose_config, config_dir
+from patchlight.config import check_command_line, complete, compose_config, config_dir, read_command_line
 from patchlight.errors import ConfigError
 from patchlight.run_id import choose_run_id
 from patchlight.schema import validate
@@ -68,6 +68,50 @@ def test_sweeps_are_checked_before_they_start() -> None:
     ]  # fmt: skip
     with pytest.raises(ConfigError, match="model=foo is no choice"):
         check_command_line(["-m", "model=pix2pix,foo"], "train")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "-m model/discriminator=patch16,patch34 model.discriminator.n_layers=2",
+            "model/discriminator=patch34 makes the same job as the values before it",
+        ),
+        ("-m seed=1,2,1", "seed=1 makes the same job as the values before it: the value is there twice"),
+        ("-m model.lambda_l1=interval(1,2)", "is an interval, in which only sweep=optuna chooses values"),
+        ("-m sweep=norm,seeds", "sweep takes one choice at a time"),
+        ("sweep=nothing", "sweep=nothing is no choice: there are gan_mode, norm, optuna, patch_size, seeds"),
+        ("sweep=gan_mode model.gan_mod=lsgan", "model.gan_mod is no key .* did you mean gan_mode"),
+        ("-m seed=[1,2", "cannot be read: write key=value"),
+    ],
+)
+def test_sweeps_that_cannot_be_meant(words: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        check_command_line(words.split(" "), "train")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_sweep_is_multiplied_by_the_command_line() -> None:
+    command = read_command_line(["sweep=patch_size", "seed=0,1"], "train")
+    assert command is not None
+    assert command.plan is not None
+    assert command.plan.keys == ["model/discriminator", "seed"]
+    assert [c.model.discriminator.get("n_layers") for c in command.configs] == [None, 1, 2, 3, 4, 5, None]
+    assert [c.seed for c in command.configs] == [0, 0, 0, 0, 0, 0, 1]
+    assert not command.searches
+    single = read_command_line(["seed=3"], "train")
+    assert single is not None
+    assert (single.plan, len(single.configs)) == (None, 1)
+
+
+def test_a_sweep_stands_between_experiment_and_debug(tmp_path: Path) -> None:
+    for group, seed in (("experiment", 1), ("sweep", 2), ("debug", 3)):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "mine.yaml").write_text(f"# @package _global_\nseed: {seed}\n")
+    chosen = [f"--config-dir={tmp_path}", "experiment=mine", "sweep=mine"]
+    assert check_command_line(chosen, "train")[0].seed == 2
+    assert check_command_line([*chosen, "debug=mine"], "train")[0].seed == 3
+    assert check_command_line([*chosen, "debug=mine", "seed=4"], "train")[0].seed == 4
 
 
 @pytest.mark.parametrize("flag", ["--help", "--cfg=job", "--info", "--hydra-help"])

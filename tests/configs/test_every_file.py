@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.config import compose_config, config_dir
+from patchlight.config import compose_config, config_dir, read_command_line
 from patchlight.errors import ConfigError
 from patchlight.schema import HYDRA_KEYS, locate, validate
 
@@ -26,16 +27,18 @@ def choice(path: Path) -> str:
 
 def test_all_groups_are_there() -> None:
     assert {p.parent.relative_to(config_dir()).parts[0] for p in GROUPED} == {
-        "callbacks", "data", "debug", "experiment", "hydra", "launcher", "logger", "model", "paths", "trainer",
+        "callbacks", "data", "debug", "experiment", "hydra", "launcher", "logger", "model", "paths", "sweep", "trainer",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", GROUPED, ids=lambda p: p.relative_to(config_dir()).as_posix())
 def test_composes_and_binds(path: Path) -> None:
     overrides = [choice(path)]
-    plugin = f"hydra_plugins.hydra_{path.stem}_launcher"
-    if path.parent.name == "launcher" and path.stem != "slurm" and importlib.util.find_spec(plugin) is None:
-        with pytest.raises(ConfigError, match=rf"is not installed: pip install 'patchlight\[{path.stem}\]'"):
+    if path.parent.name == "sampler":
+        overrides.insert(0, "sweep=optuna")
+    extra = missing_extra(path)
+    if extra is not None:
+        with pytest.raises(ConfigError, match=rf"is not installed: pip install 'patchlight\[{extra}\]'"):
             compose_config("train", overrides)
         return
     if path.parent.name == "data" and path.stem in ("paired", "unpaired"):
@@ -44,6 +47,37 @@ def test_composes_and_binds(path: Path) -> None:
     validate(cfg)
     bound = [bind(node) for node in targets(OmegaConf.to_container(cfg, resolve=False))]
     assert len(bound) >= 10
+
+
+def missing_extra(path: Path) -> str | None:
+    """The extra of this package that a file needs, if its plugin of Hydra is not installed."""
+    kind, extra = {"launcher": ("launcher", path.stem), "sampler": ("sweeper", "optuna")}.get(
+        path.parent.name, ("", "")
+    )
+    if path.parent.name == "sweep" and path.stem == "optuna":
+        kind, extra = "sweeper", "optuna"
+    plugin = "hydra_plugins.hydra_submitit_launcher" if extra == "slurm" else f"hydra_plugins.hydra_{extra}_{kind}"
+    return extra if extra and importlib.util.find_spec(plugin) is None else None
+
+
+SWEEPS = sorted(path.stem for path in (config_dir() / "sweep").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_job_of_every_sweep_of_every_experiment_composes(sweep: str, experiment: str) -> None:
+    if missing_extra(config_dir() / "sweep" / f"{sweep}.yaml") is not None:
+        pytest.skip("its plugin is not installed")
+    command = read_command_line([f"experiment={experiment}", f"sweep={sweep}"], "train")
+    assert command is not None
+    assert command.plan is not None
+    assert command.hydra.mode == RunMode.MULTIRUN
+    assert len(command.configs) >= 3
+    for cfg in command.configs:
+        validate(cfg)
+        assert cfg.task == experiment
+        assert cfg.resume == "auto"
 
 
 def targets(node: Any) -> list[dict[str, Any]]:

@@ -39,6 +39,12 @@ CYCLEGAN = (
 ONE = ("trainer=cpu", "data.batch_size=2")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1")
 
+FOUR_COLOURS = (
+    "{_target_:torch.nn.Sequential,_args_:[{_target_:torch.nn.AdaptiveAvgPool2d,output_size:2},"
+    "{_target_:torch.nn.Flatten}]}"
+)
+"""Features of an image for distances between sets."""
+
 Sets = Callable[[Pairing], Path]
 
 
@@ -89,7 +95,7 @@ def assert_equal(one: Path, two: Path) -> None:
 def test_two_ranks_compute_what_one_process_does(norm: str, sets: Sets, tmp_path: Path) -> None:
     command = (
         *COMMON, *PIX2PIX, f"data.root={sets('paired')}", f"model.generator.norm={norm}",
-        f"model.discriminator.norm={norm}",
+        f"model.discriminator.norm={norm}", f"callbacks.quality.feature={FOUR_COLOURS}",
     )  # fmt: skip
     train(tmp_path, *command, *ONE, "hydra.run.dir=one")
     for launcher in ("lightning", "torchrun"):
