@@ -27,13 +27,14 @@ from patchlight.build import (
     patch_geometries,
 )  # fmt: skip
 from patchlight.callbacks import BestCheckpoint, LastCheckpoint, Position, RunRecord
+from patchlight.callbacks.checkpoints import BEST, LAST
 from patchlight.checkpoint import remove_unfinished
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.evaluation import Evaluation, Figures
 from patchlight.files import write_json
-from patchlight.loggers import Dashboard, MetricsCSV, wandb_id
+from patchlight.loggers import Dashboard, MetricsCSV, log_checkpoints, wandb_id
 from patchlight.manifest import make_manifest
 from patchlight.methods import TranslationMethod
 from patchlight.objective import STAGES, check_objective
@@ -142,6 +143,7 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
         if trainer.interrupted:
             raise KeyboardInterrupt
         run.evaluation.finish(trainer, run_dir)
+        log_checkpoints(run.loggers, [run_dir / "checkpoints" / name for name in (LAST, BEST)])
 
 
 def _check_fit(method: TranslationMethod, resumption: Resumption) -> None:

@@ -15,7 +15,11 @@ from patchlight.config import compose_config, config_dir, read_command_line
 from patchlight.errors import ConfigError
 from patchlight.schema import HYDRA_KEYS, locate, validate
 
-GROUPED = sorted(p for p in config_dir().rglob("*.yaml") if p.parent != config_dir() and not p.name.startswith("_"))
+GROUPED = sorted(
+    path
+    for path in config_dir().rglob("*.yaml")
+    if path.parent not in (config_dir(), config_dir() / "wandb") and not path.name.startswith("_")
+)
 
 
 def choice(path: Path) -> str:

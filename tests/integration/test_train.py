@@ -74,6 +74,7 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     table = rows(run)
     steps = [row for row in table if row["train/g_l1"]]
     assert [float(row["images_seen"]) for row in steps] == list(range(1, 13))
+    assert [int(row["step"]) for row in steps] == list(range(1, 13))
     assert [float(row["lr/g"]) for row in table if row["lr/g"]] == pytest.approx([2e-4, 1e-4])
     assert [float(row["images_seen"]) for row in table if row["val/l1"]] == [6, 12]
     observed = [row for row in table if row["health/d_acc"]]

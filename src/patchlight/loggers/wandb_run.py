@@ -80,6 +80,7 @@ class WandbRun(WandbLogger, Dashboard):
 
     def _begin(self) -> None:
         if self._attach_id is not None:
+            self._session.prepare()
             self._experiment = super().experiment
             return
         run = self._experiment = self._session.start()

@@ -50,11 +50,17 @@ class Session:
     def _folders(self) -> set[Path]:
         return set((Path(self.settings["root_dir"]) / "wandb").glob(f"run-*-{self.settings['run_id']}"))
 
+    def prepare(self) -> None:
+        """Make W&B silent, which then asks no question, and hear what it says; tell it where pictures belong.
+
+        Enough for a process that takes part in a run that another has begun.
+        """
+        settings = wandb.Settings(silent=True, root_dir=self.settings["root_dir"])
+        wandb.setup(settings=settings)
+        wandb.termsetup(settings, self)
+
     def _begin(self, mode: str | None) -> wandb.Run:
-        # Without a terminal W&B asks no question. Its first settings hold for all that it prints.
-        silent = wandb.Settings(silent=True)
-        wandb.setup(settings=silent)
-        wandb.termsetup(silent, self)
+        self.prepare()
         given = self.settings if mode is None else {**self.settings, "mode": mode}
         return wandb.init(settings=wandb.Settings(**given, silent=True, resume="allow", finish_timeout_raises=True))
 

@@ -167,7 +167,7 @@ class TranslationMethod(Resumable, ABC):
         self._count(batch)
         batch_size = len(batch["A"])
         self.log_dict(self._terms, prog_bar=True, batch_size=batch_size)
-        self.log("images_seen", float(self.images_seen), batch_size=batch_size)
+        self.log_dict(self._axes(), batch_size=batch_size)
         if self.guard.mode == "skip":
             self.log("skipped_steps", float(self.guard.skipped), batch_size=batch_size)
 
@@ -248,10 +248,15 @@ class TranslationMethod(Resumable, ABC):
                 scheduler.step()
 
     def on_validation_epoch_end(self) -> None:
-        self.log("images_seen", float(self.images_seen))
+        self.log_dict(self._axes(), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        self.log("images_seen", float(self.images_seen))
+        self.log_dict(self._axes(), sync_dist=True)
+
+    def _axes(self) -> dict[str, float]:
+        """What figures are drawn over. Lightning hands `step` to the loggers, which else would count from 0."""
+        step, seen = float(self.global_step), float(self.images_seen)
+        return {"step": step, "epoch": float(self.current_epoch), "images_seen": seen}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self.translate(batch, noise_seed=batch_idx)

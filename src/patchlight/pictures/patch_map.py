@@ -158,7 +158,7 @@ def _draw_histograms(axes: Axes, scores: tuple[Tensor, Tensor], scale: Scale, bo
     axes.set_ylabel("share of patches", color=INK, fontsize=9)
     axes.tick_params(colors=INK, labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
     low, high = axes.get_xlim()
     colour_bar = axes.inset_axes((0, -0.02, 1, 0.05))
     colour_bar.imshow(
