@@ -250,9 +250,6 @@ class TranslationMethod(Resumable, ABC):
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self._axes(), sync_dist=True)
 
-    def on_test_epoch_end(self) -> None:
-        self.log_dict(self._axes(), sync_dist=True)
-
     def _axes(self) -> dict[str, float]:
         """What figures are drawn over. Lightning hands `step` to the loggers, which else would count from 0."""
         step, seen = float(self.global_step), float(self.images_seen)
