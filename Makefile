@@ -52,13 +52,9 @@ check: lint types test ## what CI runs
 bench: $(STAMP) ## time a training step
 	$(BIN)/python -m benchmarks
 
-notebooks: $(STAMP) ## run every notebook
-	@set -e; found=; for notebook in notebooks/*.ipynb; do \
-		test -e "$$notebook" || continue; \
-		found=yes; \
-		$(BIN)/python -m jupyter nbconvert --to notebook --execute --stdout "$$notebook" >/dev/null; \
-		echo "$$notebook: ran"; \
-	done; test -n "$$found" || echo "notebooks/ holds no notebook yet"
+notebooks: export OMP_NUM_THREADS ?= 1
+notebooks: $(STAMP) ## run every notebook, in a temporary folder, and check what it found
+	$(BIN)/python -m pytest -m "slow or not slow" --durations=3 tests/notebooks
 
 constraints: $(STAMP) ## write the versions in .venv to constraints.txt
 	@{ echo "# Versions that were tested together. To renew: \`make install CONSTRAINTS=\`, the tests, \`make constraints CONSTRAINTS=\`."; \

@@ -53,6 +53,7 @@ def test_the_seed_of_something_else_counts() -> None:
     follows = compare({"seed": 0, "data": {"seed": 0}}, {"seed": 1, "data": {"seed": 1}})
     assert follows.names == {}
     assert follows.label("0") == "all runs"
+    assert compare({"seed": 0, "data": {"seed": 0}}, {"seed": 1, "data": {"seed": 0}}).names == {}
     assert compare({"seed": 0, "data": {"seed": 5}}, {"seed": 0, "data": {"seed": 6}}).names == {"data.seed": "seed"}
 
 

@@ -68,7 +68,12 @@ def find_differences(runs: Sequence[Run], ignore: Sequence[str] = ()) -> Setting
     order = list(dict.fromkeys(key for texts in columns.values() for key in texts))
     rows = [[texts.get(key, "") for key in order] for texts in columns.values()]
     table = pd.DataFrame(rows, index=list(columns), columns=order, dtype=object)
-    differing = [key for key in order if table.loc[known, key].nunique() > 1]
+    seeds = pd.Series({run.name: text_of(run.seed) for run in runs if run.config}, dtype=object)
+    differing = [
+        key
+        for key in order
+        if table.loc[known, key].nunique() > 1 and not (key.endswith("seed") and table.loc[known, key].equals(seeds))
+    ]
     # What follows from the keys comes after them.
     differing.sort(key=lambda key: key in FROM_MANIFEST)
     return Settings(table[differing], _short_names(differing))
@@ -105,7 +110,7 @@ def _flatten(run: Run, ignore: Sequence[str]) -> dict[str, str]:
         parts = key.split(".")
         if any(key == name or key.startswith(f"{name}.") for name in (*APART, *ignore)):
             continue
-        if parts[-1] in HYDRA_KEYS | FOLDERS or (parts[-1] == "seed" and value == run.seed):
+        if parts[-1] in HYDRA_KEYS | FOLDERS:
             continue
         text = text_of(value)
         if own_folder and str(own_folder) in text:
