@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 RUNS = {
     "pix2pix": ("pix2pix", "#2166ac"),
     "cyclegan": ("CycleGAN", "#5aa9d6"),
-    "strong": ("discriminator far too strong", "#b2182b"),
+    "nol1": ("pix2pix without its L1 term", "#3a9d6e"),
+    "strong": ("generator that hardly moves", "#b2182b"),
     "weak": ("discriminator hardly learns", "#d98c3f"),
     "fast": ("generator's learning rate far too high", "#7b3294"),
 }
-"""Folders of the runs with their titles and colours: the healthy ones are blue."""
+"""Folders of the runs with their titles and colours. Blue ones are healthy, the green one as far as can be seen."""
 
 PANELS = (
     ("d_acc", "accuracy over patches (d_acc)", False),
     ("logit_gap", "logits: mean of real minus mean of generated", False),
     ("grad_ratio", "gradients: generators over discriminators (grad_ratio)", True),
     ("variety", "variety of generated images over that of real ones", True),
-    ("saturation", "values at the ends of the range (saturation)", False),
+    ("saturation", "values at the ends of the range, above real (saturation)", False),
     ("val/l1", "validation L1 (CycleGAN: of the reconstructions)", False),
 )
 INK = "#262a33"
@@ -33,7 +34,7 @@ def curve(folder: Path, figure: str) -> pd.Series:
     """A health figure over batches, as a running mean of ten observations; of CycleGAN the mean of both domains."""
     table = pd.read_csv(folder / "metrics.csv").set_index("step")
     if figure == "val/l1":
-        return table[figure].dropna()
+        return table[figure].dropna() if figure in table else pd.Series(dtype=float)
     if figure == "logit_gap":
         found = _mean(table, "d_logit_real") - _mean(table, "d_logit_fake")
     else:

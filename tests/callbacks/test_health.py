@@ -45,7 +45,9 @@ def test_gradient_ratio_is_of_whole_norms() -> None:
 
 
 def test_saturation_and_variety() -> None:
-    assert saturation(torch.tensor([1.0, -1.0, 0.98, 0.0])).item() == 0.5
+    flat = torch.tensor([1.0, -1.0, 0.98, 0.0])
+    assert saturation(flat, torch.tensor([1.0, 0.0, 0.0, 0.0])).item() == 0.25
+    assert saturation(torch.zeros(4), flat).item() == 0
     real = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert variety(thumbnails(real), thumbnails(real)).item() == pytest.approx(1.0)
     assert variety(thumbnails(0.25 * real), thumbnails(real)).item() == pytest.approx(0.25)

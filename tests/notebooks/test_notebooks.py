@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,9 @@ def run(name: str, folder: Path, facts: Mapping[str, str]) -> dict[str, Any]:
     values = ", ".join(f"{key!r}: {expression}" for key, expression in facts.items())
     probe = nbformat.v4.new_code_cell(f"import json\nprint(json.dumps({{{values}}}, default=float))")  # type: ignore[no-untyped-call]
     notebook.cells.append(probe)
-    NotebookClient(notebook, timeout=SECONDS_PER_CELL, resources={"metadata": {"path": str(folder)}}).execute()
+    client = NotebookClient(notebook, timeout=SECONDS_PER_CELL, resources={"metadata": {"path": str(folder)}})
+    # The figures of a training change a little with the number of threads.
+    client.execute(env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert [output.text for cell in code(notebook) for output in cell.outputs if output.get("name") == "stderr"] == []
     return json.loads(notebook.cells[-1].outputs[-1].text)  # type: ignore[no-any-return]
 

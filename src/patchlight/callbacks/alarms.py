@@ -26,10 +26,10 @@ class Rule:
 RULES = (
     Rule(
         r"d_acc(_[ab])?",
-        low=0.45,
+        low=0.52,
         high=0.995,
-        too_low="The discriminator is wrong more often than chance: {value:.1%} of all patches right. It may be too "
-        "small, or its learning rate (model.optimizer_d.lr) too low.",
+        too_low="The discriminator does no better than chance: {value:.1%} of all patches right. It may be too small, "
+        "or its learning rate (model.optimizer_d.lr) too low.",
         too_high="The discriminator tells nearly every patch apart, {value:.1%} right, so its answers teach the "
         "generator little. Fewer model.discriminator.n_layers or ndf, a lower learning rate for it, or "
         "model/penalty=r1 help.",
@@ -40,14 +40,14 @@ RULES = (
         high=2000.0,
         too_low="The generators' gradient is {value:.2g} times the discriminators': the generators hardly move. Look "
         "at model.lambda_l1 or lambda_a and lambda_b, and at the discriminator's penalty.",
-        too_high="The generators' gradient is {value:.3g} times the discriminators': the discriminators hardly learn. "
+        too_high="The generators' gradient is {value:,.0f} times the discriminators': the discriminators hardly learn. "
         "They may have won, or model.discriminator_start is far.",
     ),
     Rule(
         r"saturation(_[ab])?",
-        high=0.6,
-        too_high="{value:.0%} of the generated values are at the ends of their range, where tanh passes no gradient. "
-        "A lower learning rate or model.clip_g helps, unless the real images are black and white themselves.",
+        high=0.05,
+        too_high="{value:.0%} more of the generated values than of the real ones are at the ends of their range, where "
+        "tanh passes no gradient. A lower learning rate (model.optimizer.lr) or model.clip_g helps.",
     ),
     Rule(
         r"variety(_[ab])?",

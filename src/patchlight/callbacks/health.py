@@ -30,10 +30,10 @@ class Health(Callback):
 
     Whenever the trainer logs, of the batch at hand: `d_acc_real`, `d_acc_fake` and their mean `d_acc` (share of patches
     judged right), `d_logit_real`, `d_logit_fake`, `grad_<network>` (before clipping), `grad_ratio` (generators over
-    discriminators), `saturation` (share of generated values at the ends of the range), `variety` (spread of the last
-    `n_images` generated images over that of the real ones) and `pool_age_a`, `pool_age_b` (mean age of an image pool's
-    images, in sizes of the pool). For CycleGAN figures of a discriminator end in its domain, `_a` or `_b`. Nothing is
-    computed twice: the figures are made of what the step has left.
+    discriminators), `saturation` (share of generated values at the ends of the range, beyond that of real ones),
+    `variety` (spread of the last `n_images` generated images over that of the real ones) and `pool_age_a`, `pool_age_b`
+    (mean age of an image pool's images, in sizes of the pool). For CycleGAN figures of a discriminator end in its
+    domain, `_a` or `_b`. Nothing is computed twice: the figures are made of what the step has left.
 
     Alarms are printed, shown to W&B and TensorBoard, and kept in `folder`/alarms.json. They look at means over `window`
     observations.
@@ -97,7 +97,7 @@ class Health(Callback):
                 figures |= {f"{key}{suffix}": value for key, value in found.items()}
             real, fake = method.judged[name]
             if fake in seen.images:
-                figures[f"saturation{suffix}"] = saturation(seen.images[fake])
+                figures[f"saturation{suffix}"] = saturation(seen.images[fake], seen.images[real])
                 self._remember(method, (real, fake))
                 if len(self._thumbnails[fake]) >= self.n_images:
                     figures[f"variety{suffix}"] = variety(self._thumbnails[fake], self._thumbnails[real])

@@ -42,9 +42,13 @@ def gradient_figures(
     return figures
 
 
-def saturation(fake: Tensor) -> Tensor:
-    """The share of the values of generated images, B C H W in [-1, 1], at the ends of their range."""
-    return (fake.abs() > SATURATED).float().mean()
+def saturation(fake: Tensor, real: Tensor) -> Tensor:
+    """By how much the share of values at the ends of the range is larger in generated than in real images.
+
+    Images are B C H W in [-1, 1]. White paper and black frames of the real ones are not held against the generator.
+    """
+    share_fake, share_real = ((images.abs() > SATURATED).float().mean() for images in (fake, real))
+    return (share_fake - share_real).clamp_min(0)
 
 
 def thumbnails(images: Tensor) -> Tensor:
