@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import multiprocessing, nn
 
 from patchlight.interop import reference_state_dict
-from patchlight.methods.inference import inference
 from patchlight.networks import (
     PatchDiscriminator,
     PixelDiscriminator,
@@ -18,6 +17,7 @@ from patchlight.networks import (
     patch_map_size,
     receptive_field,
 )
+from two_ranks import halves
 
 
 def spectral_norms(network: nn.Module) -> list[float]:
@@ -64,29 +64,6 @@ def test_in_one_process_it_is_batch_norm() -> None:
     assert own.state_dict().keys() == stock.state_dict().keys()
     x = torch.randn(2, 4, 5, 5)
     assert torch.equal(own.eval()(x), stock.eval()(x))
-
-
-def halves(rank: int, folder: str) -> None:
-    """On each of two ranks: half of a batch forward and backward, compared with batch norm over all of it."""
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    torch.manual_seed(0)
-    x, weight = torch.randn(4, 3, 6, 5, dtype=torch.float64) * 3 + 7, torch.randn(4, 3, 6, 5, dtype=torch.float64)
-    own, stock = SyncBatchNorm(3).double(), nn.BatchNorm2d(3).double()
-    part = slice(2 * rank, 2 * rank + 2)
-    mine, whole = x[part].clone().requires_grad_(True), x.clone().requires_grad_(True)
-    out, expected = own(mine), stock(whole)
-    torch.testing.assert_close(out, expected[part], rtol=1e-12, atol=1e-12)
-    (out * weight[part]).sum().backward()
-    (expected * weight).sum().backward()
-    assert whole.grad is not None
-    torch.testing.assert_close(mine.grad, whole.grad[part], rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(own.running_mean, stock.running_mean, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(own.running_var, stock.running_var, rtol=1e-12, atol=1e-12)
-    with inference(nn.Sequential(own), mode="paper"):  # each rank by itself, or this would wait for the other
-        if rank == 0:
-            own(mine)
-    assert own(mine.detach().to(torch.bfloat16).double()).dtype == torch.float64
-    distributed.destroy_process_group()
 
 
 def test_two_ranks_share_their_statistics(tmp_path: Path) -> None:
