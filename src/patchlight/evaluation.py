@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lightning.pytorch import Callback, Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from patchlight.build import build_trainer
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
@@ -45,7 +45,7 @@ class Evaluation:
             counts = {split: (n["A"], n["B"]) for split, n in self.data.describe()["images"].items()}
             of_one_size = "crop" in self.cfg.data.preprocess
             self.quality.prepare(
-                image_size=OmegaConf.to_object(self.cfg.data)["image_size"] if of_one_size else None,  # type: ignore
+                image_size=self._image_size() if of_one_size else None,
                 n_images={split: counts[split] for split in ("val", "test")},
             )
 
@@ -95,17 +95,21 @@ class Evaluation:
         self.data.setup("test")
         return bool(self.data.test_paths)
 
+    def _image_size(self) -> int | list[int]:
+        size = self.cfg.data.image_size
+        return size if isinstance(size, int) else list(size)
+
     def _protocol(self) -> dict[str, Any]:
-        data: dict[str, Any] = OmegaConf.to_container(self.cfg.data)  # type: ignore[assignment]
+        data = self.cfg.data
         return {
             "split": "test",
             "images": len(self.data.test_paths),
             "files": self.data.fingerprint("test"),
-            "direction": data["direction"],
-            "preprocess": f"{data['preprocess']}, without crop margin or flip",
-            "image_size": data["image_size"],
+            "direction": data.direction,
+            "preprocess": f"{data.preprocess}, without crop margin or flip",
+            "image_size": self._image_size(),
             "inference_mode": self.cfg.model.inference_mode,
-            "batch_size": data["eval_batch_size"],
+            "batch_size": data.eval_batch_size,
             "weights": "moving average" if _first(self.callbacks, EMA) is not None else "as trained",
             "precision": self.cfg.trainer.precision,
             "compared": dict(self.method.references),

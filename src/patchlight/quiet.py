@@ -13,6 +13,8 @@ ADVICE = (
     ".*The `srun` command is available on your system but is not used.*",
     # The data module begins where the checkpoint was, without Lightning's knowing.
     ".*You're resuming from a checkpoint that ended before the epoch ended.*",
+    # Discriminators may begin later than their schedule.
+    ".*Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*",
     # A rank may have no image to evaluate.
     ".*Total length of .* across ranks is zero.*",
 )
