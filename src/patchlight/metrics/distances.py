@@ -66,11 +66,15 @@ class FeatureDistances:
             return dict.fromkeys(self.names, float("nan"))
         a, b = (torch.stack([features for _, (_, features) in sorted(keyed.items())]) for keyed in (real, fake))
         identity = _Features(a.shape[1])
-        frechet = FrechetInceptionDistance(feature=identity)
+        # One rank has the images of all, and must not wait for the others here.
+        frechet = FrechetInceptionDistance(feature=identity, sync_on_compute=False)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*will save all extracted features in buffer.*")
             kernel = KernelInceptionDistance(
-                feature=identity, subsets=self.subsets, subset_size=min(self.subset_size, len(a), len(b))
+                feature=identity,
+                subsets=self.subsets,
+                subset_size=min(self.subset_size, len(a), len(b)),
+                sync_on_compute=False,
             )
         for metric in (frechet, kernel):
             metric.update(a, real=True)
