@@ -9,6 +9,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Tests say themselves how W&B is to be used, whatever it is told by the shell that runs them.
+for name in [name for name in os.environ if name.startswith("WANDB_")]:
+    del os.environ[name]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
