@@ -25,6 +25,7 @@ from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import PerNetworkDDP
 from patchlight.parallel.ddp import StartMethod
+from patchlight.perf import Performance
 from patchlight.schema import NETWORK_KEYS, locate
 
 
@@ -75,6 +76,13 @@ def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModu
     with named("data"):
         module: LightningDataModule = instantiate(data, size_multiple=size_multiple, min_size=min_size, _convert_="all")
     return module
+
+
+def build_performance(perf: DictConfig) -> Performance:
+    """The settings of the `perf` group."""
+    with named("perf"):
+        performance: Performance = instantiate(perf)
+    return performance
 
 
 def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:

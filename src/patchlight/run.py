@@ -22,6 +22,7 @@ from patchlight.build import (
     build_data,
     build_loggers,
     build_method,
+    build_performance,
     build_trainer,
     data_channels,
     patch_geometries,
@@ -40,6 +41,7 @@ from patchlight.methods import TranslationMethod
 from patchlight.objective import STAGES, check_objective
 from patchlight.outcome import measured, recorded
 from patchlight.parallel import ranks_of_this_job
+from patchlight.perf import settle_precision
 from patchlight.quiet import quieten
 from patchlight.ranks import is_first
 from patchlight.resume import Resumption, find_checkpoint
@@ -56,6 +58,7 @@ def train(cfg: DictConfig) -> float | None:
     """
     validate(cfg)
     complete(cfg)
+    settle_precision(cfg.trainer)
     run_dir = Path(cfg.paths.run_dir)
     console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
     quieten()
@@ -99,6 +102,7 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     """Build everything, and find out what is wrong with it, before anything is written."""
     seed_everything(cfg.seed, verbose=False)
     method = build_method(cfg.model, data_channels(cfg.data))
+    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
     data = build_data(cfg.data, method)
     assert isinstance(data, ImageDataModule)

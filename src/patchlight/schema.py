@@ -31,7 +31,7 @@ class TopLevel(TypedDict):
     evaluate_untrained: bool
 
 
-GROUPS = frozenset({"data", "model", "trainer", "callbacks", "logger", "paths"})
+GROUPS = frozenset({"data", "model", "trainer", "perf", "callbacks", "logger", "paths"})
 
 
 def validate(cfg: DictConfig) -> None:
@@ -53,7 +53,10 @@ def validate(cfg: DictConfig) -> None:
             raise ConfigError(unknown_key(key, []))
     _check_model(config["model"])
     _check_call("data", config["data"])
-    _check_call("trainer", config["trainer"])
+    # Lightning does not know the word, which is replaced before it is asked.
+    trainer = config["trainer"]
+    _check_call("trainer", {k: v for k, v in trainer.items() if (k, v) != ("precision", "auto")})
+    _check_call("perf", config["perf"])
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
             if node is not None:

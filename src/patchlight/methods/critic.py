@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from patchlight.losses import GANLoss, GANMode, Penalty, RelativisticLoss, require_penalisable
 
@@ -72,12 +74,15 @@ class AdversarialLoss(nn.Module):
         """The terms of a discriminator's step with their `total`, and its patch maps of real and fake, detached.
 
         Real and fake are B C H W images. The terms are `real` and `fake` (relativistic: `pair`), and for each penalty
-        that is due its value and its gradient norm, `<name>` and `<name>_norm`. `fake_first` is the order of the two
-        passes, which the running statistics of batch norm remember; `step` counts the discriminator's steps, for the
+        that is due its value and its gradient norm, `<name>` and `<name>_norm`. Both go through the discriminator in
+        one pass if that makes no difference (`judges_apart`); otherwise `fake_first` is the order of the two passes,
+        which the running statistics of batch norm remember. `step` counts the discriminator's steps, for the
         penalties' intervals.
         """
         fake = fake.detach()
-        if fake_first:
+        if real.shape == fake.shape and judges_apart(critic):
+            logits_real, logits_fake = critic(torch.cat([real, fake])).chunk(2)
+        elif fake_first:
             logits_fake = critic(fake)
             logits_real = critic(real)
         else:
@@ -98,6 +103,17 @@ class AdversarialLoss(nn.Module):
         assert self.pointwise is not None
         real, fake = self.pointwise(logits_real, True), self.pointwise(logits_fake, False)
         return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}
+
+
+def judges_apart(critic: nn.Module) -> bool:
+    """Whether real and fake images can share one pass: nothing in it depends on the other images or on earlier passes.
+
+    Batch norm has the statistics of all images of a pass; spectral norm moves its estimate with every pass.
+    """
+    return not any(
+        isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.Dropout | nn.Dropout2d) or is_parametrized(module)
+        for module in critic.modules()
+    )
 
 
 def _boundary(gan_mode: AdversarialMode, labels: tuple[float, float]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -128,26 +128,32 @@ class CycleGAN(TranslationMethod):
         optimizer_g, optimizer_d = self.gan_optimizers()
         weights = shares(batches)
         terms: Terms = {}
-        fakes: list[tuple[Tensor, Tensor]] = []
+        fakes_A: list[Tensor] = []
+        fakes_B: list[Tensor] = []
         if move_g:
+            # One circle after the other, each with its backward pass, so that the features of only one are in memory.
             losses = [
-                Loss(partial(self._g_terms, batch, move_d, fakes), self.generators, weight)
+                loss
                 for batch, weight in zip(batches, weights, strict=True)
+                for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=move_d)
             ]
             with frozen(*self.discriminators):
                 found = self.descend(optimizer_g, self.generators, losses, batches, self.clip_g)
-            terms |= mean_terms(found, weights)
-            terms["g_total"] = terms.pop("total")
+            parts = len(losses) // len(batches)
+            per_batch = [_together(found[i : i + parts]) for i in range(0, len(found), parts)]
+            terms |= self._name_g_terms(mean_terms(per_batch, weights))
         else:
             with torch.no_grad():
-                fakes = [(self.generator_ab(batch["A"]), self.generator_ba(batch["B"])) for batch in batches]
-        (real_A, real_B), (fake_B, fake_A) = (batches[-1]["A"], batches[-1]["B"]), fakes[-1]
-        self.observed.images = {"fake_A": fake_A, "real_A": real_A, "fake_B": fake_B, "real_B": real_B}
+                for batch in batches:
+                    fakes_B.append(self.generator_ab(batch["A"]))
+                    fakes_A.append(self.generator_ba(batch["B"]))
+        real_A, real_B = batches[-1]["A"], batches[-1]["B"]
+        self.observed.images = {"fake_A": fakes_A[-1], "real_A": real_A, "fake_B": fakes_B[-1], "real_B": real_B}
         if move_d:
             # D_b, then D_a, of each batch: the order in which the pools are asked, and in which one's activations are
             # freed before the other's are made.
             losses = []
-            for batch, (fake_B, fake_A), weight in zip(batches, fakes, weights, strict=True):
+            for batch, fake_A, fake_B, weight in zip(batches, fakes_A, fakes_B, weights, strict=True):
                 for letter, critic, pool, real, fake in (
                     ("b", self.discriminator_b, self.pool_b, batch["B"], fake_B),
                     ("a", self.discriminator_a, self.pool_a, batch["A"], fake_A),
@@ -158,29 +164,51 @@ class CycleGAN(TranslationMethod):
             terms |= self._name_d_terms(mean_terms(found[1::2], weights), mean_terms(found[::2], weights))
         return terms
 
-    def _g_terms(self, batch: Batch, adversarial: bool, fakes: list[tuple[Tensor, Tensor]]) -> Terms:
-        """The generators' terms over one batch; its generated images are put into `fakes`, for the discriminators."""
+    def _g_losses(
+        self, batch: Batch, weight: float, fakes_A: list[Tensor], fakes_B: list[Tensor], *, adversarial: bool
+    ) -> list[Loss]:
+        """The generators' losses over one batch; its generated images are added to `fakes_A` and `fakes_B`."""
         real_A, real_B = batch["A"], batch["B"]
-        fake_B = self.generator_ab(real_A)
-        rec_A = self.generator_ba(fake_B)
-        fake_A = self.generator_ba(real_B)
-        rec_B = self.generator_ab(fake_A)
-        fakes.append((fake_B.detach(), fake_A.detach()))
-
-        terms = self._identity_terms(real_A, real_B)
-        terms["cycle_a"] = F.l1_loss(rec_A, real_A)
-        terms["cycle_b"] = F.l1_loss(rec_B, real_B)
-        total: Tensor | float = 0.0
-        if adversarial:
-            terms["g_gan_ab"] = self.adversarial.generator(self.discriminator_b, real_B, fake_B)
-            terms["g_gan_ba"] = self.adversarial.generator(self.discriminator_a, real_A, fake_A)
-            total = terms["g_gan_ab"] + terms["g_gan_ba"]
-        terms["total"] = (
-            total
-            + self.lambda_a * (terms["cycle_a"] + self.lambda_identity * terms["identity_a"])
-            + self.lambda_b * (terms["cycle_b"] + self.lambda_identity * terms["identity_b"])
+        g_ab, g_ba = self.generators
+        circles = (
+            partial(self._circle, "a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B, adversarial),
+            partial(self._circle, "b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A, adversarial),
         )
+        losses = [Loss(circle, self.generators, weight) for circle in circles]
+        if self.lambda_identity > 0:
+            losses.append(Loss(partial(self._identity, "b", g_ab, real_B), [g_ab], weight))
+            losses.append(Loss(partial(self._identity, "a", g_ba, real_A), [g_ba], weight))
+        return losses
+
+    def _circle(
+        self, domain: Literal["a", "b"], real: Tensor, other: Tensor, there: Generator, back: Generator,
+        critic: Discriminator, fakes: list[Tensor], adversarial: bool,
+    ) -> Terms:  # fmt: skip
+        """The terms of one domain's images on their way to the other domain and back."""
+        fake = there(real)
+        fakes.append(fake.detach())
+        cycle = F.l1_loss(back(fake), real)
+        terms = {f"cycle_{domain}": cycle, "total": self._lambda(domain) * cycle}
+        if adversarial:
+            gan = self.adversarial.generator(critic, other, fake)
+            terms[f"g_gan_{'ab' if domain == 'a' else 'ba'}"] = gan
+            terms["total"] = gan + terms["total"]
         return terms
+
+    def _identity(self, domain: Literal["a", "b"], generator: Generator, real: Tensor) -> Terms:
+        """The term of images that are in the generator's own domain already."""
+        identity = F.l1_loss(generator(real), real)
+        return {f"identity_{domain}": identity, "total": self._lambda(domain) * self.lambda_identity * identity}
+
+    def _lambda(self, domain: Literal["a", "b"]) -> float:
+        return self.lambda_a if domain == "a" else self.lambda_b
+
+    @staticmethod
+    def _name_g_terms(terms: Terms) -> Terms:
+        nothing = torch.zeros_like(terms["cycle_a"])
+        named = {"identity_a": nothing, "identity_b": nothing, **terms}
+        named["g_total"] = named.pop("total")
+        return named
 
     def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
         terms, self.observed.logits[name] = self.adversarial.discriminator(
@@ -198,13 +226,6 @@ class CycleGAN(TranslationMethod):
                     terms[f"d_{name}_{letter}"] = value
         terms["d_total"] = d_a["total"] + d_b["total"]
         return terms
-
-    def _identity_terms(self, real_A: Tensor, real_B: Tensor) -> dict[str, Tensor]:
-        if self.lambda_identity == 0:
-            return {"identity_a": real_A.new_zeros(()), "identity_b": real_B.new_zeros(())}
-        identity_b = F.l1_loss(self.generator_ab(real_B), real_B)
-        identity_a = F.l1_loss(self.generator_ba(real_A), real_A)
-        return {"identity_a": identity_a, "identity_b": identity_b}
 
     def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         critics = {"discriminator_a": self.discriminator_a, "discriminator_b": self.discriminator_b}
@@ -236,3 +257,9 @@ class CycleGAN(TranslationMethod):
         super().begin_on_rank(rank)
         for pool in (self.pool_a, self.pool_b):
             pool.begin_on_rank(rank)
+
+
+def _together(parts: Sequence[Terms]) -> Terms:
+    """The terms of several losses over the same images, with the sum of their totals."""
+    total = sum((part["total"] for part in parts[1:]), parts[0]["total"])
+    return {name: value for part in parts for name, value in part.items()} | {"total": total}

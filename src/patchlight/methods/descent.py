@@ -10,9 +10,9 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.utils.checkpoint import checkpoint
 
 from patchlight.methods.guard import FiniteGuard
+from patchlight.networks import recomputed
 
 if TYPE_CHECKING:
     from patchlight.methods.base import TranslationMethod
@@ -55,14 +55,9 @@ def mean_terms(terms: Sequence[Terms], weights: Sequence[float]) -> Terms:
 def generate(generator: nn.Module, images: Tensor, *, keep: bool) -> Tensor:
     """The generator's images, with what their backward pass needs; unless `keep`, that is computed again then.
 
-    Computing again saves memory where the images of many batches wait for their backward pass. It draws the same
-    dropout noise.
+    Computing again saves memory where the images of many batches wait for their backward pass.
     """
-    if keep:
-        return generator(images)  # type: ignore[no-any-return]
-    images = checkpoint(generator, images, use_reentrant=False)
-    assert isinstance(images, Tensor)
-    return images
+    return generator(images) if keep else recomputed(generator, images)
 
 
 def descend(
@@ -92,6 +87,9 @@ def descend(
         for name, value in found[-1].items():
             # A sum is finite only if all of its parts are.
             watched[loss.prefix + name] = watched.get(loss.prefix + name, 0.0) + value
+    # What is named first is a part, which says more than the sum.
+    for name in [name for name in watched if name.endswith("total")]:
+        watched[name] = watched.pop(name)
 
     plugin = method.trainer.precision_plugin
     scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None

@@ -2,8 +2,11 @@
 
 from patchlight.networks.base import Discriminator, Generator
 from patchlight.networks.init import init_weights
+from patchlight.networks.instance_norm import InstanceNorm2d
+from patchlight.networks.padding import ReflectionPad2d
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import PatchGrid, patch_grid, patch_map_size, receptive_field
+from patchlight.networks.recompute import recomputed
 from patchlight.networks.resnet import ResNetGenerator
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
 from patchlight.networks.unet import UNetGenerator
@@ -11,9 +14,11 @@ from patchlight.networks.unet import UNetGenerator
 __all__ = [
     "Discriminator",
     "Generator",
+    "InstanceNorm2d",
     "PatchDiscriminator",
     "PatchGrid",
     "PixelDiscriminator",
+    "ReflectionPad2d",
     "ResNetGenerator",
     "SyncBatchNorm",
     "UNetGenerator",
@@ -21,4 +26,5 @@ __all__ = [
     "patch_grid",
     "patch_map_size",
     "receptive_field",
+    "recomputed",
 ]

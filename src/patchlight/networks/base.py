@@ -11,6 +11,14 @@ class Generator(nn.Module):
     size_multiple: int = 1
     """Height and width of the input are multiples of this many pixels."""
 
+    def recompute_features(self) -> None:
+        """From now on keep few features for the backward pass, and compute the others again when they are needed.
+
+        Raises:
+            ValueError: this generator does not know how.
+        """
+        raise ValueError(f"{type(self).__name__} cannot compute its features again: it has no recompute_features")
+
 
 class Discriminator(nn.Module):
     """A network from images to a map of logits; own ones derive from it to be used in a configuration."""

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from patchlight.networks.instance_norm import InstanceNorm2d
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
 
 Norm = Literal["batch", "instance", "none", "sync_batch"]
@@ -30,7 +31,7 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
         case "sync_batch":
             return [SyncBatchNorm(channels)]
         case "instance":
-            return [nn.InstanceNorm2d(channels)]
+            return [InstanceNorm2d(channels)]
         case "none":
             return []
     raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, got {norm!r}")

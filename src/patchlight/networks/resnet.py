@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from patchlight.networks.base import Generator
 from patchlight.networks.layers import Norm, bias_before, norm_layers, require_at_least
+from patchlight.networks.padding import ReflectionPad2d
+from patchlight.networks.recompute import recomputed
 
 Padding = Literal["reflect", "replicate", "zero"]
 
@@ -43,7 +45,7 @@ class ResNetGenerator(Generator):
         require_at_least("n_blocks", n_blocks, 0)
         require_at_least("ngf", ngf, 1)
         bias = bias_before(norm)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, kernel_size=7, bias=bias)]
+        layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, kernel_size=7, bias=bias)]
         layers += [*norm_layers(norm, ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
             layers.append(nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=bias))
@@ -54,15 +56,33 @@ class ResNetGenerator(Generator):
                 nn.ConvTranspose2d(width, width // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias)
             )
             layers += [*norm_layers(norm, width // 2), nn.ReLU(inplace=True)]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
+        self._recompute = False
+
+    def recompute_features(self) -> None:
+        self._recompute = True
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"image sides must be multiples of {self.size_multiple}, got {height}x{width}")
-        translated: Tensor = self.layers(image)
-        return translated
+        if not self._recompute:
+            translated: Tensor = self.layers(image)
+            return translated
+        for section in self._sections():
+            image = recomputed(section, image)
+        return image
+
+    def _sections(self) -> list[nn.Sequential]:
+        """The layers in groups, each from a convolution (and the padding before it) to the next."""
+        starts = [
+            i
+            for i, layer in enumerate(self.layers)
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | ReflectionPad2d | ResidualBlock)
+            and not (i > 0 and isinstance(self.layers[i - 1], ReflectionPad2d))
+        ]
+        return [self.layers[start:end] for start, end in zip(starts, [*starts[1:], len(self.layers)], strict=True)]
 
 
 class ResidualBlock(nn.Module):
@@ -93,7 +113,7 @@ class ResidualBlock(nn.Module):
 def _padding_layers(padding: Padding) -> list[nn.Module]:
     match padding:
         case "reflect":
-            return [nn.ReflectionPad2d(1)]
+            return [ReflectionPad2d(1)]
         case "replicate":
             return [nn.ReplicationPad2d(1)]
         case "zero":

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from patchlight.networks.base import Generator
 from patchlight.networks.layers import NEGATIVE_SLOPE, Norm, bias_before, norm_layers, require_at_least
+from patchlight.networks.recompute import recomputed
 
 MAX_WIDTH = 8
 """Filters double with each level and stop at this multiple of `ngf`."""
@@ -65,6 +66,13 @@ class UNetGenerator(Generator):
             decoder.insert(0, nn.Sequential(*up))
         self.encoder = nn.ModuleList(encoder)
         self.decoder = nn.ModuleList(decoder)
+        self._recompute = False
+
+    def recompute_features(self) -> None:
+        self._recompute = True
+        for layer in self.modules():
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                layer.inplace = False  # or the second computation would begin with changed features
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
@@ -75,13 +83,19 @@ class UNetGenerator(Generator):
             )
         features: list[Tensor] = []
         for down in self.encoder:
-            image = down(image)
+            image = self._run(down, image)
             features.append(image)
         # The next level's in-place LeakyReLU has changed these features by now. The decoder begins with a ReLU, for
         # which that makes no difference: ReLU(LeakyReLU(x)) = ReLU(x).
         image = features.pop()
         for up in self.decoder:
-            image = up(image)
+            image = self._run(up, image)
             if features:
                 image = torch.cat([features.pop(), image], dim=1)
         return image
+
+    def _run(self, level: nn.Module, features: Tensor) -> Tensor:
+        if self._recompute:
+            return recomputed(level, features)
+        result: Tensor = level(features)
+        return result
