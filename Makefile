@@ -49,8 +49,8 @@ types: $(STAMP) ## mypy --strict
 
 check: lint types test ## what CI runs
 
-bench: $(STAMP) ## time a training step
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## time steps, input, inference and start-up beside a plain way of each; BENCH_ARGS="parts=[step]"
+	$(BIN)/patchlight-bench $(BENCH_ARGS)
 
 notebooks: export OMP_NUM_THREADS ?= 1
 notebooks: $(STAMP) ## run every notebook, in a temporary folder, and check what it found

@@ -34,3 +34,7 @@ class EmptyPatchMapError(ConfigError):
 
 class OtherRunError(ConfigError):
     """A folder holds another run, which is not to be written over."""
+
+
+class BenchError(UserError):
+    """Something could not be timed."""

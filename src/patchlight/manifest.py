@@ -27,7 +27,7 @@ def make_manifest(seed: int, discriminators: dict[str, Any], data: dict[str, Any
         "command": command_line(),
         "git": _git(),
         "versions": {"python": platform.python_version(), **_versions()},
-        "hardware": _hardware(),
+        "hardware": hardware(),
         "seed": seed,
         "discriminators": discriminators,
         "data": data,
@@ -65,7 +65,8 @@ def _git() -> dict[str, Any] | None:
         return None
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
+    """Processor, cores, threads and GPUs of this machine, in plain types."""
     return {
         "platform": platform.platform(),
         "processor": _processor(),

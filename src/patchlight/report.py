@@ -5,16 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, ValidationError
+from omegaconf import DictConfig
+from pydantic import BaseModel, ConfigDict
 
+from patchlight.commands import stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
 
 NAME = "patchlight-report"
+
+RUNS = "runs=DIR, the folder of a sweep or of several runs"
 
 
 class ReportConfig(BaseModel):
@@ -34,7 +37,7 @@ def _report(cfg: DictConfig) -> None:
     try:
         report(_checked(cfg))
     except UserError as error:
-        _stop(error)
+        stop(NAME, error)
 
 
 def report(config: ReportConfig) -> None:
@@ -81,7 +84,7 @@ def main() -> None:
         for cfg in check_command_line(sys.argv[1:], "report"):
             _checked(cfg)
     except UserError as error:
-        _stop(error)
+        stop(NAME, error)
     _report()
 
 
@@ -91,26 +94,10 @@ def _checked(cfg: DictConfig) -> ReportConfig:
     Raises:
         ConfigError: a key without value or with a wrong one.
     """
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ConfigError(f"{missing[0]} is not set: give {missing[0]}=DIR, the folder of a sweep or of several runs")
-    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    try:
-        config = ReportConfig(**content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key, value = first["loc"][0], first["input"]
-        allowed = first["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{key}={value} should be {allowed}") from None
+    config = typed(cfg, ReportConfig, {"runs": RUNS})
     if not config.runs:
-        raise ConfigError("runs is empty: give runs=DIR, the folder of a sweep or of several runs")
+        raise ConfigError(f"runs is empty: give {RUNS}")
     return config
-
-
-def _stop(error: UserError) -> None:
-    """One message and exit status 1, no traceback."""
-    print(f"{NAME}: {error}", file=sys.stderr)
-    raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from patchlight.callbacks.checkpoints import BEST, LAST
 from patchlight.checkpoint import remove_unfinished
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
+from patchlight.devices import device_of, keep_memory
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.evaluation import Evaluation, Figures
 from patchlight.files import write_json
@@ -59,6 +60,8 @@ def train(cfg: DictConfig) -> float | None:
     validate(cfg)
     complete(cfg)
     settle_precision(cfg.trainer)
+    if device_of(cfg.trainer.accelerator).type == "cpu":
+        keep_memory()
     run_dir = Path(cfg.paths.run_dir)
     console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
     quieten()

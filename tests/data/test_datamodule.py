@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
-from patchlight.data import Augment, ImageDataModule, SampleKey, SyntheticSet
-from patchlight.data.image_io import read_image, to_array, to_tensor
+from patchlight.data import Augment, ImageDataModule, SampleKey, SyntheticSet, normalise
+from patchlight.data.image_io import read_image, to_array, to_planes
 from patchlight.errors import DataError
 
 
@@ -62,8 +62,13 @@ def test_batches(pairing: str, request: pytest.FixtureRequest) -> None:
     data = module(request.getfixturevalue(pairing), pairing, batch_size=2)
     batch = next(iter(data.train_dataloader()))
     assert batch["A"].shape == batch["B"].shape == (2, 3, 16, 16)
-    assert batch["A"].dtype == torch.float32
-    assert -1 <= batch["A"].min() < batch["A"].max() <= 1
+    assert batch["A"].dtype == torch.uint8
+    seen = normalise(batch)
+    assert seen["A"].dtype == torch.float32
+    assert -1 <= seen["A"].min() < seen["A"].max() <= 1
+    assert torch.equal(seen["B"], (batch["B"].float() / 255 - 0.5) / 0.5)
+    assert seen["A_path"] is batch["A_path"]
+    assert normalise(seen)["A"] is seen["A"], "twice does no harm"
     assert len(batch["A_path"]) == len(batch["B_path"]) == 2
     assert {Path(p).exists() for p in batch["A_path"]} == {True}
 
@@ -87,7 +92,7 @@ class Rank:
     """The part of a trainer that says which rank this is."""
 
     def __init__(self, rank: int, world_size: int) -> None:
-        self.global_rank, self.world_size = rank, world_size
+        self.global_rank, self.world_size, self.num_devices = rank, world_size, world_size
 
 
 @pytest.mark.parametrize("pairing", ["paired", "unpaired"])
@@ -125,6 +130,10 @@ class Recorder(LightningModule):
         return None
 
 
+def as_seen(image: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return image.to(torch.float32).div(255).sub(0.5).div(0.5).to(dtype)
+
+
 @pytest.mark.filterwarnings("ignore:`LightningModule.configure_optimizers` returned `None`")
 @pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`")
 @pytest.mark.parametrize("workers", [0, 2])
@@ -137,7 +146,25 @@ def test_the_trainer_moves_the_epochs_on(workers: int, paired: Path) -> None:
     trainer.fit(recorder, datamodule=data)
     for epoch in range(3):
         drawn = {b["A_path"][0]: (b["A"][0], b["B"][0], b["B_path"][0]) for b in recorder.seen[6 * epoch :][:6]}
-        assert same(drawn, epoch_of(module(paired), epoch))
+        expected = {k: (as_seen(a), as_seen(b), path) for k, (a, b, path) in epoch_of(module(paired), epoch).items()}
+        assert same(drawn, expected)
+
+
+@pytest.mark.filterwarnings("ignore:`LightningModule.configure_optimizers` returned `None`")
+@pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`")
+@pytest.mark.parametrize(("precision", "dtype"), [("64-true", torch.float64), ("bf16-true", torch.bfloat16)])
+def test_steps_see_the_precision_that_was_asked_for(precision: Any, dtype: torch.dtype, paired: Path) -> None:
+    data, recorder = module(paired), Recorder()
+    trainer = Trainer(
+        max_steps=-1, max_epochs=1, accelerator="cpu", precision=precision, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(recorder, datamodule=data)
+    expected = epoch_of(module(paired))
+    assert len(recorder.seen) == 6
+    for batch in recorder.seen:
+        assert batch["A"].dtype == dtype
+        assert torch.equal(batch["A"][0], as_seen(expected[batch["A_path"][0]][0], dtype))
 
 
 def test_starting_workers_leaves_the_global_generator_alone(paired: Path) -> None:
@@ -172,7 +199,7 @@ def test_evaluation_is_whole_and_in_order(paired: Path) -> None:
     batches = list(loader)
     assert [Path(b["A_path"][0]).name for b in batches] == ["0.png", "1.png"]
     whole = read_image(paired / "test" / "0.png").crop((24, 0, 48, 24)).resize((16, 16), Image.Resampling.BICUBIC)
-    assert torch.equal(batches[0]["B"][0], to_tensor(to_array(whole)))
+    assert torch.equal(batches[0]["B"][0], to_planes(to_array(whole)))
     assert data.val_dataloader() == []
     assert len(data.test_paths) == 2
     assert data.val_paths == []
@@ -236,6 +263,8 @@ def test_augmentation_must_keep_the_size(paired: Path) -> None:
     [
         ({"batch_size": 0}, "data.batch_size=0 should be an integer of at least 1"),
         ({"num_workers": -1}, "data.num_workers=-1 should be an integer of at least 0"),
+        ({"cache": -1}, "data.cache=-1 should be auto, or a number of GiB of at least 0"),
+        ({"cache": float("nan")}, "data.cache=nan should be auto, or a number of GiB of at least 0"),
         ({"image_size": [16]}, r"data.image_size=\[16\] should be a positive number of pixels, or \[height, width\]"),
         ({"load_size": 8}, "data.load_size=8 is smaller than data.image_size=16"),
         ({"preprocess": "scale_width_and_crop", "load_size": 8}, "data.load_size=8 is smaller than data.image_size=16"),
@@ -317,7 +346,7 @@ def test_real_sets(shared: Path) -> None:
     assert data.describe()["images"] == {
         "train": {"A": 392, "B": 392}, "val": {"A": 8, "B": 8}, "test": {"A": 106, "B": 106},
     }  # fmt: skip
-    label = next(iter(data.test_dataloader()))["A"]
+    label = normalise(next(iter(data.test_dataloader())))["A"]
     assert label[:, 2].mean() > label[:, 0].mean() + 0.5, "label maps are mostly blue"
     data = module(shared / "data" / "tiny_orange2lemon", "unpaired", max_train=40)
     assert data.describe()["images"]["test"] == {"A": 50, "B": 50}

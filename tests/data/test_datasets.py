@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
+from patchlight.data.batches import collate
+from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, read_pair
 from patchlight.data.folders import Domains, Source
-from patchlight.data.image_io import read_image, to_array, to_tensor
+from patchlight.data.image_io import read_image, to_array, to_planes
 from patchlight.data.sampling import SampleKey
 from patchlight.data.transforms import Geometry
 from patchlight.errors import DataError
@@ -30,7 +31,7 @@ def domains(save: Any) -> Domains:
 
 
 def tensor_of(path: Path | str, channels: Any = 3) -> torch.Tensor:
-    return to_tensor(to_array(read_image(path, channels)))
+    return to_planes(to_array(read_image(path, channels)))
 
 
 def test_halves_of_a_file(save: Any) -> None:
@@ -38,7 +39,7 @@ def test_halves_of_a_file(save: Any) -> None:
     left, right = read_pair(Source(path, "left"), Source(path, "right"), 3, 1)
     whole = read_image(path)
     assert np.array_equal(np.asarray(left), np.asarray(whole)[:, :20])
-    assert np.array_equal(np.asarray(right), np.asarray(whole.convert("L"))[:, 20:])
+    assert np.array_equal(np.asarray(right), np.asarray(whole.convert("L"))[:, 20:, None])
 
 
 def test_a_pair(domains: Domains) -> None:

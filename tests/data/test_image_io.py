@@ -112,7 +112,7 @@ def test_no_damage_gets_through(tmp_path: Path) -> None:
 
 
 def test_an_error_of_any_kind_while_decoding_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(image: Image.Image) -> None:
+    def fail(image: Image.Image, *, in_place: bool) -> None:
         raise struct.error("required argument is not an integer")
 
     monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
@@ -143,6 +143,7 @@ def test_values_at_both_doors(tmp_path: Path) -> None:
     assert tensor.shape == (1, 16, 16)
     assert (tensor.min(), tensor.max()) == (-1, 1)
     assert tensor[0, 7, 15].item() == pytest.approx((127 / 255 - 0.5) / 0.5, abs=1e-7)
+    assert torch.equal(tensor.ravel(), torch.arange(256).float().div(255).sub(0.5).div(0.5)), "to the bit"
     write_image(tmp_path / "out.png", torch.tensor([[[-3.0, -1.0, 0.0, 1.0, 3.0]]]))
     assert to_array(read_image(tmp_path / "out.png", 1)).ravel().tolist() == [0, 0, 127, 255, 255]
     assert to_uint8(torch.tensor([[[float("nan"), float("inf"), -float("inf")]]])).ravel().tolist() == [0, 255, 0]

@@ -16,6 +16,7 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 from patchlight.build import build_data, build_method, data_channels
 from patchlight.checkpoint import read_checkpoint, weights
+from patchlight.data import normalise
 from patchlight.metrics import feature_network
 
 
@@ -48,7 +49,7 @@ def test_facades_figures_are_torchmetrics(patchlight_train: Any, shared: Path, t
     method.load_state_dict(weights(read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")))
     data: Any = build_data(cfg.data, method)
     data.setup("test")
-    shown = [method.translate(batch, noise_seed=i) for i, batch in enumerate(data.test_dataloader())]
+    shown = [method.translate(normalise(batch), noise_seed=i) for i, batch in enumerate(data.test_dataloader())]
     fake, real = (torch.cat([s[name] for s in shown]) for name in ("fake_B", "real_B"))
     assert len(real) == found["protocol"]["images"] == 106
 

@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
 from patchlight.data.augment import Augment
-from patchlight.data.datasets import Direction, PairedDataset, Processing, Sample, UnpairedDataset, collate
+from patchlight.data.batches import Batch, Sample, collate, normalise
+from patchlight.data.cache import Arena, budget
+from patchlight.data.checks import as_size, at_least, check_fit, not_negative, one_of, positive
+from patchlight.data.datasets import Direction, PairedDataset, Processing, UnpairedDataset
 from patchlight.data.folders import Domains, Layout, Pairing, Source, cut_validation, find_split, require_root
 from patchlight.data.image_io import Channels
 from patchlight.data.sampling import EpochSampler
 from patchlight.data.synthetic import SyntheticSet
-from patchlight.data.transforms import Geometry, Preprocess, Size
+from patchlight.data.transforms import Geometry, Preprocess
+from patchlight.data.workers import choose_workers, settle_worker
 from patchlight.errors import DataError
 
 Split = Literal["train", "val", "test"]
 
 
 class ImageDataModule(LightningDataModule):
-    """Batches of a paired or unpaired image set: `A`, `B` (B C H W, float32, [-1, 1]), `A_path`, `B_path`.
+    """Batches of a paired or unpaired image set: `A`, `B` (B C H W, floating point, [-1, 1]), `A_path`, `B_path`.
+
+    That is how the trainer hands them out. The loaders themselves yield images of 8 bits, which `normalise` turns into
+    float32; in a training that is done on the device.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
     Where there is no validation split, `val_size` images are cut from the training split, by seed. Sizes are pixels,
     one number or [height, width]. `size_multiple` and `min_size` are what the networks ask of images. With `render`,
     the built-in set is rendered into `root` at first use.
+
+    `cache` is how much memory all processes of this machine may use to keep decoded images, in GiB; `auto` is a quarter
+    of what is available. `num_workers` is per rank; `auto` is a core each, at most 8, or where training itself needs
+    the cores, one.
 
     Raises:
         DataError: a value out of range, by its key; in `setup`, everything about files that can be known from names.
@@ -53,7 +62,8 @@ class ImageDataModule(LightningDataModule):
         augment: Augment | None = None,
         batch_size: int = 1,
         eval_batch_size: int = 1,
-        num_workers: int = 2,
+        num_workers: int | Literal["auto"] = "auto",
+        cache: float | Literal["auto"] = "auto",
         pin_memory: bool | None = None,
         val_size: int = 16,
         max_train: int | None = None,
@@ -73,16 +83,19 @@ class ImageDataModule(LightningDataModule):
             ("channels_a", channels_a, Channels), ("channels_b", channels_b, Channels),
             ("preprocess", preprocess, Preprocess),
         ):  # fmt: skip
-            _one_of(name, value, get_args(choices))
-        self.batch_sizes = {"train": _positive("batch_size", batch_size)}
-        self.batch_sizes |= dict.fromkeys(("val", "test"), _positive("eval_batch_size", eval_batch_size))
-        self.num_workers = _at_least("num_workers", num_workers, 0)
+            one_of(name, value, get_args(choices))
+        self.batch_sizes = {"train": positive("batch_size", batch_size)}
+        self.batch_sizes |= dict.fromkeys(("val", "test"), positive("eval_batch_size", eval_batch_size))
+        self.num_workers = num_workers if num_workers == "auto" else at_least("num_workers", num_workers, 0)
+        self.cache = cache if cache == "auto" else not_negative("cache", cache)
+        self._arena: Arena | None = None
+        self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.pin_memory = pin_memory
-        self.val_size = _at_least("val_size", val_size, 0)
-        self.max_train = None if max_train is None else _positive("max_train", max_train)
-        self.max_eval = None if max_eval is None else _positive("max_eval", max_eval)
-        self.seed = _at_least("seed", seed, 0)
-        load, size = _size("load_size", load_size), _size("image_size", image_size)
+        self.val_size = at_least("val_size", val_size, 0)
+        self.max_train = None if max_train is None else positive("max_train", max_train)
+        self.max_eval = None if max_eval is None else positive("max_eval", max_eval)
+        self.seed = at_least("seed", seed, 0)
+        load, size = as_size("load_size", load_size), as_size("image_size", image_size)
         too_low = preprocess == "resize_and_crop" and load[0] < size[0]
         if too_low or (preprocess in ("resize_and_crop", "scale_width_and_crop") and load[1] < size[1]):
             raise DataError(
@@ -90,7 +103,7 @@ class ImageDataModule(LightningDataModule):
                 f"from: make it at least as large"
             )
         if "crop" in preprocess:
-            _check_fit(size, size_multiple)
+            check_fit(size, size_multiple)
         self._processing = Processing(
             geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
             channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
@@ -127,6 +140,14 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader[Sample] | list[Any]:
         return self._loader("test") if len(self._splits["test"]) else []
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Images become floating point only now, so that a quarter of the bytes has gone to the device."""
+        batch = normalise(batch)
+        if self.trainer is None:
+            return batch
+        converted: Batch = self.trainer.precision_plugin.convert_input(batch)
+        return converted
+
     def begin_at(self, epoch: int, images: int) -> None:
         """Let training begin in this epoch, after so many of its images, those of all ranks counted."""
         self._begin = (epoch, images)
@@ -155,11 +176,12 @@ class ImageDataModule(LightningDataModule):
 
     def _loader(self, split: Split) -> DataLoader[Sample]:
         training = split == "train"
-        p = self._processing
-        if not training:
-            p = replace(p, geometry=p.geometry.for_evaluation())
-        kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
-        dataset = kind(self._splits[split], p)
+        local_ranks = self.trainer.num_devices if self.trainer else 1
+        workers = choose_workers(local_ranks) if self.num_workers == "auto" else self.num_workers
+        if self._arena is None:
+            # Not before, as this object may yet go to another process; not later, as the workers are forked from this.
+            self._arena = Arena(budget(self.cache, local_ranks), workers)
+        dataset = self._dataset(split, self._arena)
         world_size = self.trainer.world_size if self.trainer else 1
         epoch, images = self._begin if training else (0, 0)
         sampler = EpochSampler(
@@ -170,16 +192,27 @@ class ImageDataModule(LightningDataModule):
             dataset,
             batch_size=self.batch_sizes[split],
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
             pin_memory=torch.cuda.is_available() if self.pin_memory is None else self.pin_memory,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=workers > 0,
             collate_fn=collate,
-            worker_init_fn=_settle_worker,
+            worker_init_fn=settle_worker,
             # Also where something else is the default, as in the processes of joblib, which cannot hand on theirs.
-            multiprocessing_context="fork" if self.num_workers > 0 and sys.platform == "linux" else None,
+            multiprocessing_context="fork" if workers > 0 and sys.platform == "linux" else None,
             # Its own generator, or starting the workers would draw from the one that the networks use.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _dataset(self, split: Split, arena: Arena) -> PairedDataset | UnpairedDataset:
+        """The images of a split, always the same object, so that every loader finds what another one has kept."""
+        if split not in self._datasets:
+            p = self._processing
+            if split != "train":
+                p = replace(p, geometry=p.geometry.for_evaluation())
+            kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
+            self._datasets[split] = kind(self._splits[split], p, arena)
+        return self._datasets[split]
 
 
 def _first(domains: Domains, n: int | None) -> Domains:
@@ -187,44 +220,3 @@ def _first(domains: Domains, n: int | None) -> Domains:
         return sources[:n]
 
     return Domains(cut(domains.a), cut(domains.b))
-
-
-def _settle_worker(worker: int) -> None:
-    """One thread per worker process, and no ear for signals that are meant for the training.
-
-    A cluster sends them to the workers, too, who would be gone before the training has saved itself.
-    """
-    for signum in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(signum, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise DataError(f"data.{name}={value} should be one of {', '.join(map(str, choices))}")
-
-
-def _at_least(name: str, value: int, minimum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise DataError(f"data.{name}={value} should be an integer of at least {minimum}")
-    return value
-
-
-def _positive(name: str, value: int) -> int:
-    return _at_least(name, value, 1)
-
-
-def _size(name: str, value: int | list[int]) -> Size:
-    sides = list(value) if isinstance(value, list | tuple) else [value, value]
-    if len(sides) != 2 or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sides):
-        raise DataError(f"data.{name}={value} should be a positive number of pixels, or [height, width]")
-    return sides[0], sides[1]
-
-
-def _check_fit(size: Size, multiple: int) -> None:
-    if size[0] % multiple or size[1] % multiple:
-        raise DataError(
-            f"data.image_size={size[0]}x{size[1]} does not suit the generator, which needs multiples of {multiple}: "
-            f"change it, or use a generator of another depth (model/generator)"
-        )

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 
 from patchlight.data.augment import Augment
+from patchlight.data.batches import Sample
+from patchlight.data.cache import Arena, ImageCache
 from patchlight.data.folders import Domains, Source
-from patchlight.data.image_io import Channels, read_image, to_array, to_tensor
+from patchlight.data.image_io import Channels, read_image, to_array, to_planes
+from patchlight.data.resize import Array, Size, resize
 from patchlight.data.sampling import SampleKey, sample_rng
 from patchlight.data.transforms import Geometry, apply
 from patchlight.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
-Sample = dict[str, Tensor | str]
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,20 @@ class Processing:
     size_multiple: int
     min_size: int
 
-    def sample(self, a: NDArray[np.uint8], b: NDArray[np.uint8], path_a: Path, path_b: Path) -> Sample:
+    def sample(
+        self, a: Array, b: Array, path_a: Path, path_b: Path, rng: np.random.Generator, *, paired: bool
+    ) -> Sample:  # fmt: skip
+        """The last steps, after resize, crop and flip: augmentation, and which domain is which."""
+        if self.augment is not None and self.geometry.random:
+            a, b = self.augment(np.array(a), np.array(b), rng, paired=paired)
         for array, path in ((a, path_a), (b, path_b)):
             self._check_size(array, path)
-        images, paths = (to_tensor(a), to_tensor(b)), (str(path_a), str(path_b))
+        images, paths = (to_planes(a), to_planes(b)), (str(path_a), str(path_b))
         if self.direction == "BtoA":
             images, paths = images[::-1], paths[::-1]
         return {"A": images[0], "B": images[1], "A_path": paths[0], "B_path": paths[1]}
 
-    def _check_size(self, array: NDArray[np.uint8], path: Path) -> None:
+    def _check_size(self, array: Array, path: Path) -> None:
         height, width = array.shape[:2]
         if height % self.size_multiple or width % self.size_multiple:
             raise DataError(
@@ -65,12 +71,17 @@ class Processing:
 
 
 class PairedDataset(Dataset[Sample]):
-    """Pairs of images that belong together; both get the same resize, crop and flip."""
+    """Pairs of images that belong together; both get the same resize, crop and flip.
 
-    def __init__(self, domains: Domains, processing: Processing) -> None:
+    Pairs that have been read are kept in `arena`, resized, as far as it has room.
+    """
+
+    def __init__(self, domains: Domains, processing: Processing, arena: Arena | None = None) -> None:
         assert len(domains.a) == len(domains.b)
         self.domains = domains
         self.processing = processing
+        channels = (processing.channels_a, processing.channels_b)
+        self._cache = ImageCache(arena or Arena(0), len(domains.a), channels)
 
     def __len__(self) -> int:
         return len(self.domains.a)
@@ -79,30 +90,40 @@ class PairedDataset(Dataset[Sample]):
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
-        source_a, source_b = self.domains.a[index], self.domains.b[index]
-        image_a, image_b = read_pair(source_a, source_b, p.channels_a, p.channels_b)
-        if image_a.size != image_b.size:
+        path_a, path_b = self.domains.a[index].path, self.domains.b[index].path
+        kept = self._cache.get(index)
+        images = kept or self._read(index)
+        placement = p.geometry.place(_size(images[0]), rng, path_a)
+        if kept is None:
+            images = _keep(self._cache, index, images, placement.resize)
+        a, b = (apply(placement, image) for image in images)
+        return p.sample(a, b, path_a, path_b, rng, paired=True)
+
+    def _read(self, index: int) -> list[Array]:
+        a, b = self.domains.a[index], self.domains.b[index]
+        images = read_pair(a, b, self.processing.channels_a, self.processing.channels_b)
+        (height_a, width_a), (height_b, width_b) = map(_size, images)
+        if (height_a, width_a) != (height_b, width_b):
             raise DataError(
-                f"{source_a.path} ({image_a.width}x{image_a.height}) and {source_b.path} "
-                f"({image_b.width}x{image_b.height}) are a pair of different size: make them equal"
+                f"{a.path} ({width_a}x{height_a}) and {b.path} ({width_b}x{height_b}) are a pair of different size: "
+                f"make them equal"
             )
-        placement = p.geometry.place((image_a.height, image_a.width), rng, source_a.path)
-        a, b = to_array(apply(placement, image_a)), to_array(apply(placement, image_b))
-        if p.augment is not None and p.geometry.random:
-            a, b = p.augment(a, b, rng, paired=True)
-        return p.sample(a, b, source_a.path, source_b.path)
+        return images
 
 
 class UnpairedDataset(Dataset[Sample]):
     """An image of each domain, with a crop and flip of its own.
 
     An epoch is as long as the larger domain. Where the geometry is random, so is the B that an A meets; for evaluation
-    it is the one at the same position.
+    it is the one at the same position. Images that have been read are kept in `arena`, resized, as far as it has room.
     """
 
-    def __init__(self, domains: Domains, processing: Processing) -> None:
+    def __init__(self, domains: Domains, processing: Processing, arena: Arena | None = None) -> None:
         self.domains = domains
         self.processing = processing
+        arena = arena or Arena(0)
+        self._cache_a = ImageCache(arena, len(domains.a), (processing.channels_a,))
+        self._cache_b = ImageCache(arena, len(domains.b), (processing.channels_b,))
 
     def __len__(self) -> int:
         return len(self.domains)
@@ -111,16 +132,37 @@ class UnpairedDataset(Dataset[Sample]):
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
-        index_b = int(rng.integers(len(self.domains.b))) if p.geometry.random else index % len(self.domains.b)
-        source_a, source_b = self.domains.a[index % len(self.domains.a)], self.domains.b[index_b]
-        arrays = []
-        for source, channels in ((source_a, p.channels_a), (source_b, p.channels_b)):
-            image = read_source(source, channels)
-            arrays.append(to_array(apply(p.geometry.place((image.height, image.width), rng, source.path), image)))
-        a, b = arrays
-        if p.augment is not None and p.geometry.random:
-            a, b = p.augment(a, b, rng, paired=False)
-        return p.sample(a, b, source_a.path, source_b.path)
+        index_a, index_b = index % len(self.domains.a), index % len(self.domains.b)
+        if p.geometry.random:
+            index_b = int(rng.integers(len(self.domains.b)))
+        source_a, source_b = self.domains.a[index_a], self.domains.b[index_b]
+        a = self._image(source_a, p.channels_a, self._cache_a, index_a, rng)
+        b = self._image(source_b, p.channels_b, self._cache_b, index_b, rng)
+        return p.sample(a, b, source_a.path, source_b.path, rng, paired=False)
+
+    def _image(
+        self, source: Source, channels: Channels, cache: ImageCache, index: int, rng: np.random.Generator
+    ) -> Array:  # fmt: skip
+        kept = cache.get(index)
+        images = kept or [read_source(source, channels)]
+        placement = self.processing.geometry.place(_size(images[0]), rng, source.path)
+        if kept is None:
+            images = _keep(cache, index, images, placement.resize)
+        return apply(placement, images[0])
+
+
+def _keep(cache: ImageCache, index: int, images: Sequence[Array], size: Size) -> list[Array]:
+    """The images resized as a whole and put into the cache, if there is room; otherwise as they are."""
+    if not cache.has_room(size[0] * size[1]):
+        return list(images)
+    resized = [resize(image, size) for image in images]
+    cache.put(index, resized)
+    return resized
+
+
+def _size(image: Array) -> Size:
+    height, width, _ = image.shape
+    return height, width
 
 
 def _place(key: SampleKey | int, length: int) -> SampleKey:
@@ -131,53 +173,31 @@ def _place(key: SampleKey | int, length: int) -> SampleKey:
     return place
 
 
-def collate(samples: list[Sample]) -> dict[str, Any]:
-    """Samples stacked to a batch: `A`, `B` as B C H W, the paths as lists.
-
-    Raises:
-        DataError: images of different size, which cannot be stacked.
-    """
-    for domain in ("A", "B"):
-        first = samples[0]
-        for other in samples[1:]:
-            if _pixels(first, domain) != _pixels(other, domain):
-                raise DataError(
-                    f"{first[f'{domain}_path']} ({_pixels(first, domain)}) and {other[f'{domain}_path']} "
-                    f"({_pixels(other, domain)}) differ in size after preprocessing, so they cannot be in one batch: "
-                    f"use data.preprocess=resize_and_crop, or data.batch_size=1 and data.eval_batch_size=1"
-                )
-    batch: dict[str, Any] = default_collate(samples)
-    return batch
-
-
-def _pixels(sample: Sample, domain: str) -> str:
-    image = sample[domain]
-    assert isinstance(image, Tensor)
-    return f"{image.shape[2]}x{image.shape[1]}"
-
-
-def read_pair(a: Source, b: Source, channels_a: Channels, channels_b: Channels) -> tuple[Image.Image, Image.Image]:
-    """Both images of a pair; a file that holds both is read once."""
+def read_pair(a: Source, b: Source, channels_a: Channels, channels_b: Channels) -> list[Array]:
+    """Both images of a pair, H W C; a file that holds both is read once."""
     if a.path != b.path or "whole" in (a.half, b.half):
-        return read_source(a, channels_a), read_source(b, channels_b)
+        return [read_source(a, channels_a), read_source(b, channels_b)]
     image = read_image(a.path)
-    return _half(image, a, channels_a), _half(image, b, channels_b)
+    whole = {channels: _levels(image, channels) for channels in {channels_a, channels_b}}
+    return [_half(whole[channels_a], a), _half(whole[channels_b], b)]
 
 
-def read_source(source: Source, channels: Channels) -> Image.Image:
-    """One image; a half of a side-by-side file is cut out."""
+def read_source(source: Source, channels: Channels) -> Array:
+    """One image, H W C; a half of a side-by-side file is cut out."""
     if source.half == "whole":
-        return read_image(source.path, channels)
-    return _half(read_image(source.path), source, channels)
+        return to_array(read_image(source.path, channels))
+    return _half(_levels(read_image(source.path), channels), source)
 
 
-def _half(image: Image.Image, source: Source, channels: Channels) -> Image.Image:
-    if image.width % 2:
+def _levels(image: Image.Image, channels: Channels) -> Array:
+    return to_array(image.convert("L") if channels == 1 else image)
+
+
+def _half(image: Array, source: Source) -> Array:
+    width = image.shape[1]
+    if width % 2:
         raise DataError(
-            f"{source.path} is {image.width} pixels wide, an odd number, so it cannot hold two images side by side: "
+            f"{source.path} is {width} pixels wide, an odd number, so it cannot hold two images side by side: "
             f"cut it to an even width, or use data.layout=folders"
         )
-    middle = image.width // 2
-    left = 0 if source.half == "left" else middle
-    half = image.crop((left, 0, left + middle, image.height))
-    return half.convert("L") if channels == 1 else half
+    return image[:, : width // 2] if source.half == "left" else image[:, width // 2 :]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,13 +42,13 @@ def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
             if Image.MAX_IMAGE_PIXELS is not None and file.width * file.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{file.width}x{file.height} pixels")
             file.load()
-            image = ImageOps.exif_transpose(file)
+            ImageOps.exif_transpose(file, in_place=True)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise DataError(f"{path} is too large to be decoded safely ({error}): scale it down first") from None
     except Exception as error:  # a damaged file makes decoders raise all kinds, struct.error for one
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} cannot be read as an image ({reason}): replace or remove it") from None
-    return _to_mode(image, "L" if channels == 1 else "RGB")
+    return _to_mode(file, "L" if channels == 1 else "RGB")
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -65,15 +66,29 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """H W C, 8 bits, contiguous; gray images have one channel."""
-    array = np.array(image, dtype=np.uint8)
+    """H W C, 8 bits, contiguous, not to be written to; gray images have one channel."""
+    array = np.asarray(image, dtype=np.uint8)
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def to_planes(array: NDArray[np.uint8]) -> Tensor:
+    """8-bit H W C to 8-bit C H W."""
+    planes = np.empty((array.shape[2], *array.shape[:2]), np.uint8)
+    # OpenCV takes channels apart several times faster than NumPy.
+    cv2.split(array, list(planes))
+    return torch.from_numpy(planes)
+
+
+def to_float(levels: Tensor) -> Tensor:
+    """8-bit values of any shape to float32 in [-1, 1]: (value / 255 - 0.5) / 0.5, to the bit, in fewer steps."""
+    # By a tensor: some devices multiply by the reciprocal of a number instead, which rounds differently.
+    half = torch.full((), 127.5, device=levels.device)
+    return levels.to(torch.float32).div_(half).sub_(1.0)
 
 
 def to_tensor(array: NDArray[np.uint8]) -> Tensor:
     """8-bit H W C to float32 C H W in [-1, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-    return tensor.to(torch.float32).div_(255).sub_(0.5).div_(0.5)
+    return to_float(to_planes(array))
 
 
 def to_uint8(image: Tensor) -> NDArray[np.uint8]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
-from PIL import Image
 
+from patchlight.data.resize import Array, Box, Size, resize
 from patchlight.errors import DataError
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
@@ -16,16 +17,13 @@ Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_
 SIDE_MULTIPLE = 4
 """`none` rounds each side to the nearest multiple of this many pixels."""
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
-
 
 @dataclass(frozen=True)
 class Placement:
     """What is done to one image, or to both of a pair: resize, cut out the box (left, top, right, bottom), flip."""
 
     resize: Size
-    box: tuple[int, int, int, int]
+    box: Box
     flip: bool
 
 
@@ -95,14 +93,7 @@ def _round(side: int) -> int:
     return max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
 
 
-def apply(placement: Placement, image: Image.Image) -> Image.Image:
-    """Resize, crop and flip an image.
-
-    The whole image is resized and then cut: resizing only the region that is kept rounds some pixels the other way.
-    """
-    height, width = placement.resize
-    if (image.height, image.width) != (height, width):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if placement.box != (0, 0, width, height):
-        image = image.crop(placement.box)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if placement.flip else image
+def apply(placement: Placement, image: Array) -> Array:
+    """Resize, crop and flip an H W C image; what comes back may be a view of it."""
+    image = resize(image, placement.resize, placement.box)
+    return cv2.flip(image, 1).reshape(image.shape) if placement.flip else image  # type: ignore[return-value]

@@ -256,13 +256,17 @@ class TranslationMethod(Resumable, ABC):
         return {"step": step, "epoch": float(self.current_epoch), "images_seen": seen}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self.translate(batch, noise_seed=batch_idx)
+        return self._outputs(batch, batch_idx)
 
     def on_validation_end(self) -> None:
         self.validated_step = self.global_step
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        return self.translate(batch, noise_seed=batch_idx)
+        return self._outputs(batch, batch_idx)
+
+    def _outputs(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """What the callbacks get of a batch: in the usual memory layout, which metrics take for granted."""
+        return {name: image.contiguous() for name, image in self.translate(batch, noise_seed=batch_idx).items()}
 
 
 def _nothing_to_do(networks: Sequence[nn.Module]) -> None:

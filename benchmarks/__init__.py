@@ -1,1 +1,0 @@
-"""Timings of this project against a plain PyTorch loop."""

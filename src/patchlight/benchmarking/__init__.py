@@ -1,0 +1,8 @@
+"""How long steps, input, inference and start-up take, each beside a plain way of doing the same, in turns."""
+
+from patchlight.benchmarking.cases import STEPS, StepCase
+from patchlight.benchmarking.figures import Comparison, exponent
+from patchlight.benchmarking.measure import Bench
+from patchlight.benchmarking.write import write_bench
+
+__all__ = ["STEPS", "Bench", "Comparison", "StepCase", "exponent", "write_bench"]

@@ -1,0 +1,76 @@
+"""The training steps that are timed, and how each is configured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class StepCase:
+    """One training step: a method with its paper's networks, on `batch` images of `size` pixels.
+
+    `depth` is the U-Net's number of halvings, or the number of the residual generator's blocks; `width` the filters of
+    the first layer of all networks.
+    """
+
+    name: str
+    method: Literal["pix2pix", "cyclegan"]
+    size: int
+    depth: int
+    batch: int = 1
+    n_layers: int = 3
+    width: int = 64
+    compile: bool = False
+
+    def overrides(self) -> list[str]:
+        """The command line of this step; data, callbacks and length are left open."""
+        pix2pix = self.method == "pix2pix"
+        return [
+            f"model={self.method}",
+            f"model/generator={'unet_256' if pix2pix else 'resnet_9'}",
+            f"model.generator.{'num_downs' if pix2pix else 'n_blocks'}={self.depth}",
+            f"model.generator.ngf={self.width}",
+            f"model.discriminator.n_layers={self.n_layers}",
+            f"model.discriminator.ndf={self.width}",
+            f"data={'synthetic' if pix2pix else 'synthetic_unpaired'}",
+            f"data.image_size={self.size}",
+            f"data.load_size={round(self.size * 286 / 256)}",
+            f"data.batch_size={self.batch}",
+            f"perf.compile={str(self.compile).lower()}",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, from which a further process makes the case again."""
+        return asdict(self)
+
+
+STEPS = (
+    StepCase("pix2pix 256 px", "pix2pix", 256, 8),
+    StepCase("pix2pix 256 px, compiled", "pix2pix", 256, 8, compile=True),
+    StepCase("pix2pix 256 px, batch 4", "pix2pix", 256, 8, batch=4),
+    StepCase("pix2pix 128 px", "pix2pix", 128, 7),
+    StepCase("CycleGAN 256 px", "cyclegan", 256, 9),
+    StepCase("CycleGAN 128 px", "cyclegan", 128, 9),
+)
+
+OVERHEAD = (
+    StepCase("pix2pix 256 px", "pix2pix", 256, 8),
+    StepCase("pix2pix 64 px", "pix2pix", 64, 6),
+)
+"""Steps whose whole training is compared with a bare loop over the same networks."""
+
+TRANSLATIONS = (STEPS[0], STEPS[4])
+"""Steps whose generators are timed in translating files."""
+
+Scale = tuple[tuple[float, StepCase], ...]
+"""Sizes with the step at each."""
+
+_MIDDLE = StepCase("pix2pix, U-Net 128", "pix2pix", 256, 7)
+
+SCALING: dict[str, Scale] = {
+    "pixels": tuple((float(s * s), replace(_MIDDLE, size=s)) for s in (128, 256, 512)),
+    "batch size": tuple((float(b), replace(_MIDDLE, size=128, batch=b)) for b in (1, 4, 8)),
+    "n_layers": tuple((float(n), replace(_MIDDLE, size=128, n_layers=n)) for n in (1, 2, 3, 4)),
+}
+"""By what is varied."""

@@ -1,0 +1,205 @@
+"""The measurements: two ways of doing the same, each in a process of its own, in turns."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patchlight.benchmarking.cases import OVERHEAD, SCALING, STEPS, TRANSLATIONS, Scale, StepCase
+from patchlight.benchmarking.contestant import Contestant
+from patchlight.benchmarking.figures import Comparison, exponent
+from patchlight.benchmarking.flops import matmul_peak
+from patchlight.benchmarking.ours import training_overrides
+from patchlight.benchmarking.plain import plain_dir
+from patchlight.benchmarking.sets import write_checkpoint, write_inputs
+from patchlight.devices import device_of, has_bf16_units
+from patchlight.errors import BenchError
+
+
+class Bench:
+    """Measures in `folder`, where built-in images and logs are put; `tell` is told what comes next.
+
+    `rounds` is how often each way takes its turn, and `turn_seconds` about how long a turn takes. `precision` is
+    `trainer.precision` for ours; the plain way computes in float32. `root` is a paired set of side-by-side files, None
+    for built-in images.
+    """
+
+    def __init__(
+        self, folder: Path, accelerator: str, precision: str, rounds: int, root: Path | None,
+        tell: Callable[[str], object], turn_seconds: float = 2.0,
+    ) -> None:  # fmt: skip
+        self.folder = folder.resolve()
+        self.device = device_of(accelerator)
+        self.precision = precision
+        self.rounds = rounds
+        self.root = root.resolve() if root is not None else None
+        self.tell = tell
+        self.turn_seconds = turn_seconds
+        self._numbers = itertools.count()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def peaks(self) -> dict[str, float]:
+        """Operations per second of a matrix product, by type."""
+        self.tell("matrix products")
+        # Without units for it, bfloat16 takes minutes.
+        types = [torch.float32, *([torch.bfloat16] if has_bf16_units(self.device) else [])]
+        return {str(dtype).removeprefix("torch."): matmul_peak(self.device, dtype) for dtype in types}
+
+    def steps(self, cases: Sequence[StepCase] = STEPS) -> list[Comparison]:
+        """Training steps of `patchlight-train` against those of the plain loop."""
+        found = []
+        for case in cases:
+            self.tell(f"step: {case.name}")
+            plain = {"do": "plain_step", "case": case.as_dict()}
+            found.append(self._compare(case.name, plain, self._training(case)))
+        return found
+
+    def overhead(self, cases: Sequence[StepCase] = OVERHEAD) -> list[Comparison]:
+        """What a whole training takes beside a bare loop over the same networks."""
+        found = []
+        for case in cases:
+            self.tell(f"overhead: {case.name}")
+            bare = {"do": "bare_step", "case": case.as_dict(), "precision": self.precision}
+            comparison = self._compare(case.name, bare, self._training(case))
+            comparison.against = "bare loop, same networks"
+            comparison.notes["overhead"] = 1 / comparison.ratio - 1
+            found.append(comparison)
+        return found
+
+    def input(self, images: int = 200) -> list[Comparison]:
+        """Pairs from files to what the step sees, in one process with one thread: seconds per pair."""
+        root = str(self.root or self._built_in())
+        plain = {"do": "plain_input", "root": root, "images": images}
+        found = []
+        for name, cache in (("input, read each time", 0.0), ("input, from the cache", 4.0)):
+            self.tell(name)
+            ours = {"do": "our_input", "root": root, "images": images, "cache": cache}
+            found.append(self._compare(name, plain, ours, per=images))
+        return found
+
+    def translate(
+        self, backends: Sequence[str] = ("torch",), images: int = 24, cases: Sequence[StepCase] = TRANSLATIONS
+    ) -> list[Comparison]:
+        """Files through the generators of some methods: seconds per image."""
+        found = []
+        for case in cases:
+            name = f"translate, {case.name}"
+            self.tell(f"{name}: a checkpoint and images")
+            checkpoint, files = self.folder / f"{case.method}.ckpt", self.folder / "inputs"
+            write_checkpoint(case, checkpoint)
+            write_inputs(self.root or self._built_in(), case.size, images, files)
+            plain = {"do": "plain_translation", "checkpoint": str(checkpoint), "files": str(files)}
+            for backend in backends:
+                label = name if backend == "torch" else f"{name}, {backend}"
+                self.tell(label)
+                ours = {**plain, "do": "our_translation", "backend": backend}
+                found.append(self._compare(label, plain, ours, per=images))
+        return found
+
+    def start(self, case: StepCase = STEPS[0]) -> list[Comparison]:
+        """From the command to the end of the first step, against a script with the plain step; and `--help`."""
+        self._built_in(case)
+        script = (
+            f"import sys; sys.path.insert(0, {str(plain_dir())!r}); import torch; from plain_step import pix2pix_step; "
+            f"pix2pix_step({case.size}, 1, {case.depth}, 3, {case.width}, torch.device({self.device.type!r}))()"
+        )
+        first, help_ = Comparison("start, first step"), Comparison("start, --help", against="import torch")
+        for _ in range(self.rounds):
+            self.tell("start")
+            first.plain.append(_seconds([sys.executable, "-c", script]))
+            first.ours.append(self._first_step(case))
+            help_.plain.append(_seconds([sys.executable, "-c", "import torch"]))
+            help_.ours.append(_seconds([sys.executable, "-m", "patchlight.train", "--help"]))
+        return [first, help_]
+
+    def scaling(self, rows: Mapping[str, Scale] = SCALING) -> dict[str, dict[str, Any]]:
+        """How time and memory of our step grow with one of its sizes, with the exponents that fit them."""
+        found = {}
+        for what, row in rows.items():
+            seconds, peaks = [], []
+            for value, case in row:
+                self.tell(f"scaling: {what} {value:g}")
+                with self._contestant(self._training(case)) as ours:
+                    times = self._settle(ours)
+                    seconds.append(
+                        statistics.median(ours.turn(times).seconds / times for _ in range(max(3, self.rounds // 2)))
+                    )
+                    peaks.append(ours.turn(1).peak_bytes)
+            values = [value for value, _ in row]
+            found[what] = {
+                "values": values, "seconds": seconds, "peak_bytes": peaks,
+                "time_exponent": exponent(values, seconds), "memory_exponent": exponent(values, peaks),
+            }  # fmt: skip
+        return found
+
+    def _training(self, case: StepCase) -> dict[str, Any]:
+        return {"do": "train", "case": case.as_dict(), "precision": self.precision}
+
+    def _contestant(self, spec: dict[str, Any]) -> Contestant:
+        name = f"{next(self._numbers):02d}-{spec['do']}"
+        whole = {**spec, "accelerator": self.device.type, "folder": str(self.folder), "name": name}
+
+        def command(read: int, write: int) -> list[str]:
+            line = {"read": read, "write": write}
+            return [sys.executable, "-m", "patchlight.benchmarking.child", json.dumps({**whole, **line})]
+
+        return Contestant(command, self.folder / f"{name}.log")
+
+    def _compare(self, name: str, plain: dict[str, Any], ours: dict[str, Any], per: int = 1) -> Comparison:
+        """Both in turns; one turn of each before, which is not counted."""
+        result = Comparison(name)
+        with ExitStack() as stack:
+            sides = [stack.enter_context(self._contestant(spec)) for spec in (plain, ours)]
+            times = [self._settle(side) for side in sides]
+            for _ in range(self.rounds):
+                for side, n, values in zip(sides, times, (result.plain, result.ours), strict=True):
+                    values.append(side.turn(n).seconds / n / per)
+            last = [side.turn(1) for side in sides]
+        result.plain_peak, result.ours_peak = (turn.peak_bytes for turn in last)
+        result.notes |= {key: value for key, value in last[0].notes.items() if value is not None}
+        return result
+
+    def _settle(self, side: Contestant) -> int:
+        """Let it warm up; the number of times that makes a turn."""
+        side.turn(2)
+        return max(1, min(100, round(self.turn_seconds / side.turn(1).seconds)))
+
+    def _first_step(self, case: StepCase) -> float:
+        """Seconds until `patchlight-train` reports its first batch."""
+        name = f"{next(self._numbers):02d}-start"
+        spec = {"precision": self.precision, "folder": str(self.folder), "name": name, "accelerator": self.device.type}
+        started = time.perf_counter()
+
+        def command(read: int, write: int) -> list[str]:
+            overrides = training_overrides(case, {**spec, "read": read, "write": write})
+            return [sys.executable, "-m", "patchlight.train", *overrides, f"hydra.run.dir={self.folder / name}"]
+
+        with Contestant(command, self.folder / f"{name}.log") as ours:
+            ours.turn(1)
+            return time.perf_counter() - started
+
+    def _built_in(self, case: StepCase = STEPS[0]) -> Path:
+        """The folder of the built-in pairs, which the first training renders."""
+        folder = self.folder / "data" / f"synthetic-{case.size}-48-2"
+        if not folder.is_dir():
+            with self._contestant(self._training(case)) as ours:
+                ours.turn(1)
+        return folder
+
+
+def _seconds(command: Sequence[str]) -> float:
+    started = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{' '.join(command[:3])} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
+    return time.perf_counter() - started

@@ -1,0 +1,109 @@
+"""Patchlight's own ways, set up to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from patchlight.benchmarking.cases import StepCase
+from patchlight.build import build_method, build_performance
+from patchlight.config import compose_config
+from patchlight.data import ImageDataModule, normalise
+from patchlight.devices import device_of
+from patchlight.methods import Pix2Pix
+from patchlight.methods.base import frozen
+from patchlight.perf import HALF, settle_precision
+
+SET = ["data.render.n_train=48", "data.render.n_test=2", "data.val_size=0"]
+
+
+def train_config(case: StepCase, spec: dict[str, Any]) -> DictConfig:
+    """A run that takes turns, and ends with its process."""
+    return compose_config("train", [*training_overrides(case, spec), f"paths.run_dir={spec['folder']}/{spec['name']}"])
+
+
+def training_overrides(case: StepCase, spec: dict[str, Any]) -> list[str]:
+    """The same for the command line of `patchlight-train`, which sets the folder of the run itself."""
+    turns = {"_target_": "patchlight.benchmarking.turns.Turns", "read": spec["read"], "write": spec["write"]}
+    settings = ",".join(f"{key}:{value}" for key, value in turns.items())
+    return [
+        *case.overrides(), *SET, f"data.render.size={case.size}", f"trainer.accelerator={spec['accelerator']}",
+        f"trainer.precision={spec['precision']}", f"+callbacks.turns={{{settings}}}", "trainer.max_epochs=100000",
+        "callbacks.last.every_n_epochs=100000", "callbacks.last.every_n_minutes=null", "data.num_workers=0",
+        f"paths.data_dir={spec['folder']}/data",
+    ]  # fmt: skip
+
+
+def bare_step(case: StepCase, spec: dict[str, Any]) -> Callable[[], None]:
+    """A step of pix2pix with the networks, optimizers, layout and precision of a run, and nothing around them."""
+    cfg = compose_config("train", [*case.overrides(), f"trainer.precision={spec['precision']}"])
+    cfg.trainer.accelerator = spec["accelerator"]
+    settle_precision(cfg.trainer)
+    method = build_method(cfg.model, {"A": 3, "B": 3})
+    assert isinstance(method, Pix2Pix)
+    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
+    device = device_of(cfg.trainer.accelerator)
+    method.to(device)
+    generator, discriminator = method.generator, method.discriminator
+    (optimizer_g, optimizer_d), _ = method.configure_optimizers()
+    real_A, real_B = torch.rand(2, case.batch, 3, case.size, case.size, device=device) * 2 - 1
+    half = cfg.trainer.precision in HALF
+
+    def loss(logits: Tensor, label: float) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
+            fake_B = generator(real_A)
+            optimizer_d.zero_grad()
+            loss_fake = loss(discriminator(torch.cat([real_A, fake_B.detach()], 1)), 0.0)
+            loss_real = loss(discriminator(torch.cat([real_A, real_B], 1)), 1.0)
+            torch.autograd.backward(0.5 * (loss_fake + loss_real))
+            optimizer_d.step()
+            optimizer_g.zero_grad()
+            with frozen(discriminator):
+                gan = loss(discriminator(torch.cat([real_A, fake_B], 1)), 1.0)
+                torch.autograd.backward(gan + 100 * F.l1_loss(fake_B, real_B))
+            optimizer_g.step()
+
+    return step
+
+
+def epochs(root: Path, images: int, cache: float) -> Callable[[], None]:
+    """Epochs over so many training pairs, 286 to 256 pixels with flips, up to what the step sees."""
+    data = ImageDataModule(root, "paired", num_workers=0, cache=cache, val_size=0, max_train=images)
+    data.setup()
+    loader = data.train_dataloader()
+    numbers = iter(range(10**9))
+
+    def epoch() -> None:
+        loader.sampler.set_epoch(next(numbers))  # type: ignore[attr-defined]
+        for batch in loader:
+            normalise(batch)
+
+    return epoch
+
+
+def translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
+    """All files of a folder, as `patchlight-translate` does them."""
+    from patchlight.inference import load
+    from patchlight.inference.backends import speed_up
+    from patchlight.inference.jobs import Job
+    from patchlight.inference.pipeline import translate_files
+
+    translator = load(spec["checkpoint"], device=str(device_of(spec["accelerator"])), precision="auto")
+    speed_up(translator, spec["backend"], compile=False)
+    jobs = [Job(file, folder / f"{file.stem}.png") for file in sorted(Path(spec["files"]).iterdir())]
+
+    def translate() -> None:
+        failures = translate_files(translator, jobs)
+        assert not failures, failures
+
+    return translate

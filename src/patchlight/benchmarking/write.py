@@ -1,0 +1,95 @@
+"""What was measured, as a JSON file and as tables."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from patchlight.benchmarking.figures import Comparison
+from patchlight.files import write_json
+
+HEADER = ("", "plain", "Patchlight", "times faster", "memory", "of the matmul peak")
+
+
+@dataclass
+class Results:
+    """Everything of one run of `patchlight-bench`; what was not asked for is empty."""
+
+    machine: dict[str, Any] = field(default_factory=dict)
+    precision: str = "32-true"
+    rounds: int = 0
+    peaks: dict[str, float] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
+    scaling: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "machine": self.machine,
+            "precision": self.precision,
+            "rounds": self.rounds,
+            "matmul_flops_per_second": self.peaks,
+            "comparisons": [comparison.as_dict() for comparison in self.comparisons],
+            "scaling": self.scaling,
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table of comparisons, as text."""
+        return [self._row(comparison) for comparison in self.comparisons]
+
+    def scaling_rows(self) -> list[tuple[str, str, str, str]]:
+        """What was varied, the times, and the exponents of time and memory."""
+        return [
+            (
+                what,
+                ", ".join(f"{v:g}: {_seconds(s)}" for v, s in zip(row["values"], row["seconds"], strict=True)),
+                f"{row['time_exponent']:.2f}",
+                f"{row['memory_exponent']:.2f}",
+            )
+            for what, row in self.scaling.items()
+        ]
+
+    def _row(self, c: Comparison) -> tuple[str, ...]:
+        ratios = c.ratios()
+        times = f"{c.ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        memory = ""
+        if "flops" in c.notes and c.ours_peak is not None and c.plain_peak is not None:
+            memory = f"{c.ours_peak / 2**30:.1f} of {c.plain_peak / 2**30:.1f} GiB"
+        share = ""
+        peak = self.peaks.get("bfloat16" if self.precision.startswith("bf16") else "float32")
+        if "flops" in c.notes and peak:
+            share = f"{c.notes['flops'] / statistics.median(c.ours) / peak:.0%}"
+        name = c.name if c.against == "plain" else f"{c.name}, against: {c.against}"
+        if "overhead" in c.notes:
+            times = f"{c.notes['overhead']:+.1%} time"
+        return name, _seconds(statistics.median(c.plain)), _seconds(statistics.median(c.ours)), times, memory, share
+
+
+def write_bench(results: Results, folder: Path) -> list[Path]:
+    """Write `bench.json` and `bench.md`; returns both."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, table = folder / "bench.json", folder / "bench.md"
+    write_json(data, results.as_dict())
+    parts = [
+        f"{results.machine.get('processor', '')}, {results.machine.get('cores', '?')} cores, "
+        f"{', '.join(results.machine.get('gpus', [])) or 'no GPU'}; precision of ours {results.precision}; "
+        f"medians of {results.rounds} rounds in turns, with the lowest and highest ratio."
+    ]
+    if results.comparisons:
+        parts.append(_markdown(HEADER, results.rows()))
+    if results.scaling:
+        parts.append(_markdown(("varied", "seconds", "time ~ size^", "memory ~ size^"), results.scaling_rows()))
+    table.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return [data, table]
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"

@@ -1,0 +1,138 @@
+"""Decoded images in memory, shared by all worker processes and epochs."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from collections.abc import Sequence
+from multiprocessing import get_context
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from patchlight.data.memory import available_memory
+
+Array = NDArray[np.uint8]
+
+SHARE = 4
+"""`auto` is one part in so many of the memory that is available."""
+
+ABSENT, TAKEN, READY = 0, 1, 2
+"""What the table says of an image: not here, being written by some process, can be read."""
+
+PATIENCE = 5.0
+"""Seconds to wait for another process, which may have died while it held the lock."""
+
+
+def budget(cache: float | Literal["auto"], sharers: int) -> int:
+    """The bytes of a setting of `data.cache`, for one of the processes of this machine that share it."""
+    total = available_memory() // SHARE if cache == "auto" else int(cache * 2**30)
+    return total // sharers
+
+
+class Arena:
+    """A block of memory of which images take what they need, and which processes that are forked later share.
+
+    Pages that nothing was written to take no room. Pickled, as for processes that are started anew, it is replaced by
+    an empty one for that process alone, with its part of the budget: one in `processes`. The memory is given back when
+    the last process drops the last object that refers to it.
+    """
+
+    def __init__(self, size: int, processes: int = 1) -> None:
+        self.size = size
+        self.processes = max(processes, 1)
+        self._used = np.zeros(1, np.int64)
+        if size:
+            try:
+                self._block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
+                self._used = np.frombuffer(mmap.mmap(-1, 8), np.int64)
+                self._lock = get_context("fork" if sys.platform == "linux" else None).Lock()
+            except (OSError, OverflowError):  # the system does not hand out memory that may never be used
+                self.size = 0
+
+    def __reduce__(self) -> tuple[type[Arena], tuple[int]]:
+        return Arena, (self.size // self.processes,)
+
+    @property
+    def used(self) -> int:
+        """Bytes that hold images."""
+        return int(self._used[0])
+
+    def table(self, rows: int) -> NDArray[np.int64]:
+        """Zeros, rows x 4, shared in the same way."""
+        if not self.size or not rows:
+            return np.zeros((rows, 4), np.int64)
+        return np.frombuffer(mmap.mmap(-1, rows * 32), np.int64).reshape(rows, 4)
+
+    def take(self, row: NDArray[np.int64], size: int) -> int | None:
+        """Where `size` bytes begin that now belong to the image of this row of a table.
+
+        None if there is no room, or the image has its place already.
+        """
+        if self.used + size > self.size or not self._lock.acquire(timeout=PATIENCE):
+            return None
+        try:
+            begin = self.used
+            if row[0] != ABSENT or begin + size > self.size:
+                return None
+            self._used[0] = begin + size
+            row[0] = TAKEN
+            return begin
+        finally:
+            self._lock.release()
+
+    def bytes(self, begin: int, size: int) -> Array:
+        """Part of the block, to be written to by who has taken it."""
+        return self._block[begin : begin + size]
+
+
+class ImageCache:
+    """The images of a set, each as one or several 8-bit H W C arrays of the same height and width.
+
+    `channels` are those of each array. Images that find no room in the arena are not kept. No process waits for
+    another: an image that is just being written by one is read from its file by the others.
+    """
+
+    def __init__(self, arena: Arena, length: int, channels: Sequence[int]) -> None:
+        self.arena = arena
+        self.channels = tuple(channels)
+        self._table = arena.table(length)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arena": self.arena, "channels": self.channels, "length": len(self._table)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["arena"], state["length"], state["channels"])  # type: ignore[misc]
+
+    def get(self, index: int) -> list[Array] | None:
+        """The arrays of an image, which must not be written to, or None."""
+        state, begin, height, width = self._table[index].tolist()
+        return self._arrays(begin, height, width) if state == READY else None
+
+    def put(self, index: int, arrays: Sequence[Array]) -> bool:
+        """Keep an image if there is room; says whether this process has done so."""
+        row = self._table[index]
+        if not self.arena.size or row[0] != ABSENT:
+            return False
+        height, width = arrays[0].shape[:2]
+        begin = self.arena.take(row, height * width * sum(self.channels))
+        if begin is None:
+            return False
+        row[1:] = begin, height, width
+        for place, array in zip(self._arrays(begin, height, width), arrays, strict=True):
+            place[:] = array
+        row[0] = READY  # last, or another process would read what is not there yet
+        return True
+
+    def has_room(self, pixels: int) -> bool:
+        """Whether an image of so many pixels could be kept."""
+        return self.arena.used + pixels * sum(self.channels) <= self.arena.size
+
+    def _arrays(self, begin: int, height: int, width: int) -> list[Array]:
+        arrays = []
+        for channels in self.channels:
+            size = height * width * channels
+            arrays.append(self.arena.bytes(begin, size).reshape(height, width, channels))
+            begin += size
+        return arrays

@@ -1,0 +1,113 @@
+"""Which files are to be translated, and where the results go."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
+from patchlight.errors import ConfigError, DataError
+from patchlight.inference.files import FORMATS, Format
+
+SHOWN = 5
+"""Names that a message lists before it only counts."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to be translated and the file that it becomes."""
+
+    source: Path
+    target: Path
+
+
+def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool) -> list[Job]:
+    """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
+
+    Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
+    Without `format` a file stays of its kind, or becomes PNG where results are not written as that.
+
+    Raises:
+        DataError: there is no image.
+        ConfigError: two files would become one, or a result is there already and is not to be overwritten.
+    """
+    root, sources = _find(given, output)
+    jobs = [Job(source, output / _name(source.relative_to(root), format)) for source in sources]
+    by_target: dict[Path, Job] = {}
+    for job in jobs:
+        other = by_target.setdefault(job.target, job)
+        if other is not job:
+            raise ConfigError(f"{other.source} and {job.source} would both become {job.target}: rename one")
+    originals = {_identity(source) for source in sources}
+    for job in jobs:
+        if _identity(job.target) in originals:
+            raise ConfigError(f"output={output} would overwrite the input {job.target}: choose another folder")
+    there = [job.target for job in jobs if os.path.lexists(job.target)]
+    if there and not overwrite:
+        names = ", ".join(map(str, there[:SHOWN])) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
+        raise ConfigError(
+            f"output={output} holds {len(there)} of the results already ({names}): choose another folder, or give "
+            f"overwrite=true"
+        )
+    return jobs
+
+
+def _find(given: str, output: Path) -> tuple[Path, list[Path]]:
+    """The folder that names are relative to, and the images."""
+    path = Path(given).expanduser()
+    if path.is_dir():
+        found = _below(path, output)
+        if not found:
+            raise DataError(f"input={given} has no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+        return path, found
+    if path.exists():
+        return path.parent, [path]
+    if not glob.has_magic(str(path)):
+        raise DataError(f"input={given} is not there: give a file, a folder, or a pattern such as 'DIR/*.png'")
+    fixed = Path(*_until_wildcard(path))
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    found = [match for match in matches if is_image(match) and match.is_file()]
+    if not found:
+        raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return fixed, found
+
+
+def _until_wildcard(pattern: Path) -> list[str]:
+    parts: list[str] = []
+    for part in pattern.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return parts
+
+
+def _below(folder: Path, output: Path) -> list[Path]:
+    """The images in a folder and its sub-folders, without hidden ones and without earlier results.
+
+    Links to folders are not followed, which could lead in circles.
+    """
+    results = output.resolve()
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != results]
+        found += [Path(place, name) for name in names]
+    # Pipes and the like would never end; links that lead nowhere are reported as what cannot be read.
+    images = (path for path in found if is_image(path) and (path.is_file() or not path.exists()))
+    return sorted(images, key=Path.as_posix)
+
+
+def _name(name: Path, format: Format | None) -> Path:
+    if format is not None:
+        return name if FORMATS.get(name.suffix.lower()) == format else name.with_suffix(f".{format}")
+    return name if name.suffix.lower() in FORMATS else name.with_suffix(".png")
+
+
+def _identity(path: Path) -> object:
+    """Equal for names of the same file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path
+    return found.st_dev, found.st_ino

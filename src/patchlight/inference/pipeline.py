@@ -1,0 +1,182 @@
+"""Many files through a translator: threads decode and encode while the network computes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from patchlight.errors import DataError
+from patchlight.inference.files import read_pixels, write_pixels
+from patchlight.inference.jobs import Job
+from patchlight.inference.pixels import Array, Pixels, to_arrays, to_levels, to_values
+from patchlight.inference.translator import Translator
+
+AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
+"""Pixels in a batch whose size is chosen automatically, by kind of device: 4 and 64 images of 256 px."""
+
+WAITING_BATCHES = 4
+"""Batches' worth of decoded images that may wait for others of their size, or of results to be written."""
+
+MAX_THREADS = 8
+
+LOW_PRIORITY = 10
+"""Niceness of the threads that decode and encode where the network computes on the same cores."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be translated, and why."""
+
+    source: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image on its way to the network."""
+
+    job: Job
+    pixels: Pixels
+    array: Array
+    """As the network takes it: H W C."""
+
+
+def translate_files(
+    translator: Translator,
+    jobs: Sequence[Job],
+    batch_size: int | None = None,
+    done: Callable[[], object] = lambda: None,
+) -> list[Failure]:
+    """Translate files and write the results; returns what failed, in the order of the jobs.
+
+    Images of one size and depth share a batch of up to `batch_size`, None for as many as suit the device; where the
+    images of a batch would depend on one another each goes alone. `done` is called once for each file. Only a few
+    batches are in memory at any time.
+    """
+    failures: dict[Job, Failure] = {}
+
+    def finish(job: Job, outcome: Future[None] | Future[Decoded]) -> None:
+        try:
+            outcome.result()
+        except DataError as error:
+            failures[job] = Failure(job.source, str(error))
+        except MemoryError:
+            failures[job] = Failure(job.source, "there is not enough memory for it")
+        done()
+
+    on_cpu = translator.device.type == "cpu"
+    workers = 2 if on_cpu else min(MAX_THREADS, max(2, os.cpu_count() or 1))
+    begin = _step_back if on_cpu else _go_ahead
+    readers, writers = (ThreadPoolExecutor(workers, initializer=begin) for _ in range(2))
+    with readers, writers:
+        writing: deque[tuple[Job, Future[None]]] = deque()
+        try:
+            with torch.inference_mode():
+                decoded = _decoded(readers, translator, jobs, finish)
+                for batch in _batches(decoded, _batch_size(translator, batch_size)):
+                    for item, future in _submit(writers, translator, batch):
+                        writing.append((item.job, future))
+                    while len(writing) > WAITING_BATCHES * max(len(batch), workers):
+                        finish(*writing.popleft())
+            for job, future in writing:
+                finish(job, future)
+        except BaseException:
+            for pool in (readers, writers):
+                pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [failures[job] for job in jobs if job in failures]
+
+
+def _step_back() -> None:
+    """Let a thread wait for the network's, which all wait for one another where one of them is interrupted."""
+    if sys.platform == "linux":  # where each thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
+
+
+def _go_ahead() -> None:
+    """The network computes elsewhere: nothing to wait for."""
+
+
+def _decoded(
+    readers: ThreadPoolExecutor,
+    translator: Translator,
+    jobs: Iterable[Job],
+    finish: Callable[[Job, Future[Decoded]], None],
+) -> Iterator[Decoded]:
+    """The images of some files in their order, read ahead by threads; what cannot be read is finished."""
+    reading: deque[tuple[Job, Future[Decoded]]] = deque()
+    waiting = iter(jobs)
+    while True:
+        while len(reading) < 2 * MAX_THREADS and (job := next(waiting, None)) is not None:
+            reading.append((job, readers.submit(_read, job, translator.in_channels)))
+        if not reading:
+            return
+        job, future = reading.popleft()
+        if future.exception() is None:
+            yield future.result()
+        else:
+            finish(job, future)
+
+
+def _read(job: Job, channels: int) -> Decoded:
+    pixels = read_pixels(job.source)
+    return Decoded(job, pixels, pixels.for_network(channels))
+
+
+def _batch_size(translator: Translator, given: int | None) -> Callable[[Array], int]:
+    """How many images of a size go at once."""
+
+    def size(array: Array) -> int:
+        if translator.one_by_one:
+            return 1
+        at_once = AT_ONCE.get(translator.device.type, AT_ONCE["cpu"])
+        return given or max(1, at_once // (array.shape[0] * array.shape[1]))
+
+    return size
+
+
+def _batches(images: Iterable[Decoded], batch_size: Callable[[Array], int]) -> Iterator[list[Decoded]]:
+    """Images of the same size and depth together; the oldest go as they are where too many wait for others."""
+    groups: dict[tuple[object, ...], list[Decoded]] = {}
+    for image in images:
+        key = (*image.array.shape, image.array.dtype)
+        group = groups.setdefault(key, [])
+        group.append(image)
+        if len(group) >= batch_size(image.array):
+            yield groups.pop(key)
+        elif sum(map(len, groups.values())) >= WAITING_BATCHES * MAX_THREADS:
+            yield groups.pop(next(iter(groups)))
+    yield from groups.values()
+
+
+def _submit(
+    writers: ThreadPoolExecutor, translator: Translator, batch: list[Decoded]
+) -> Iterator[tuple[Decoded, Future[None]]]:
+    """Translate a batch and hand each result to a thread, which waits for the device and writes it."""
+    deep = batch[0].pixels.deep
+    try:
+        levels = to_levels(translator.translate(to_values([item.array for item in batch], translator.device)), deep)
+    except (RuntimeError, MemoryError) as error:
+        if "memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        height, width = batch[0].pixels.size
+        for item in batch:
+            failed: Future[None] = Future()
+            failed.set_exception(DataError(f"there is not enough memory for {len(batch)} x {width}x{height} pixels"))
+            yield item, failed
+        return
+    for i, item in enumerate(batch):
+        yield item, writers.submit(_write, item, levels[i : i + 1], deep)
+
+
+def _write(item: Decoded, levels: Tensor, deep: bool) -> None:
+    write_pixels(item.job.target, item.pixels.with_colour(to_arrays(levels, deep)[0]))

@@ -1,0 +1,166 @@
+"""The pixels of an image of any kind, and what a network makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from patchlight.errors import DataError
+
+Array = NDArray[Any]
+
+ORIENTATION = 0x0112
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in gray, as in ITU-R BT.601."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An upright image: `colour` H W C of 1 or 3 channels and `alpha` H W, both of 8 or both of 16 bits."""
+
+    colour: Array
+    alpha: Array | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.colour.shape[0], self.colour.shape[1]
+
+    @property
+    def deep(self) -> bool:
+        """Whether the values have 16 bits."""
+        return self.colour.dtype == np.uint16
+
+    def with_colour(self, colour: Array) -> Pixels:
+        """Other colours of the same shape, with this alpha."""
+        return Pixels(colour, self.alpha)
+
+    def array(self) -> Array:
+        """H W for gray, else H W C, alpha last."""
+        parts = [self.colour] if self.alpha is None else [self.colour, self.alpha[:, :, None]]
+        whole = np.concatenate(parts, axis=2) if len(parts) > 1 else self.colour
+        return whole[:, :, 0] if whole.shape[2] == 1 else whole
+
+    def for_network(self, channels: int) -> Array:
+        """H W `channels`, as images are read for training: alpha is laid over white, colours become gray as luma."""
+        if not self.deep:
+            return _eight_bits(self, channels)
+        colour = self.colour.astype(np.float64)
+        if self.alpha is not None:
+            share = self.alpha[:, :, None] / 65535
+            colour = colour * share + 65535 * (1 - share)
+        if channels == 1 and colour.shape[2] == 3:
+            colour = colour @ np.array(LUMA)[:, None]
+        return _repeated(colour.round().astype(np.uint16), channels)
+
+
+def _eight_bits(pixels: Pixels, channels: int) -> Array:
+    """By Pillow, whose rounding the training has seen."""
+    colour = pixels.colour
+    if pixels.alpha is not None:
+        rgba = np.concatenate([_repeated(colour, 3), pixels.alpha[:, :, None]], axis=2)
+        image = Image.fromarray(rgba)
+        paper = Image.new("RGBA", image.size, "white")
+        colour = np.asarray(Image.alpha_composite(paper, image).convert("RGB"))
+    if channels == 1 and colour.shape[2] == 3:
+        colour = np.asarray(Image.fromarray(colour).convert("L"))[:, :, None]
+    return _repeated(colour, channels)
+
+
+def _repeated(colour: Array, channels: int) -> Array:
+    return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
+
+
+def from_array(array: Array) -> Pixels:
+    """The pixels of H W or H W C: gray, gray and alpha, RGB or RGBA, of uint8 or uint16.
+
+    Raises:
+        DataError: another shape or type.
+    """
+    whole = array[:, :, None] if array.ndim == 2 else array
+    fits = whole.ndim == 3 and whole.shape[2] in (1, 2, 3, 4) and array.dtype in (np.uint8, np.uint16)
+    if not fits or not array.size:
+        raise DataError(
+            f"an array of shape {array.shape} and type {array.dtype} is no image: give H W or H W C with 1 (gray), "
+            f"2 (gray and alpha), 3 (RGB) or 4 (RGBA) channels of uint8 or uint16"
+        )
+    if whole.shape[2] in (2, 4):
+        return Pixels(whole[:, :, :-1], whole[:, :, -1])
+    return Pixels(whole)
+
+
+def from_image(image: Image.Image) -> Pixels:
+    """The pixels of a Pillow image, upright by its EXIF orientation; of several pages or frames, the present one."""
+    mode = image.mode
+    if mode.startswith("I;16") or mode == "I":
+        array: Array = np.asarray(image).astype(np.int64).clip(0, 65535).astype(np.uint16)
+    elif mode == "F":
+        array = (np.nan_to_num(np.asarray(image)).clip(0, 1) * 65535).round().astype(np.uint16)
+    elif mode in ("L", "LA", "RGB", "RGBA") and (mode[-1] == "A" or not image.has_transparency_data):
+        array = np.asarray(image)
+    else:
+        gray = mode in ("1", "L", "La")
+        image_mode = ("LA" if gray else "RGBA") if image.has_transparency_data else ("L" if gray else "RGB")
+        array = np.asarray(image.convert(image_mode))
+    return from_array(upright(array, image.getexif().get(ORIENTATION, 1)))
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """A Pillow image; 16 bits become 8 unless it is gray without alpha, for which Pillow has a mode of 16."""
+    array = pixels.array()
+    if pixels.deep and array.ndim == 3:
+        array = (array // 257).astype(np.uint8)
+    return Image.fromarray(array)
+
+
+def upright(array: Array, orientation: int) -> Array:
+    """H W or H W C turned and mirrored as an EXIF orientation says; values that EXIF does not define change nothing."""
+    match orientation:
+        case 2:
+            return array[:, ::-1]
+        case 3:
+            return array[::-1, ::-1]
+        case 4:
+            return array[::-1]
+        case 5:
+            return array.swapaxes(0, 1)
+        case 6:
+            return array[::-1].swapaxes(0, 1)
+        case 7:
+            return array[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            return array.swapaxes(0, 1)[::-1]
+    return array
+
+
+def to_values(arrays: list[Array], device: torch.device) -> Tensor:
+    """Arrays H W C of equal shape and type as float32 B C H W in [-1, 1], converted on the device."""
+    stacked = np.stack(arrays)
+    limit = 65535 if stacked.dtype == np.uint16 else 255
+    # PyTorch has no arithmetic for unsigned 16-bit values.
+    batch = torch.from_numpy(stacked.astype(np.int32) if limit == 65535 else stacked)
+    values = batch.to(device).permute(0, 3, 1, 2).contiguous().to(torch.float32)
+    return values.div_(limit).sub_(0.5).div_(0.5)
+
+
+def to_levels(values: Tensor, deep: bool) -> Tensor:
+    """B C H W in [-1, 1] as B H W C of 8-bit levels, or 16-bit ones held in 32 bits, still on the device.
+
+    8-bit levels are truncated as in training's own images, 16-bit ones rounded. Values outside are clipped; NaN is
+    black.
+    """
+    shares = (values.float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2.0
+    levels = (shares * 65535).round().to(torch.int32) if deep else (shares * 255.0).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1)
+
+
+def to_arrays(levels: Tensor, deep: bool) -> list[Array]:
+    """The arrays H W C of what `to_levels` made; waits for the device."""
+    arrays = levels.contiguous().cpu().numpy()
+    return list(arrays.astype(np.uint16) if deep else arrays)

@@ -1,0 +1,108 @@
+"""A trained generator that takes images of any kind, size and aspect."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from patchlight.errors import DataError
+from patchlight.inference.padding import cut, margins, pad
+from patchlight.inference.pixels import from_array, from_image, to_arrays, to_image, to_levels, to_values
+from patchlight.methods.inference import InferenceMode, inference
+from patchlight.networks import Generator
+
+Direction = Literal["AtoB", "BtoA"]
+NOISE_SEED = 0
+"""Seed of the dropout noise in `paper` mode: the same for every image, so that their order does not matter."""
+
+Kind = TypeVar("Kind", Image.Image, NDArray[Any], Tensor)
+
+
+class Translator:
+    """Translates images by one generator: `translator(image)` returns an image of the kind it was given.
+
+    - A Pillow image: upright by its EXIF orientation; the result has the generator's channels, and the image's alpha.
+    - An array H W or H W C, uint8 or uint16: gray, gray and alpha, RGB or RGBA, and so is the result.
+    - A tensor C H W or B C H W in [-1, 1], of the generator's channels; the result has its dtype and device.
+
+    Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
+    where batch norm and dropout tie the images of a batch together, each goes through the network alone.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        *,
+        in_channels: int,
+        out_channels: int,
+        direction: Direction,
+        inference_mode: InferenceMode,
+        device: torch.device,
+        bf16: bool,
+    ) -> None:
+        self.generator = generator.to(device)
+        self.network: Any = self.generator
+        """What computes: the generator, or something that stands for it."""
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.direction = direction
+        self.inference_mode = inference_mode
+        self.device = device
+        self.bf16 = bf16
+        self.layout = torch.channels_last if bf16 and device.type == "cuda" else torch.contiguous_format
+        self.generator.to(memory_format=self.layout)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether the result of an image would depend on the others in its batch."""
+        return self.inference_mode == "paper" and any(
+            isinstance(module, _BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0)
+            for module in self.generator.modules()
+        )
+
+    def __call__(self, image: Kind) -> Kind:
+        if isinstance(image, Image.Image):
+            pixels = from_image(image)
+            return to_image(pixels.with_colour(self._colour(pixels.for_network(self.in_channels))))
+        if isinstance(image, np.ndarray):
+            pixels = from_array(image)
+            return pixels.with_colour(self._colour(pixels.for_network(self.in_channels))).array()
+        return self._tensor(image)
+
+    def _colour(self, array: NDArray[Any]) -> NDArray[Any]:
+        deep = array.dtype == np.uint16
+        levels = to_levels(self.translate(to_values([array], self.device)), deep)
+        return to_arrays(levels, deep)[0]
+
+    def _tensor(self, image: Tensor) -> Tensor:
+        if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
+            raise DataError(
+                f"a tensor of shape {tuple(image.shape)} and type {image.dtype} is no image for this generator: give "
+                f"C H W or B C H W with {self.in_channels} channels of floating-point values in [-1, 1]"
+            )
+        batch = image if image.ndim == 4 else image[None]
+        result = self.translate(batch.to(self.device, torch.float32)).to(image.device, image.dtype)
+        return result if image.ndim == 4 else result[0]
+
+    def translate(self, images: Tensor) -> Tensor:
+        """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients."""
+        height, width = images.shape[-2:]
+        by = margins(height, width, self.generator.size_multiple)
+        padded = pad(images, by).contiguous(memory_format=self.layout)
+        parts = torch.split(padded, 1) if self.one_by_one else (padded,)
+        return cut(torch.cat([self._run(part) for part in parts]) if len(parts) > 1 else self._run(parts[0]), by)
+
+    def _run(self, images: Tensor) -> Tensor:
+        half = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+        modules = [self.network] if isinstance(self.network, nn.Module) else []
+        with inference(*modules, mode=self.inference_mode, noise_seed=NOISE_SEED), half:
+            translated: Tensor = self.network(images)
+        return translated.float()

@@ -1,0 +1,114 @@
+"""Two processes that take turns, and `patchlight-bench` over them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from patchlight.bench import BenchConfig, bench
+from patchlight.benchmarking import Bench, StepCase
+from patchlight.benchmarking.contestant import Contestant
+from patchlight.commands import typed
+from patchlight.config import compose_config
+from patchlight.errors import BenchError, ConfigError, DataError
+
+TINY = StepCase("tiny", "pix2pix", 64, 3, width=4, n_layers=2)
+
+CHILD = """
+import os, sys
+read, write = int(sys.argv[1]), int(sys.argv[2])
+for line in os.fdopen(read):
+    print("turn of", line.strip(), "on a terminal:", sys.stdout.isatty(), os.get_terminal_size().columns, flush=True)
+    if line.strip() == "13":
+        sys.exit("no luck")
+    os.write(write, b'{"seconds": 0.5, "peak_bytes": 7, "n": %s}\\n' % line.strip().encode())
+"""
+
+
+def child(log: Path) -> Contestant:
+    return Contestant(lambda read, write: [sys.executable, "-c", CHILD, str(read), str(write)], log)
+
+
+def test_turns(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with child(log) as one, child(tmp_path / "other") as other:
+        for side, times in ((one, 3), (other, 1), (one, 2)):
+            turn = side.turn(times)
+            assert (turn.seconds, turn.peak_bytes, turn.notes) == (0.5, 7, {"n": times})
+    assert log.read_text().splitlines() == ["turn of 3 on a terminal: True 160", "turn of 2 on a terminal: True 160"]
+
+
+def test_a_process_that_ends_is_told_of(tmp_path: Path) -> None:
+    with child(tmp_path / "log") as one, pytest.raises(BenchError, match=r"ended by itself: turn of 13 .*\s+no luck$"):
+        one.turn(13)
+
+
+def test_a_step_is_measured(tmp_path: Path) -> None:
+    told: list[str] = []
+    measuring = Bench(tmp_path, "cpu", "32-true", 2, None, told.append, turn_seconds=0.01)
+    (found,) = measuring.steps([TINY])
+    assert told == ["step: tiny"]
+    assert (len(found.plain), len(found.ours)) == (2, 2)
+    assert 0 < found.plain[0] < 1
+    assert found.notes["flops"] > 1e6
+    assert found.plain_peak is not None
+    assert found.plain_peak > 2**27
+    # What a user's run has, with its progress bar.
+    (folder,) = tmp_path.glob("*-train")
+    assert (folder / "config.yaml").is_file()
+    assert "Epoch" in (tmp_path / f"{folder.name}.log").read_text()
+
+
+@pytest.mark.slow
+def test_everything_else_is_measured(tmp_path: Path) -> None:
+    measuring = Bench(tmp_path, "cpu", "32-true", 1, None, lambda what: None, turn_seconds=0.01)
+    (overhead,) = measuring.overhead([TINY])
+    assert overhead.notes["overhead"] == pytest.approx(overhead.ours[0] / overhead.plain[0] - 1)
+    uncached, cached = measuring.input(images=8)
+    assert cached.ours[0] < uncached.plain[0]
+    (translation,) = measuring.translate(images=3, cases=[TINY])
+    assert 0 < translation.ours[0] < 1
+    first, helped = measuring.start(TINY)
+    assert 1 < first.ours[0] < 60
+    assert helped.ours[0] < first.ours[0]
+    scale = measuring.scaling({"batch size": ((1.0, TINY), (2.0, StepCase("two", "pix2pix", 64, 3, batch=2, width=4)))})
+    assert len(scale["batch size"]["seconds"]) == 2
+    assert -2 < scale["batch size"]["time_exponent"] < 3
+
+
+def config(*overrides: str) -> BenchConfig:
+    return typed(compose_config("bench", overrides), BenchConfig, {})
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("rounds=0", r"rounds=0 should be greater than or equal to 1"),
+        ("parts=[steps]", r"parts\.0=steps should be 'step'"),
+        ("precision=8", r"precision=8 should be 'auto'"),
+        ("round=3", r"round is no key .* did you mean rounds\?"),
+    ],
+)
+def test_wrong_values_are_named(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config(override)
+
+
+def test_unknown_steps_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"steps=tiny is no step: there are pix2pix 256 px; "):
+        bench(config("steps=[tiny]", f"output={tmp_path}"))
+    with pytest.raises(DataError, match="nowhere"):
+        bench(config(f"root={tmp_path / 'nowhere'}", f"output={tmp_path}"))
+
+
+def test_no_part_is_only_the_peak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bench(config("parts=[]", f"output={tmp_path}", "accelerator=cpu"))
+    assert "matrix products" in capsys.readouterr().out
+    assert not list(tmp_path.glob("bench.*"))
+    bench(config("parts=[step]", "steps=[]", f"output={tmp_path}", "accelerator=cpu"))
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert content["comparisons"] == []
+    assert content["matmul_flops_per_second"]["float32"] > 1e8

@@ -1,0 +1,152 @@
+"""Folders through a translator: every result under its own name, whatever else is in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import Tensor
+
+import patchlight
+from patchlight.errors import ConfigError, DataError
+from patchlight.inference.jobs import find_jobs
+from patchlight.inference.pipeline import translate_files
+from patchlight.methods import TranslationMethod
+
+Make = Callable[..., tuple[Path, TranslationMethod]]
+Draw = Callable[..., Image.Image]
+
+
+@pytest.fixture
+def folder(picture: Draw, tmp_path: Path) -> Path:
+    """24 images of three sizes in two folders, with awkward names, among files that are no images."""
+    root = tmp_path / "in"
+    (root / "sub folder").mkdir(parents=True)
+    (root / ".hidden").mkdir()
+    for i in range(24):
+        place = root / "sub folder" if i % 2 else root
+        picture(*((32, 32), (64, 32), (50, 20))[i % 3], seed=i).save(place / f"ä ö {i}.png")
+    picture(32, 32).save(root / ".hidden" / "a.png")
+    (root / "notes.txt").write_text("text", encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size"), [("cyclegan", 1), ("cyclegan", 4), ("cyclegan", None), ("pix2pix", 4)]
+)
+def test_a_folder_is_translated_image_by_image(
+    make: Make, folder: Path, tmp_path: Path, model: str, batch_size: int | None
+) -> None:
+    translator = patchlight.load(make(model)[0], device="cpu")
+    jobs = find_jobs(str(folder), tmp_path / "out", None, overwrite=False)
+    ticks: list[int] = []
+    assert translate_files(translator, jobs, batch_size, lambda: ticks.append(1)) == []
+    assert len(ticks) == len(jobs) == 24
+    written = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*")}
+    assert written == {job.source.relative_to(folder) for job in jobs}
+    for job in jobs:
+        with Image.open(job.source) as source, Image.open(job.target) as target:
+            difference = np.abs(np.asarray(target).astype(int) - np.asarray(translator(source)).astype(int))
+        # A batch may round its last bits in another way than a single image.
+        assert difference.max() <= (0 if model == "pix2pix" else 1)
+
+
+def test_noise_does_not_depend_on_the_order_of_files(make: Make, picture: Draw, tmp_path: Path) -> None:
+    translator = patchlight.load(make("pix2pix")[0], device="cpu")
+    for name in "abc":
+        (tmp_path / "in").mkdir(exist_ok=True)
+        picture(32, 32).save(tmp_path / "in" / f"{name}.png")
+    translate_files(translator, find_jobs(str(tmp_path / "in"), tmp_path / "out", None, overwrite=False))
+    assert len({path.read_bytes() for path in (tmp_path / "out").iterdir()}) == 1
+
+
+def test_what_fails_is_told_and_the_rest_is_done(make: Make, folder: Path, tmp_path: Path) -> None:
+    translator = patchlight.load(make("cyclegan")[0], device="cpu")
+    (folder / "empty.png").touch()
+    (folder / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    (folder / "text.jpg").write_text("text", encoding="utf-8")
+    (folder / "circle").symlink_to(folder)
+    jobs = find_jobs(str(folder), tmp_path / "out", None, overwrite=False)
+    (tmp_path / "out" / "sub folder").mkdir(parents=True)
+    (tmp_path / "out" / "sub folder" / "ä ö 1.png").mkdir()
+    ticks: list[int] = []
+    failures = translate_files(translator, jobs, 4, lambda: ticks.append(1))
+    assert [(f.source.name, f.reason.partition(" (")[0]) for f in failures] == [
+        ("empty.png", "it cannot be read as an image"),
+        ("nowhere.png", "it cannot be read as an image"),
+        ("ä ö 1.png", f"its result {tmp_path / 'out' / 'sub folder' / 'ä ö 1.png'} cannot be written"),
+        ("text.jpg", "it cannot be read as an image"),
+    ]
+    assert len(ticks) == 27
+    assert len([path for path in (tmp_path / "out").rglob("*.png") if path.is_file()]) == 23
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_an_image_for_which_memory_is_short_does_not_end_the_rest(
+    make: Make, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = patchlight.load(make("cyclegan")[0], device="cpu")
+    translate = translator.translate
+
+    def short(images: Tensor) -> Tensor:
+        if images.shape[-1] == 64:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
+        return translate(images)
+
+    monkeypatch.setattr(translator, "translate", short)
+    failures = translate_files(translator, find_jobs(str(folder), tmp_path / "out", None, overwrite=False), 8)
+    assert [failure.reason for failure in failures] == ["there is not enough memory for 8 x 64x32 pixels"] * 8
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 16
+
+
+def test_places_of_the_results(folder: Path, picture: Draw, tmp_path: Path) -> None:
+    picture(8, 8).save(folder / "b.JPEG")
+    picture(8, 8).save(folder / "c.bmp")
+    out = tmp_path / "out"
+
+    def names(given: str, format: str | None = None) -> set[str]:
+        jobs = find_jobs(given, out, format, overwrite=False)  # type: ignore[arg-type]
+        return {job.target.relative_to(out).as_posix() for job in jobs}
+
+    assert names(str(folder / "b.JPEG")) == {"b.JPEG"}
+    assert names(str(folder / "[bc].*")) == {"b.JPEG", "c.png"}
+    assert names(str(folder / "b.JPEG"), "jpg") == {"b.JPEG"}
+    assert names(str(folder / "b.JPEG"), "webp") == {"b.webp"}
+    assert names(str(folder / "*" / "ä ö 1.png")) == {"sub folder/ä ö 1.png"}
+    assert "sub folder/ä ö 23.png" in names(str(folder / "**" / "*.png"))
+    assert len(names(str(folder))) == 26
+
+
+def test_results_inside_the_input_are_not_translated_again(folder: Path) -> None:
+    out = folder / "out"
+    out.mkdir()
+    (out / "done.png").write_bytes((folder / "ä ö 0.png").read_bytes())
+    assert len(find_jobs(str(folder), out, None, overwrite=False)) == 24
+
+
+def test_nothing_is_overwritten_unasked(folder: Path, picture: Draw, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for i in (0, 2, 4, 6, 8, 10):
+        (out / f"ä ö {i}.png").touch()
+    with pytest.raises(ConfigError, match=r"holds 6 of the results already \(.* and 1 more\): .* overwrite=true"):
+        find_jobs(str(folder), out, None, overwrite=False)
+    assert len(find_jobs(str(folder), out, None, overwrite=True)) == 24
+    with pytest.raises(ConfigError, match="would overwrite the input"):
+        find_jobs(str(folder), folder, None, overwrite=True)
+    picture(8, 8).save(folder / "ä ö 0.jpg")
+    with pytest.raises(ConfigError, match=r"ä ö 0.jpg and .*ä ö 0.png would both become .*ä ö 0.webp: rename one"):
+        find_jobs(str(folder), out, "webp", overwrite=True)
+
+
+def test_no_images(tmp_path: Path) -> None:
+    for given, message in (
+        (tmp_path, "has no images"),
+        (tmp_path / "a.png", "is not there"),
+        (tmp_path / "*", "matches no"),
+    ):
+        with pytest.raises(DataError, match=message):
+            find_jobs(str(given), tmp_path / "out", None, overwrite=False)
