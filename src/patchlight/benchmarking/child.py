@@ -66,6 +66,13 @@ def our_input(spec: dict[str, Any]) -> None:
     serve(Line(spec["read"], spec["write"]), epochs(Path(spec["root"]), spec["images"], spec["cache"]))
 
 
+def checkpoint(spec: dict[str, Any]) -> None:
+    """A checkpoint of a case's networks, for the translations."""
+    from patchlight.benchmarking.sets import write_checkpoint
+
+    serve(Line(spec["read"], spec["write"]), lambda: write_checkpoint(StepCase(**spec["case"]), Path(spec["path"])))
+
+
 def plain_translation(spec: dict[str, Any]) -> None:
     """Files translated by the plain loop."""
     from patchlight.inference import load
@@ -87,7 +94,16 @@ def our_translation(spec: dict[str, Any]) -> None:
 
 DEEDS = {
     deed.__name__: deed
-    for deed in (plain_step, train, bare_step, plain_input, our_input, plain_translation, our_translation)
+    for deed in (
+        plain_step,
+        train,
+        bare_step,
+        plain_input,
+        our_input,
+        checkpoint,
+        plain_translation,
+        our_translation,
+    )
 }
 
 

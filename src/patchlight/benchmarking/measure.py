@@ -21,7 +21,7 @@ from patchlight.benchmarking.figures import Comparison, exponent
 from patchlight.benchmarking.flops import matmul_peak
 from patchlight.benchmarking.ours import training_overrides
 from patchlight.benchmarking.plain import plain_dir
-from patchlight.benchmarking.sets import write_checkpoint, write_inputs
+from patchlight.benchmarking.sets import write_inputs
 from patchlight.devices import device_of, has_bf16_units
 from patchlight.errors import BenchError
 
@@ -96,7 +96,9 @@ class Bench:
             name = f"translate, {case.name}"
             self.tell(f"{name}: a checkpoint and images")
             checkpoint, files = self.folder / f"{case.method}.ckpt", self.folder / "inputs"
-            write_checkpoint(case, checkpoint)
+            # In a process of its own, because this one may be in the middle of Hydra's work already.
+            with self._contestant({"do": "checkpoint", "case": case.as_dict(), "path": str(checkpoint)}) as writer:
+                writer.turn(1)
             write_inputs(self.root or self._built_in(), case.size, images, files)
             plain = {"do": "plain_translation", "checkpoint": str(checkpoint), "files": str(files)}
             for backend in backends:
