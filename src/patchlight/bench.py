@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from patchlight.commands import stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from patchlight.benchmarking import Bench, Results
 
 NAME = "patchlight-bench"
 
@@ -52,8 +55,7 @@ def bench(config: BenchConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from patchlight.benchmarking import STEPS, Bench, write_bench
-    from patchlight.benchmarking.write import HEADER, Results
+    from patchlight.benchmarking import STEPS, Bench, Results, write_bench
     from patchlight.data.folders import require_root
     from patchlight.devices import device_of, has_bf16_units
     from patchlight.manifest import hardware
@@ -78,25 +80,9 @@ def bench(config: BenchConfig) -> None:
     results = Results(machine=hardware(), precision=precision, rounds=config.rounds, peaks=measuring.peaks())
     paths: list[Path] = []
     for part in config.parts:
-        match part:
-            case "step":
-                chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
-                results.comparisons += measuring.steps(chosen)
-            case "overhead":
-                results.comparisons += measuring.overhead()
-            case "input":
-                results.comparisons += measuring.input()
-            case "translate":
-                results.comparisons += measuring.translate(config.backends)
-            case "start":
-                results.comparisons += measuring.start()
-            case "scaling":
-                results.scaling = measuring.scaling()
+        _measure(part, config, measuring, results)
         paths = write_bench(results, output)
-    for header, rows in (
-        (HEADER, results.rows()),
-        (("varied", "seconds", "time ~ size^", "memory ~ size^"), results.scaling_rows()),
-    ):
+    for header, rows in results.tables():
         if rows:
             table = Table(*header)
             for row in rows:
@@ -104,6 +90,25 @@ def bench(config: BenchConfig) -> None:
             console.print(table)
     for path in paths:
         console.print(f"written: {path}", soft_wrap=True)
+
+
+def _measure(part: Part, config: BenchConfig, measuring: Bench, results: Results) -> None:
+    from patchlight.benchmarking import STEPS
+
+    match part:
+        case "step":
+            chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
+            results.comparisons += measuring.steps(chosen)
+        case "overhead":
+            results.comparisons += measuring.overhead()
+        case "input":
+            results.comparisons += measuring.input()
+        case "translate":
+            results.comparisons += measuring.translate(config.backends)
+        case "start":
+            results.comparisons += measuring.start()
+        case "scaling":
+            results.scaling = measuring.scaling()
 
 
 def main() -> None:

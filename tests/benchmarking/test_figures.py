@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from patchlight.benchmarking import Comparison, exponent, write_bench
-from patchlight.benchmarking.write import Results
+from patchlight.benchmarking import Comparison, Results, exponent, write_bench
 
 STEP = Comparison(
     "a step", plain=[1.0, 4.0, 2.0], ours=[0.5, 1.0, 2.0], plain_peak=2**31, ours_peak=2**30, notes={"flops": 3e9}

@@ -3,6 +3,6 @@
 from patchlight.benchmarking.cases import STEPS, StepCase
 from patchlight.benchmarking.figures import Comparison, exponent
 from patchlight.benchmarking.measure import Bench
-from patchlight.benchmarking.write import write_bench
+from patchlight.benchmarking.write import Results, write_bench
 
-__all__ = ["STEPS", "Bench", "Comparison", "StepCase", "exponent", "write_bench"]
+__all__ = ["STEPS", "Bench", "Comparison", "Results", "StepCase", "exponent", "write_bench"]

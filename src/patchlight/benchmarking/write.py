@@ -12,6 +12,7 @@ from patchlight.benchmarking.figures import Comparison
 from patchlight.files import write_json
 
 HEADER = ("", "plain", "Patchlight", "times faster", "memory", "of the matmul peak")
+SCALING_HEADER = ("varied", "seconds", "time ~ size^", "memory ~ size^")
 
 
 @dataclass
@@ -36,12 +37,14 @@ class Results:
             "scaling": self.scaling,
         }
 
-    def rows(self) -> list[tuple[str, ...]]:
-        """The table of comparisons, as text."""
-        return [self._row(comparison) for comparison in self.comparisons]
+    def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        """The header and the rows, as text, of the comparisons and of what was varied."""
+        return [
+            (HEADER, [self._row(comparison) for comparison in self.comparisons]),
+            (SCALING_HEADER, self._scaling_rows()),
+        ]
 
-    def scaling_rows(self) -> list[tuple[str, str, str, str]]:
-        """What was varied, the times, and the exponents of time and memory."""
+    def _scaling_rows(self) -> list[tuple[str, ...]]:
         return [
             (
                 what,
@@ -78,10 +81,7 @@ def write_bench(results: Results, folder: Path) -> list[Path]:
         f"{', '.join(results.machine.get('gpus', [])) or 'no GPU'}; precision of ours {results.precision}; "
         f"medians of {results.rounds} rounds in turns, with the lowest and highest ratio."
     ]
-    if results.comparisons:
-        parts.append(_markdown(HEADER, results.rows()))
-    if results.scaling:
-        parts.append(_markdown(("varied", "seconds", "time ~ size^", "memory ~ size^"), results.scaling_rows()))
+    parts += [_markdown(header, rows) for header, rows in results.tables() if rows]
     table.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return [data, table]
 
