@@ -57,7 +57,7 @@ class Translator:
         self.inference_mode = inference_mode
         self.device = device
         self.bf16 = bf16
-        self.layout = torch.channels_last if bf16 and device.type == "cuda" else torch.contiguous_format
+        self.layout = torch.channels_last if bf16 else torch.contiguous_format
         self.generator.to(memory_format=self.layout)
 
     @property
