@@ -31,15 +31,17 @@ def make_record(config: dict[str, Any]) -> dict[str, Any]:
     return {"format": FORMAT, "version": __version__, "config": config}
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, mapped: bool = False) -> dict[str, Any]:
     """A checkpoint of this project, on the CPU.
+
+    `mapped` leaves its tensors in the file until they are used, for who needs a few of them and copies those.
 
     Raises:
         DataError: the file is missing, damaged, holds anything but tensors and plain values (it is not executed), or
             was written by something else.
     """
     path = Path(path)
-    checkpoint = _load(path)
+    checkpoint = _load(path, mapped)
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
     if checkpoint[RECORD_KEY]["format"] < FORMAT:
@@ -52,12 +54,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, mapped: bool = False) -> Any:
     """What a file holds, if that is tensors and plain values."""
     if not path.is_file():
         raise DataError(f"{path} is not there: give the path of a checkpoint, such as RUN/checkpoints/last.ckpt")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path} holds more than tensors and plain values and was not loaded, because that could run code: "

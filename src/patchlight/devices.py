@@ -10,6 +10,8 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 """Parameters of glibc's `mallopt`, by the numbers that its header gives them."""
 
+_DEFAULT_MMAP_MAX, _DEFAULT_TRIM_THRESHOLD = 65536, 128 * 1024
+
 
 def device_of(accelerator: str) -> torch.device:
     """The kind of device that a Lightning accelerator's name stands for; `auto` is the fastest there is."""
@@ -36,10 +38,16 @@ def keep_memory() -> None:
     By default it returns large blocks to the system, which hands them out again page by page, zeroed. One arena,
     because what the backward pass frees in its own thread is wanted by the forward pass in another.
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    _tell_glibc({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_ARENA_MAX: 1})
+
+
+def return_memory() -> None:
+    """Let glibc give large blocks back at once again, for work whose blocks are larger than what is worth keeping."""
+    _tell_glibc({_M_MMAP_MAX: _DEFAULT_MMAP_MAX, _M_TRIM_THRESHOLD: _DEFAULT_TRIM_THRESHOLD})
+
+
+def _tell_glibc(settings: dict[int, int]) -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none
-        mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_ARENA_MAX, 1)
+        for parameter, value in settings.items():
+            mallopt(parameter, value)

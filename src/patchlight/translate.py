@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
@@ -43,6 +43,8 @@ class TranslateConfig(BaseModel):
     precision: Literal["auto", "32-true", "bf16"]
     backend: Literal["torch", "onnx"]
     compile: bool
+    tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
+    patchmap: bool
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="translate")
@@ -65,19 +67,22 @@ def translate(config: TranslateConfig) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from patchlight.inference import load
     from patchlight.inference.backends import speed_up
     from patchlight.inference.jobs import find_jobs
+    from patchlight.inference.loading import TrainedModel
     from patchlight.inference.pipeline import translate_files
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     output = Path(config.output).expanduser()
-    jobs = find_jobs(config.input, output, config.format, config.overwrite)
+    jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
     _make_folder(output)
-    translator = load(
-        Path(config.ckpt).expanduser(), weights=config.weights, direction=config.direction, device=config.device,
-        precision=config.precision, inference_mode=config.inference_mode,
+    model = TrainedModel(Path(config.ckpt).expanduser())
+    translator = model.translator(
+        weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
+        inference_mode=config.inference_mode, tile=config.tile,
     )  # fmt: skip
+    judge = model.judge(direction=config.direction, device=config.device) if config.patchmap else None
+    del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(
         f"{translator.direction} on {translator.device} in {'bfloat16' if translator.bf16 else 'float32'}, "
@@ -87,7 +92,7 @@ def translate(config: TranslateConfig) -> int:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("translating", total=len(jobs))
         began = time.perf_counter()
-        failures = translate_files(translator, jobs, config.batch_size, lambda: progress.advance(task))
+        failures = translate_files(translator, jobs, config.batch_size, lambda: progress.advance(task), judge)
         seconds = time.perf_counter() - began
     finished = len(jobs) - len(failures)
     console.print(f"{_images(finished)} in {seconds:.1f} s ({finished / seconds:.1f} a second): {output}")

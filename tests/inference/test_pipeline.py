@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,12 @@ from torch import Tensor
 
 import patchlight
 from patchlight.errors import ConfigError, DataError
+from patchlight.inference import pipeline
 from patchlight.inference.jobs import find_jobs
+from patchlight.inference.judge import as_picture
+from patchlight.inference.loading import TrainedModel
 from patchlight.inference.pipeline import translate_files
+from patchlight.inference.pixels import to_values
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., tuple[Path, TranslationMethod]]
@@ -98,7 +104,9 @@ def test_an_image_for_which_memory_is_short_does_not_end_the_rest(
 
     monkeypatch.setattr(translator, "translate", short)
     failures = translate_files(translator, find_jobs(str(folder), tmp_path / "out", None, overwrite=False), 8)
-    assert [failure.reason for failure in failures] == ["there is not enough memory for 8 x 64x32 pixels"] * 8
+    assert [failure.reason for failure in failures] == [
+        "there is not enough memory for 8 x 64x32 pixels: give a smaller batch_size or tile"
+    ] * 8
     assert len(list((tmp_path / "out").rglob("*.png"))) == 16
 
 
@@ -150,3 +158,82 @@ def test_no_images(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             find_jobs(str(given), tmp_path / "out", None, overwrite=False)
+
+
+def test_large_images_among_small_ones(make: Make, picture: Draw, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    for i, size in enumerate([(32, 32), (700, 420), (32, 32), (40, 900)]):
+        picture(*size, seed=i).save(root / f"{i}.png")
+    translator = patchlight.load(make("cyclegan")[0], device="cpu", tile=384)
+    jobs = find_jobs(str(root), tmp_path / "out", None, overwrite=False)
+    assert translate_files(translator, jobs, 4) == []
+    for job in jobs:
+        with Image.open(job.source) as source, Image.open(job.target) as target:
+            difference = np.abs(np.asarray(target).astype(int) - np.asarray(translator(source)).astype(int))
+        assert difference.max() <= 1
+
+
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan"])
+def test_patch_maps_lie_beside_the_images(make: Make, picture: Draw, tmp_path: Path, model: str) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    for name, size in (("a.png", (64, 48)), ("b.jpg", (700, 420)), ("small.png", (20, 20))):
+        picture(*size).save(root / name)
+    trained = TrainedModel(make(model)[0])
+    translator, judge = trained.translator(device="cpu", tile=384), trained.judge(device="cpu")
+    jobs = find_jobs(str(root), tmp_path / "out", None, overwrite=False, patch_maps=True)
+    failures = translate_files(translator, jobs, judge=judge)
+    assert [(failure.source.name, failure.reason) for failure in failures] == [
+        ("small.png", "20x20 pixels are too few for a patch map, which needs 24 on each side")
+    ]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["a.png", "a_patchmap.png", "b.jpg", "b_patchmap.png", "small.png"]
+    source = to_values([np.asarray(picture(64, 48))], translator.device)
+    expected = judge.draw(
+        as_picture(np.asarray(translator(picture(64, 48)))), judge(translator.translate(source)[0], source[0])
+    )
+    with Image.open(tmp_path / "out" / "a_patchmap.png") as drawn:
+        assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_patch_maps_do_not_replace_anything(picture: Draw, tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    picture(32, 32).save(root / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_patchmap.png").touch()
+    with pytest.raises(ConfigError, match="holds 1 of the results already .*a_patchmap.png"):
+        find_jobs(str(root), tmp_path / "out", None, overwrite=False, patch_maps=True)
+    picture(32, 32).save(root / "a_patchmap.png")
+    with pytest.raises(ConfigError, match="would both become .*a_patchmap.png"):
+        find_jobs(str(root), tmp_path / "out", None, overwrite=True, patch_maps=True)
+
+
+def test_few_large_images_are_in_memory(
+    make: Make, picture: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    for i in range(20):
+        picture(64, 64, seed=i).save(root / f"{i:02d}.png")
+    monkeypatch.setattr(pipeline, "WAITING_PIXELS", 2 * 64 * 64)
+    most, now, lock = [0], [0], threading.Lock()
+    read, write = pipeline._read, pipeline._write
+
+    def reading(*arguments: Any) -> Any:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        return read(*arguments)
+
+    def writing(*arguments: Any) -> None:
+        write(*arguments)
+        with lock:
+            now[0] -= 1
+
+    monkeypatch.setattr(pipeline, "_read", reading)
+    monkeypatch.setattr(pipeline, "_write", writing)
+    translator = patchlight.load(make("cyclegan")[0], device="cpu")
+    assert translate_files(translator, find_jobs(str(root), tmp_path / "out", None, overwrite=False), 1) == []
+    assert most[0] <= 8

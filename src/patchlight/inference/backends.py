@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
-import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from patchlight.devices import keep_memory
 from patchlight.errors import ConfigError
+from patchlight.inference.onnx import IMAGE, PACKAGES, example_for, require, session, trace, write_onnx
 from patchlight.inference.packed import pack
 from patchlight.inference.translator import Translator
 
 Backend = Literal["torch", "onnx"]
-
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def speed_up(translator: Translator, backend: Backend = "torch", compile: bool = False) -> None:
@@ -31,12 +28,13 @@ def speed_up(translator: Translator, backend: Backend = "torch", compile: bool =
     """
     if translator.device.type == "cpu":
         keep_memory()
+        translator.keeps_memory = True
     if backend == "onnx":
         if compile:
             raise ConfigError("compile=true is PyTorch's: leave it out with backend=onnx")
         translator.network = OnnxNetwork(translator)
     elif compile:
-        translator.generator.compile()
+        translator.network = torch.compile(translator.generator)
     elif translator.device.type == "cpu" and not translator.bf16:
         translator.network = pack(translator.generator)
 
@@ -49,9 +47,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, translator: Translator) -> None:
-        missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ConfigError(f"backend=onnx needs {', '.join(missing)}: pip install 'patchlight[onnx]'")
+        require(PACKAGES, "backend=onnx", "onnx")
         if translator.one_by_one:
             raise ConfigError(
                 "backend=onnx has no dropout and no statistics of the image itself, which inference_mode=paper asks "
@@ -59,36 +55,13 @@ class OnnxNetwork:
             )
         if translator.bf16:
             raise ConfigError("backend=onnx computes in float32: give precision=32-true")
-        import onnxruntime  # type: ignore[import-untyped]
-
+        generator = translator.generator
+        example = example_for(translator.in_channels, generator.size_multiple).to(translator.device)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "generator.onnx"
-            _export(translator, file)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            available = onnxruntime.get_available_providers()
-            wanted = ["CUDAExecutionProvider"] if translator.device.type == "cuda" else []
-            providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in available]
-            self.session: Any = onnxruntime.InferenceSession(file, options, providers=providers)
+            write_onnx(trace(generator, example), file)
+            self.session = session(file, cuda=translator.device.type == "cuda")
 
     def __call__(self, images: Tensor) -> Tensor:
-        name = self.session.get_inputs()[0].name
-        (result,) = self.session.run(None, {name: images.cpu().numpy()})
+        (result,) = self.session.run(None, {IMAGE: images.cpu().numpy()})
         return torch.from_numpy(result).to(images.device)
-
-
-def _export(translator: Translator, file: Path) -> None:
-    side = 2 * translator.generator.size_multiple
-    example = torch.zeros(2, translator.in_channels, max(side, 64), max(side, 64), device=translator.device)
-    dynamic = torch.export.Dim.DYNAMIC
-    with warnings.catch_warnings():  # advice to the authors of exporters
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            translator.generator.eval(),
-            (example,),
-            file,
-            dynamo=True,
-            dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
-            external_data=False,
-            verbose=False,
-        )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from patchlight.data.image_io import open_image
 from patchlight.errors import DataError
 from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
 
@@ -38,19 +40,20 @@ def read_pixels(path: Path) -> Pixels:
     Raises:
         DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
     """
+    with open_image(path, called="it", advice="") as file:
+        file.load()
+        if file.mode not in ("I", "F") and not file.mode.startswith("I;16") and _has_16_bits(path, file):
+            return _read_deep(path, file.getexif().get(ORIENTATION, 1) if file.format == "PNG" else 1)
+        return from_image(file)
+
+
+def announced_pixels(path: Path) -> int:
+    """Pixels that a file says it has, without decoding it; 0 where that cannot be read."""
     try:
-        with Image.open(path) as file:
-            if Image.MAX_IMAGE_PIXELS is not None and file.width * file.height > Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError(f"{file.width}x{file.height} pixels")
-            if file.mode not in ("I", "F") and not file.mode.startswith("I;16") and _has_16_bits(path, file):
-                return _read_deep(path, file.getexif().get(ORIENTATION, 1) if file.format == "PNG" else 1)
-            file.load()
-            return from_image(file)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"it is too large to be decoded safely ({error}): scale it down first") from None
-    except Exception as error:  # a damaged file makes decoders raise all kinds, struct.error for one
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-        raise DataError(f"it cannot be read as an image ({reason or type(error).__name__})") from None
+        with open_image(path) as file:
+            return file.width * file.height
+    except DataError:  # what is wrong is told when the file is read
+        return 0
 
 
 def _has_16_bits(path: Path, file: Image.Image) -> bool:
@@ -65,7 +68,7 @@ def _has_16_bits(path: Path, file: Image.Image) -> bool:
 
 
 def _read_deep(path: Path, orientation: int) -> Pixels:
-    """By OpenCV, which turns a TIFF upright by itself."""
+    """By OpenCV, which turns a TIFF upright by itself, and may take a truncated file for a whole one."""
     array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None:
         raise DataError("its 16-bit values cannot be decoded")
@@ -83,14 +86,31 @@ def write_pixels(path: Path, pixels: Pixels) -> None:
         raise DataError(f"it has 16 bits, which {kind} cannot hold: use format=png or format=tif")
     if pixels.alpha is not None and kind == "jpg":
         raise DataError("it has transparency, which jpg cannot hold: use format=png, format=tif or format=webp")
+
+    def encode(file: IO[bytes]) -> None:
+        if pixels.deep:
+            file.write(_encode_deep(pixels, f".{kind}"))
+        else:
+            Image.fromarray(pixels.array()).save(file, PILLOW_NAMES[kind], **OPTIONS[kind])
+
+    _write(path, encode)
+
+
+def write_picture(path: Path, picture: Image.Image) -> None:
+    """Write a PNG file in one piece.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _write(path, lambda file: picture.save(file, "PNG", **OPTIONS["png"]))
+
+
+def _write(path: Path, encode: Callable[[IO[bytes]], None]) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            if pixels.deep:
-                file.write(_encode_deep(pixels, f".{kind}"))
-            else:
-                Image.fromarray(pixels.array()).save(file, PILLOW_NAMES[kind], **OPTIONS[kind])
+            encode(file)
         temporary.replace(path)
     # Pillow raises a ValueError for sides that a format has no room for.
     except (OSError, ValueError, cv2.error) as error:

@@ -7,9 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchlight.data.folders import refuse_folder
 from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import FORMATS, Format
+
+PATCH_MAP = "_patchmap"
+"""What the name of the picture of a patch map has after that of its image."""
 
 SHOWN = 5
 """Names that a message lists before it only counts."""
@@ -17,13 +21,19 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Job:
-    """One file to be translated and the file that it becomes."""
+    """One file to be translated and the file that it becomes, with the picture of its patch map if one is wanted."""
 
     source: Path
     target: Path
+    patch_map: Path | None = None
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """All files that it makes."""
+        return (self.target,) if self.patch_map is None else (self.target, self.patch_map)
 
 
-def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool) -> list[Job]:
+def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool, patch_maps: bool = False) -> list[Job]:
     """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
 
     Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
@@ -34,17 +44,21 @@ def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool) 
         ConfigError: two files would become one, or a result is there already and is not to be overwritten.
     """
     root, sources = _find(given, output)
-    jobs = [Job(source, output / _name(source.relative_to(root), format)) for source in sources]
-    by_target: dict[Path, Job] = {}
-    for job in jobs:
-        other = by_target.setdefault(job.target, job)
-        if other is not job:
-            raise ConfigError(f"{other.source} and {job.source} would both become {job.target}: rename one")
+    targets = [output / _name(source.relative_to(root), format) for source in sources]
+    jobs = [
+        Job(source, target, target.with_name(f"{target.stem}{PATCH_MAP}.png") if patch_maps else None)
+        for source, target in zip(sources, targets, strict=True)
+    ]
+    by_result: dict[Path, Job] = {}
     originals = {_identity(source) for source in sources}
     for job in jobs:
-        if _identity(job.target) in originals:
-            raise ConfigError(f"output={output} would overwrite the input {job.target}: choose another folder")
-    there = [job.target for job in jobs if os.path.lexists(job.target)]
+        for result in job.results:
+            other = by_result.setdefault(result, job)
+            if other is not job:
+                raise ConfigError(f"{other.source} and {job.source} would both become {result}: rename one")
+            if _identity(result) in originals:
+                raise ConfigError(f"output={output} would overwrite the input {result}: choose another folder")
+    there = [result for result in by_result if os.path.lexists(result)]
     if there and not overwrite:
         names = ", ".join(map(str, there[:SHOWN])) + (f" and {len(there) - SHOWN} more" if len(there) > SHOWN else "")
         raise ConfigError(
@@ -57,18 +71,18 @@ def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool) 
 def _find(given: str, output: Path) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the images."""
     path = Path(given).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         found = _below(path, output)
         if not found:
             raise DataError(f"input={given} has no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
         return path, found
-    if path.exists():
+    if os.path.lexists(path):
         return path.parent, [path]
     if not glob.has_magic(str(path)):
         raise DataError(f"input={given} is not there: give a file, a folder, or a pattern such as 'DIR/*.png'")
     fixed = Path(*_until_wildcard(path))
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    found = [match for match in matches if is_image(match) and match.is_file()]
+    found = [match for match in matches if is_image(match) and not os.path.isdir(match)]
     if not found:
         raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     return fixed, found
@@ -88,14 +102,13 @@ def _below(folder: Path, output: Path) -> list[Path]:
 
     Links to folders are not followed, which could lead in circles.
     """
-    results = output.resolve()
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(place, name).resolve() != results]
+    results = os.path.realpath(output)  # `Path.resolve` raises an error of its own where links go in circles
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=refuse_folder):
+        folders[:] = [f for f in folders if not f.startswith(".") and os.path.realpath(Path(place, f)) != results]
         found += [Path(place, name) for name in names]
-    # Pipes and the like would never end; links that lead nowhere are reported as what cannot be read.
-    images = (path for path in found if is_image(path) and (path.is_file() or not path.exists()))
-    return sorted(images, key=Path.as_posix)
+    # What turns out to be no file, as a link that leads nowhere, is reported as what cannot be read.
+    return sorted(filter(is_image, found), key=Path.as_posix)
 
 
 def _name(name: Path, format: Format | None) -> Path:

@@ -9,14 +9,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from patchlight.errors import DataError
-from patchlight.inference.files import read_pixels, write_pixels
+from patchlight.inference.files import announced_pixels, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
+from patchlight.inference.judge import Judge, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_levels, to_values
 from patchlight.inference.translator import Translator
 
@@ -25,6 +27,9 @@ AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
 
 WAITING_BATCHES = 4
 """Batches' worth of decoded images that may wait for others of their size, or of results to be written."""
+
+WAITING_PIXELS = 2**25
+"""Pixels from which no further image is read ahead, and results are waited for: a few photos of a camera."""
 
 MAX_THREADS = 8
 
@@ -49,18 +54,26 @@ class Decoded:
     array: Array
     """As the network takes it: H W C."""
 
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the image."""
+        height, width = self.pixels.size
+        return height * width
+
 
 def translate_files(
     translator: Translator,
     jobs: Sequence[Job],
     batch_size: int | None = None,
     done: Callable[[], object] = lambda: None,
+    judge: Judge | None = None,
 ) -> list[Failure]:
     """Translate files and write the results; returns what failed, in the order of the jobs.
 
     Images of one size and depth share a batch of up to `batch_size`, None for as many as suit the device; where the
-    images of a batch would depend on one another each goes alone. `done` is called once for each file. Only a few
-    batches are in memory at any time.
+    images of a batch would depend on one another, and where they are so large that they are translated in tiles, each
+    goes alone. `done` is called once for each file. `judge` makes the patch maps that jobs ask for. Only a few batches
+    are in memory at any time.
     """
     failures: dict[Job, Failure] = {}
 
@@ -78,17 +91,17 @@ def translate_files(
     begin = _step_back if on_cpu else _go_ahead
     readers, writers = (ThreadPoolExecutor(workers, initializer=begin) for _ in range(2))
     with readers, writers:
-        writing: deque[tuple[Job, Future[None]]] = deque()
+        writing: deque[tuple[Decoded, Future[None]]] = deque()
         try:
             with torch.inference_mode():
                 decoded = _decoded(readers, translator, jobs, finish)
                 for batch in _batches(decoded, _batch_size(translator, batch_size)):
-                    for item, future in _submit(writers, translator, batch):
-                        writing.append((item.job, future))
-                    while len(writing) > WAITING_BATCHES * max(len(batch), workers):
-                        finish(*writing.popleft())
-            for job, future in writing:
-                finish(job, future)
+                    writing.extend(_submit(writers, translator, judge, batch))
+                    while len(writing) > WAITING_BATCHES * max(len(batch), workers) or _are_many(writing):
+                        item, future = writing.popleft()
+                        finish(item.job, future)
+            for item, future in writing:
+                finish(item.job, future)
         except BaseException:
             for pool in (readers, writers):
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -113,18 +126,24 @@ def _decoded(
     finish: Callable[[Job, Future[Decoded]], None],
 ) -> Iterator[Decoded]:
     """The images of some files in their order, read ahead by threads; what cannot be read is finished."""
-    reading: deque[tuple[Job, Future[Decoded]]] = deque()
+    reading: deque[tuple[Job, int, Future[Decoded]]] = deque()
     waiting = iter(jobs)
     while True:
-        while len(reading) < 2 * MAX_THREADS and (job := next(waiting, None)) is not None:
-            reading.append((job, readers.submit(_read, job, translator.in_channels)))
+        while len(reading) < 2 * MAX_THREADS and sum(pixels for _, pixels, _ in reading) < WAITING_PIXELS:
+            if (job := next(waiting, None)) is None:
+                break
+            reading.append((job, announced_pixels(job.source), readers.submit(_read, job, translator.in_channels)))
         if not reading:
             return
-        job, future = reading.popleft()
+        job, _, future = reading.popleft()
         if future.exception() is None:
             yield future.result()
         else:
             finish(job, future)
+
+
+def _are_many(writing: Iterable[tuple[Decoded, Future[None]]]) -> bool:
+    return sum(item.n_pixels for item, _ in writing) >= WAITING_PIXELS
 
 
 def _read(job: Job, channels: int) -> Decoded:
@@ -136,7 +155,7 @@ def _batch_size(translator: Translator, given: int | None) -> Callable[[Array], 
     """How many images of a size go at once."""
 
     def size(array: Array) -> int:
-        if translator.one_by_one:
+        if translator.one_by_one or translator.in_tiles(*array.shape[:2]):
             return 1
         at_once = AT_ONCE.get(translator.device.type, AT_ONCE["cpu"])
         return given or max(1, at_once // (array.shape[0] * array.shape[1]))
@@ -159,24 +178,56 @@ def _batches(images: Iterable[Decoded], batch_size: Callable[[Array], int]) -> I
 
 
 def _submit(
-    writers: ThreadPoolExecutor, translator: Translator, batch: list[Decoded]
+    writers: ThreadPoolExecutor, translator: Translator, judge: Judge | None, batch: list[Decoded]
 ) -> Iterator[tuple[Decoded, Future[None]]]:
     """Translate a batch and hand each result to a thread, which waits for the device and writes it."""
-    deep = batch[0].pixels.deep
     try:
-        levels = to_levels(translator.translate(to_values([item.array for item in batch], translator.device)), deep)
+        if translator.in_tiles(*batch[0].array.shape[:2]):
+            (item,) = batch
+            result = translator.translate_array(item.array)
+            judged = judge is not None and judge.fits(*item.pixels.size)
+            logits = judge.of_arrays(result, item.array) if judge is not None and judged else None
+            outputs: list[Callable[[], None]] = [partial(_write, item, judge, logits, result)]
+        else:
+            outputs = _translated(translator, judge, batch)
+    except DataError as error:
+        failure: Exception = error
     except (RuntimeError, MemoryError) as error:
         if "memory" not in str(error) and not isinstance(error, MemoryError):
             raise
         height, width = batch[0].pixels.size
-        for item in batch:
-            failed: Future[None] = Future()
-            failed.set_exception(DataError(f"there is not enough memory for {len(batch)} x {width}x{height} pixels"))
-            yield item, failed
+        failure = DataError(
+            f"there is not enough memory for {len(batch)} x {width}x{height} pixels: give a smaller batch_size or tile"
+        )
+    else:
+        for item, write in zip(batch, outputs, strict=True):
+            yield item, writers.submit(write)
         return
-    for i, item in enumerate(batch):
-        yield item, writers.submit(_write, item, levels[i : i + 1], deep)
+    for item in batch:
+        failed: Future[None] = Future()
+        failed.set_exception(failure)
+        yield item, failed
 
 
-def _write(item: Decoded, levels: Tensor, deep: bool) -> None:
-    write_pixels(item.job.target, item.pixels.with_colour(to_arrays(levels, deep)[0]))
+def _translated(translator: Translator, judge: Judge | None, batch: list[Decoded]) -> list[Callable[[], None]]:
+    """Send a batch through the network; returns for each image what waits for its result and writes it."""
+    deep = batch[0].pixels.deep
+    sources = to_values([item.array for item in batch], translator.device)
+    values = translator.translate(sources)
+    levels = to_levels(values, deep)
+
+    def write(i: int, logits: Tensor | None) -> None:
+        _write(batch[i], judge, logits, to_arrays(levels[i : i + 1], deep)[0])
+
+    if judge is None:
+        return [partial(write, i, None) for i in range(len(batch))]
+    size = values.shape[-2:]
+    return [partial(write, i, judge(values[i], sources[i]) if judge.fits(*size) else None) for i in range(len(batch))]
+
+
+def _write(item: Decoded, judge: Judge | None, logits: Tensor | None, result: Array) -> None:
+    write_pixels(item.job.target, item.pixels.with_colour(result))
+    if judge is not None and item.job.patch_map is not None:
+        judge.check(*item.pixels.size)
+        assert logits is not None
+        write_picture(item.job.patch_map, judge.draw(as_picture(result), logits))

@@ -15,7 +15,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from patchlight.errors import DataError
 from patchlight.inference.padding import cut, margins, pad
-from patchlight.inference.pixels import from_array, from_image, to_arrays, to_image, to_levels, to_values
+from patchlight.inference.pixels import Array, from_array, from_image, to_arrays, to_image, to_levels, to_values
+from patchlight.inference.tiled import array_in_tiles, tensor_in_tiles
+from patchlight.inference.tiles import AUTO, Grid, Tile
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.networks import Generator
 
@@ -34,7 +36,8 @@ class Translator:
     - A tensor C H W or B C H W in [-1, 1], of the generator's channels; the result has its dtype and device.
 
     Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
-    where batch norm and dropout tie the images of a batch together, each goes through the network alone.
+    where batch norm and dropout tie the images of a batch together, each goes through the network alone. Large images
+    are translated in tiles of `tile` pixels, see `Grid` and `WholeImage`.
     """
 
     def __init__(
@@ -47,16 +50,21 @@ class Translator:
         inference_mode: InferenceMode,
         device: torch.device,
         bf16: bool,
+        tile: Tile = AUTO,
     ) -> None:
         self.generator = generator.to(device)
         self.network: Any = self.generator
-        """What computes: the generator, or something that stands for it."""
+        """What computes images in one piece: the generator, or something that stands for it."""
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.direction = direction
         self.inference_mode = inference_mode
         self.device = device
         self.bf16 = bf16
+        self.tile: Tile = tile
+        self.noise_seed = NOISE_SEED
+        self.keeps_memory = False
+        """Whether the process keeps what it has had, see `devices.keep_memory`; not while there are tiles."""
         self.layout = torch.channels_last if bf16 else torch.contiguous_format
         self.generator.to(memory_format=self.layout)
 
@@ -71,16 +79,11 @@ class Translator:
     def __call__(self, image: Kind) -> Kind:
         if isinstance(image, Image.Image):
             pixels = from_image(image)
-            return to_image(pixels.with_colour(self._colour(pixels.for_network(self.in_channels))))
+            return to_image(pixels.with_colour(self.translate_array(pixels.for_network(self.in_channels))))
         if isinstance(image, np.ndarray):
             pixels = from_array(image)
-            return pixels.with_colour(self._colour(pixels.for_network(self.in_channels))).array()
+            return pixels.with_colour(self.translate_array(pixels.for_network(self.in_channels))).array()
         return self._tensor(image)
-
-    def _colour(self, array: NDArray[Any]) -> NDArray[Any]:
-        deep = array.dtype == np.uint16
-        levels = to_levels(self.translate(to_values([array], self.device)), deep)
-        return to_arrays(levels, deep)[0]
 
     def _tensor(self, image: Tensor) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
@@ -92,17 +95,40 @@ class Translator:
         result = self.translate(batch.to(self.device, torch.float32)).to(image.device, image.dtype)
         return result if image.ndim == 4 else result[0]
 
+    def translate_array(self, array: Array) -> Array:
+        """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
+        if self.in_tiles(*array.shape[:2]):
+            return array_in_tiles(self, array)
+        deep = array.dtype == np.uint16
+        return to_arrays(to_levels(self.translate(to_values([array], self.device)), deep), deep)[0]
+
     def translate(self, images: Tensor) -> Tensor:
         """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients."""
         height, width = images.shape[-2:]
         by = margins(height, width, self.generator.size_multiple)
-        padded = pad(images, by).contiguous(memory_format=self.layout)
+        padded = pad(images, by)
+        if self.in_tiles(height, width):
+            return torch.stack([tensor_in_tiles(self, image, (height, width), by) for image in padded])
         parts = torch.split(padded, 1) if self.one_by_one else (padded,)
-        return cut(torch.cat([self._run(part) for part in parts]) if len(parts) > 1 else self._run(parts[0]), by)
+        return cut(torch.cat([self.run(self.network, part) for part in parts]), by)
 
-    def _run(self, images: Tensor) -> Tensor:
+    def grid(self, height: int, width: int) -> Grid | None:
+        """The tiles in which an image of that size is translated; None for one piece.
+
+        Raises:
+            DataError: `tile` is too small for the network.
+        """
+        left, right, top, bottom = margins(height, width, self.generator.size_multiple)
+        return Grid.of(height + top + bottom, width + left + right, self.tile, self.generator.size_multiple)
+
+    def in_tiles(self, height: int, width: int) -> bool:
+        """Whether an image of that size is translated in tiles."""
+        return self.grid(height, width) is not None
+
+    def run(self, network: Any, images: Tensor) -> Tensor:
+        """Images whose sides the network can take, through the generator or what stands for it, in one pass."""
         half = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
-        modules = [self.network] if isinstance(self.network, nn.Module) else []
-        with inference(*modules, mode=self.inference_mode, noise_seed=NOISE_SEED), half:
-            translated: Tensor = self.network(images)
+        modules = [network] if isinstance(network, nn.Module) else []
+        with inference(*modules, mode=self.inference_mode, noise_seed=self.noise_seed), half:
+            translated: Tensor = network(images.contiguous(memory_format=self.layout))
         return translated.float()

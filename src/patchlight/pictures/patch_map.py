@@ -59,24 +59,33 @@ class Scale:
 
 
 def overlay(image: Tensor, logits: Tensor, grid: PatchGrid, scale: Scale, opacity: float = 0.6) -> Image.Image:
-    """The heat map of a patch map, h w, on its image, C H W in [-1, 1], which is shown in gray.
+    """The heat map of a patch map, h w, on its image, C H W in [-1, 1]; see `overlay_picture`."""
+    return overlay_picture(to_picture(image), logits, grid, scale, opacity)
+
+
+def overlay_picture(
+    picture: Image.Image, logits: Tensor, grid: PatchGrid, scale: Scale, opacity: float = 0.6, reduced: int = 1
+) -> Image.Image:
+    """The heat map of a patch map, h w, on a picture, which is shown in gray.
 
     Each logit colours a square as wide as the patches are apart, around the centre of its own patch; the outermost
-    ones colour the rim as well. Small images are enlarged.
+    ones colour the rim as well. Small pictures are enlarged. `reduced` is how many times smaller the picture is than
+    the image that was judged.
     """
-    zoom = max(1, -(-MIN_WIDTH // image.shape[-1]))
-    gray = np.asarray(to_picture(image).convert("L"), dtype=np.float32)[..., None] / 255
-    rows, columns = (_nearest(n, size, grid) for n, size in zip(image.shape[-2:], logits.shape[-2:], strict=True))
+    zoom = max(1, -(-MIN_WIDTH // picture.width))
+    gray = np.asarray(picture.convert("L"), dtype=np.float32)[..., None] / 255
+    sides = (picture.height, logits.shape[-2]), (picture.width, logits.shape[-1])
+    rows, columns = (_nearest(pixels, patches, grid, reduced) for pixels, patches in sides)
     values = logits.detach().float().cpu().numpy().reshape(logits.shape[-2:])
     colours = scale.colours(values)[np.ix_(rows, columns)]
     blend = (1 - opacity) * gray + opacity * colours
-    picture = Image.fromarray((blend * 255).round().astype(np.uint8))
-    return picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    result = Image.fromarray((blend * 255).round().astype(np.uint8))
+    return result.resize((result.width * zoom, result.height * zoom), Image.Resampling.NEAREST)
 
 
-def _nearest(pixels: int, patches: int, grid: PatchGrid) -> NDArray[np.int64]:
+def _nearest(pixels: int, patches: int, grid: PatchGrid, reduced: int) -> NDArray[np.int64]:
     """For every pixel along a side, the patch whose centre is nearest."""
-    centres = np.arange(pixels) + 0.5
+    centres = (np.arange(pixels) + 0.5) * reduced
     return np.clip(np.floor((centres - grid.offset) / grid.stride + 0.5), 0, patches - 1).astype(np.int64)
 
 

@@ -1,0 +1,91 @@
+"""A network as an ONNX graph for images of any number and size, and as ONNX Runtime computes it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from patchlight.errors import ConfigError
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+OPSET = 18
+"""The oldest set of operators that PyTorch's exporter writes without translating it down."""
+
+IMAGE, TRANSLATION = "image", "translation"
+"""The names of the graph's input and output."""
+
+
+def require(packages: Sequence[str], wish: str, extra: str) -> None:
+    """Raise a ConfigError that says what to install, if one of the packages is missing for a wish such as key=value."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"{wish} needs {', '.join(missing)}: pip install 'patchlight[{extra}]'")
+
+
+def trace(network: nn.Module, example: Tensor) -> ExportedProgram:
+    """The graph of a network in evaluation mode for images of any number, height and width; B C H W to B C H W.
+
+    The example has at least two images, and sides of at least twice what the network needs at least.
+    """
+    dynamic = torch.export.Dim.DYNAMIC
+    # Without this, a size of 1 somewhere in the network is taken for a special case, and is the innermost map of a
+    # U-Net at the size of its training.
+    with _size_oblivious(), torch.no_grad():
+        return torch.export.export(
+            network.eval(), (example,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},), strict=False
+        )
+
+
+def _size_oblivious() -> AbstractContextManager[None]:
+    config: Any = importlib.import_module("torch.fx.experimental._config")
+    patched: AbstractContextManager[None] = config.patch(backed_size_oblivious=True)
+    return patched
+
+
+def write_onnx(
+    program: ExportedProgram, file: Path, *, opset: int = OPSET, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a traced network to one file; the weights are in it, and `metadata` as the model's properties."""
+    import onnx_ir
+
+    with warnings.catch_warnings():  # advice to the authors of exporters
+        warnings.simplefilter("ignore")
+        converted = torch.onnx.export(
+            program, dynamo=True, verbose=False, opset_version=opset, input_names=[IMAGE], output_names=[TRANSLATION],
+        )  # fmt: skip
+    assert converted is not None
+    graph = converted.model.graph
+    for value in (*graph.inputs, *graph.outputs):
+        assert value.shape is not None
+        value.shape = onnx_ir.Shape(["batch", value.shape[1], "height", "width"])
+    converted.model.metadata_props.update(metadata or {})
+    converted.save(file, external_data=False)
+
+
+def session(file: Path, *, cuda: bool = False) -> Any:
+    """ONNX Runtime with that graph, on as many threads as PyTorch has."""
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    available = onnxruntime.get_available_providers()
+    wanted = ["CUDAExecutionProvider"] if cuda else []
+    providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in available]
+    return onnxruntime.InferenceSession(file, options, providers=providers)
+
+
+def example_for(channels: int, size_multiple: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A batch of zeros by which a generator can be traced: two images of different sides."""
+    side = max(2 * size_multiple, 64)
+    return torch.zeros(2, channels, side, side + size_multiple, dtype=dtype)

@@ -1,0 +1,108 @@
+"""A large image through a translator, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from patchlight.devices import keep_memory, return_memory
+from patchlight.inference.padding import Margins, margins
+from patchlight.inference.pixels import Array, to_arrays, to_levels, to_values
+from patchlight.inference.tiles import SAMPLE_PIXELS, Place, spread_crops
+from patchlight.inference.whole_image import WholeImage
+
+if TYPE_CHECKING:
+    from patchlight.inference.translator import Translator
+
+MIN_CROP = 64
+"""Pixels of the squares from which the statistics of an image are taken: many small ones are the best sample."""
+
+Read = Callable[[slice, slice], Tensor]
+"""Rows and columns of an image with its margins, as 1 C h w in [-1, 1] on the translator's device."""
+
+Write = Callable[[slice, Tensor], None]
+"""Takes finished rows of the result, without margins, as C h W."""
+
+
+def array_in_tiles(translator: Translator, array: Array) -> Array:
+    """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels.
+
+    The result is put together as bytes, so that no more than a row of tiles is held in float32.
+    """
+    height, width = array.shape[:2]
+    deep = array.dtype == np.uint16
+    by = margins(height, width, translator.generator.size_multiple)
+    padded = _pad(array, by)
+    result = np.empty((height, width, translator.out_channels), array.dtype)
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        return to_values([padded[rows, columns]], translator.device)
+
+    def write(rows: slice, values: Tensor) -> None:
+        result[rows] = to_arrays(to_levels(values[None], deep), deep)[0]
+
+    _translate(translator, (height, width), by, read, write)
+    return result
+
+
+def tensor_in_tiles(translator: Translator, padded: Tensor, size: tuple[int, int], by: Margins) -> Tensor:
+    """C H W in [-1, 1] with its margins, to its result without them, both on the translator's device."""
+    result = padded.new_empty(translator.out_channels, *size)
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        return padded[None, :, rows, columns]
+
+    def write(rows: slice, values: Tensor) -> None:
+        result[:, rows] = values
+
+    _translate(translator, size, by, read, write)
+    return result
+
+
+def _translate(translator: Translator, size: tuple[int, int], by: Margins, read: Read, write: Write) -> None:
+    height, width = size
+    left, _, top, _ = by
+    grid = translator.grid(height, width)
+    assert grid is not None
+    # Not what stands for it: compiled networks and other run-times have no layers to stand in for.
+    network = translator.generator
+    whole = WholeImage(
+        network, grid, own_statistics=translator.inference_mode == "paper", noise_seed=translator.noise_seed
+    )
+
+    def run(place: Place) -> Tensor:
+        whole.place = place
+        return translator.run(network, read(place.rows, place.columns))[0]
+
+    def finished(row: int, values: Tensor) -> None:
+        first, last = max(row, top), min(row + values.shape[1], top + height)
+        if first < last:
+            write(slice(first - top, last - top), values[:, first - row : last - row, left : left + width])
+
+    if translator.keeps_memory:  # the gaps between blocks as large as these would be larger than the blocks
+        return_memory()
+    with whole:
+        if whole.norms:
+            multiple = translator.generator.size_multiple
+            side = max(MIN_CROP, 2 * multiple)
+            crops = spread_crops(grid.rows.length, grid.columns.length, side, multiple, SAMPLE_PIXELS)
+            with whole.sampled():
+                translator.run(network, torch.cat([read(rows, columns) for rows, columns in crops]))
+        grid.blend(run, finished, translator.device)
+    if translator.keeps_memory:
+        keep_memory()
+
+
+def _pad(array: Array, by: Margins) -> Array:
+    """H W C with its margins, by the rules of `padding.pad`."""
+    left, right, top, bottom = by
+    for axis, (before, after) in enumerate(((top, bottom), (left, right))):
+        if before or after:
+            widths = [(0, 0)] * 3
+            widths[axis] = before, after
+            array = np.pad(array, widths, mode="reflect" if after < array.shape[axis] else "edge")
+    return array

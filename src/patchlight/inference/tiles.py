@@ -1,0 +1,181 @@
+"""Large images in overlapping tiles, whose results are blended where they overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from patchlight.errors import ConfigError, DataError
+
+Tile = int | Literal["auto"] | None
+"""The side of a tile in pixels, or whether there are any."""
+
+AUTO: Literal["auto"] = "auto"
+
+WHOLE_PIXELS = 2**21
+"""Pixels up to which an image goes through a network in one piece where `tile` is `auto`."""
+
+AUTO_SIDE = 1024
+SAMPLE_PIXELS = 2**20
+"""Pixels that the crops have together from which the statistics of an image are taken."""
+
+MIN_OVERLAP = 192
+"""Pixels that neighbouring tiles share at least: twice as far as the residual generators see, about."""
+
+
+def check_tile(tile: object) -> None:
+    """Raise a ConfigError unless `tile` is a number of pixels, `auto` or None."""
+    is_size = isinstance(tile, int) and not isinstance(tile, bool) and tile > 0
+    if not (is_size or tile in (None, AUTO)):
+        raise ConfigError(f"tile={tile} should be auto, null for none, or the side of a tile in pixels")
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Where tiles of `tile` pixels lie along a side of `length` pixels: they begin at `starts` and cover it."""
+
+    length: int
+    tile: int
+    starts: tuple[int, ...]
+
+    @classmethod
+    def even(cls, length: int, tile: int, overlap: int, multiple: int) -> Cuts:
+        """Tiles at even distances, which share `overlap` pixels or more and begin at multiples of `multiple`.
+
+        All arguments are multiples of `multiple`.
+        """
+        if length <= tile:
+            return cls(length, length, (0,))
+        last = length - tile
+        n = -(-last // (tile - overlap))
+        return cls(length, tile, tuple(round(last * i / n / multiple) * multiple for i in range(n + 1)))
+
+    def weights(self, device: torch.device) -> list[Tensor]:
+        """How much each pixel of each tile counts: 1 at every place in all, with ramps in the middle of overlaps.
+
+        Where a tile overlaps another its outermost quarter counts nothing, for there it has seen least around it.
+        """
+        weights = [torch.ones(self.tile, device=device) for _ in self.starts]
+        for i, (start, following) in enumerate(pairwise(self.starts)):
+            shared = start + self.tile - following
+            # From 0 to 1 over the middle half.
+            places = (torch.arange(shared, device=device) + 0.5) / shared
+            ramp = (2 * places - 0.5).clamp(0, 1)
+            weights[i][self.tile - shared :] *= 1 - ramp
+            weights[i + 1][:shared] *= ramp
+        total = torch.zeros(self.length, device=device)
+        for start, weight in zip(self.starts, weights, strict=True):
+            total[start : start + self.tile] += weight
+        # Already 1 but where three tiles meet.
+        return [w / total[start : start + self.tile] for start, w in zip(self.starts, weights, strict=True)]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tile of an image: its rows and columns, and its place among the others."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    row: int
+    column: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows of the image that the tile covers."""
+        return slice(self.top, self.top + self.height)
+
+    @property
+    def columns(self) -> slice:
+        """The columns of the image that the tile covers."""
+        return slice(self.left, self.left + self.width)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of an image."""
+
+    rows: Cuts
+    columns: Cuts
+
+    @classmethod
+    def of(cls, height: int, width: int, tile: Tile, multiple: int) -> Grid | None:
+        """The tiles for a network that takes multiples of `multiple`, which both sides are; None for one piece.
+
+        Raises:
+            DataError: tiles of this size are too small for the network.
+        """
+        if tile is None or (tile == AUTO and height * width <= WHOLE_PIXELS):
+            return None
+        overlap = up_to(MIN_OVERLAP, multiple)
+        side = max(AUTO_SIDE, 2 * overlap) if tile == AUTO else tile
+        side = up_to(side, multiple)
+        if side < 2 * overlap:
+            raise DataError(f"tile={tile} is too small for this network, which needs {2 * overlap} or more")
+        if height <= side and width <= side:
+            return None
+        return cls(*(Cuts.even(length, side, overlap, multiple) for length in (height, width)))
+
+    def places(self) -> list[Place]:
+        """All tiles, row by row."""
+        return [
+            Place(top, left, self.rows.tile, self.columns.tile, r, c)
+            for r, top in enumerate(self.rows.starts)
+            for c, left in enumerate(self.columns.starts)
+        ]
+
+    def blend(
+        self, run: Callable[[Place], Tensor], finished: Callable[[int, Tensor], None], device: torch.device
+    ) -> None:
+        """Compute all tiles, each C h w, and hand on finished rows of the image, C n W, from the top down.
+
+        `run` computes the tile of a place. `finished` is called with the number of the first row, and the rows.
+        Nothing larger than a row of tiles is held.
+        """
+        row_weights, column_weights = self.rows.weights(device), self.columns.weights(device)
+        ends = [*self.rows.starts[1:], self.rows.length]
+        band: Tensor | None = None
+        for place in self.places():
+            tile = run(place)
+            if band is None:
+                band = torch.zeros(tile.shape[0], self.rows.tile, self.columns.length, device=device)
+            weight = row_weights[place.row][:, None] * column_weights[place.column]
+            band[:, :, place.left : place.left + place.width] += tile * weight
+            if place.column == len(self.columns.starts) - 1:
+                done = ends[place.row] - place.top
+                finished(place.top, band[:, :done])
+                band = torch.cat([band[:, done:], torch.zeros_like(band[:, :done])], dim=1)
+
+
+def up_to(pixels: int, multiple: int) -> int:
+    """The next multiple that is not smaller."""
+    return -(-pixels // multiple) * multiple
+
+
+def spread_crops(height: int, width: int, side: int, multiple: int, pixels: int) -> list[tuple[slice, slice]]:
+    """Evenly spread squares of an image to take statistics from: rows and columns of each.
+
+    They begin at multiples of `multiple`, and have about `pixels` together, or cover the image.
+    """
+    high, wide = min(side, height), min(side, width)
+    n = max(1, pixels // (high * wide))
+    n_rows = _clamp(round((n * height / width) ** 0.5), height // high)
+    n_columns = _clamp(n // n_rows, width // wide)
+    tops, lefts = _spread(height - high, n_rows, multiple), _spread(width - wide, n_columns, multiple)
+    return [(slice(top, top + high), slice(left, left + wide)) for top in tops for left in lefts]
+
+
+def _clamp(n: int, most: int) -> int:
+    return max(1, min(n, most))
+
+
+def _spread(last: int, n: int, multiple: int) -> list[int]:
+    """`n` numbers from 0 to `last` at even distances, the middle for one, each a multiple of `multiple`."""
+    steps = [last / 2] if n == 1 else [last * i / (n - 1) for i in range(n)]
+    return [int(step // multiple) * multiple for step in steps]

@@ -1,0 +1,102 @@
+"""Patch maps of single images, as the training's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from patchlight.errors import ConfigError, DataError
+from patchlight.inference import judge as judging
+from patchlight.inference.loading import TrainedModel
+from patchlight.inference.pixels import to_values
+from patchlight.methods import TranslationMethod
+from patchlight.networks import patch_map_size
+
+Make = Callable[..., tuple[Path, TranslationMethod]]
+Draw = Callable[..., Image.Image]
+
+
+@pytest.mark.parametrize(("model", "direction", "name"), [
+    ("pix2pix", "AtoB", "discriminator"), ("cyclegan", "AtoB", "discriminator_b"),
+    ("cyclegan", "BtoA", "discriminator_a"),
+])  # fmt: skip
+def test_it_judges_as_in_training(make: Make, model: str, direction: str, name: str) -> None:
+    path, method = make(model)
+    torch.manual_seed(2)
+    images = {key: torch.rand(1, 3, 64, 96) * 2 - 1 for key in ("real_A", "real_B", "fake_A", "fake_B")}
+    expected = method.judge(images)[name][1]
+    judge = TrainedModel(path).judge(direction=direction, device="cpu")  # type: ignore[arg-type]
+    source, target = direction[0], direction[-1]
+    logits = judge(images[f"fake_{target}"][0], images[f"real_{source}"][0])
+    torch.testing.assert_close(logits, expected[0, 0])
+    assert tuple(logits.shape) == patch_map_size(judge.discriminator, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "boundary"),
+    [
+        ("pix2pix", [], 0.0),
+        ("cyclegan", [], 0.5),
+        ("cyclegan", ["model.real_label=0.9"], 0.45),
+        ("pix2pix", ["model.gan_mode=wgangp", "model.unpenalized_critic=true"], None),
+    ],
+)
+def test_boundary(make: Make, model: str, overrides: list[str], boundary: float | None) -> None:
+    assert TrainedModel(make(model, *overrides)[0]).judge(device="cpu").boundary == boundary
+
+
+def test_what_it_cannot_judge(make: Make) -> None:
+    model = TrainedModel(make("pix2pix")[0])
+    with pytest.raises(ConfigError, match="direction=BtoA is not what .* was trained for: it translates AtoB only"):
+        model.judge(direction="BtoA")
+    small = torch.zeros(3, 20, 40)
+    with pytest.raises(DataError, match="^40x20 pixels are too few for a patch map, which needs 24 on each side$"):
+        model.judge(device="cpu")(small, small)
+
+
+@pytest.mark.parametrize("norm", ["none", "instance", "batch"])
+@pytest.mark.parametrize("model", ["pix2pix", "cyclegan"])
+def test_a_large_image_in_parts(
+    make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch, model: str, norm: str
+) -> None:
+    judge = TrainedModel(make(model, f"model.discriminator.norm={norm}")[0]).judge(device="cpu")
+    image, source = (np.asarray(picture(501, 327, seed=seed)) for seed in (0, 1))
+    whole = judge.of_arrays(image, source)
+    arrays = (to_values([array], torch.device("cpu"))[0] for array in (image, source))
+    torch.testing.assert_close(whole, judge(*arrays), atol=0, rtol=0)
+    monkeypatch.setattr(judging, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(judging, "AUTO_SIDE", 128)
+    in_parts = judge.of_arrays(image, source)
+    assert in_parts.shape == whole.shape
+    if norm == "none":
+        torch.testing.assert_close(in_parts, whole)
+        return
+    assert torch.corrcoef(torch.stack([in_parts.ravel(), whole.ravel()]))[0, 1] > 0.7
+    # With the statistics of the whole image the parts are the whole.
+    monkeypatch.setattr(judging, "spread_crops", lambda *_: [(slice(None), slice(None))])
+    torch.testing.assert_close(judge.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = TrainedModel(make("cyclegan")[0]).judge(device="cpu")
+    image = picture(300, 200)
+    logits = torch.full((23, 36), 5.0)
+    logits[:, :18] = -5
+    drawn = np.asarray(judge.draw(image, logits)).astype(int)
+    assert drawn.shape == (200, 300, 3)
+    red, blue = drawn[:, :130].mean((0, 1)), drawn[:, 170:].mean((0, 1))
+    assert red[0] > red[2] + 30
+    assert blue[2] > blue[0] + 30
+    monkeypatch.setattr(judging, "MAX_PICTURE", 150)
+    reduced = np.asarray(judge.draw(image, logits)).astype(int)
+    assert reduced.shape == (100, 150, 3)
+    assert np.abs(reduced - drawn[::2, ::2]).mean() < 6
+    values = torch.rand(3, 64, 64)
+    assert judge.picture(values, values).size == (128, 128)
+    deep = np.full((4, 5, 1), 257 * 7, np.uint16)
+    assert (np.asarray(judging.as_picture(deep)) == 7).all()
