@@ -13,6 +13,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -61,11 +62,22 @@ def compose_config(config_name: str, overrides: Sequence[str] = (), with_hydra: 
         ConfigError: an unknown key, an unknown choice of a group, or an override that cannot be read.
     """
     register_resolvers()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with _hydra_of_its_own(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         try:
             return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_explain(error, config_name, overrides)) from None
+
+
+@contextmanager
+def _hydra_of_its_own() -> Iterator[None]:
+    """Hydra knows one configuration folder at a time; that of a command that is running is put back afterwards."""
+    known = GlobalHydra.instance()
+    of_command, known.hydra = known.hydra, None
+    try:
+        yield
+    finally:
+        known.hydra = of_command
 
 
 @dataclass(frozen=True)

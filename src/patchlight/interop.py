@@ -1,18 +1,33 @@
-"""Weights in the key layout of the reference PyTorch CycleGAN/pix2pix code, read and written."""
+"""Weights in the key layout of the reference PyTorch CycleGAN/pix2pix code and of CUT, read and written."""
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks.antialias import BlurDownsample, BlurUpsample, binomial
 from patchlight.networks.resnet import ResidualBlock
 
 _INSTANCE_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+NETWORKS = {
+    "generator": "G",
+    "discriminator": "D",
+    "generator_ab": "G_A",
+    "generator_ba": "G_B",
+    "discriminator_a": "D_B",
+    "discriminator_b": "D_A",
+}
+"""The reference's names of the networks of pix2pix and CycleGAN; its D_A judges what its G_A makes, of domain B."""
+
+FILTER = "filt"
+"""The constant that CUT's files hold for every antialiased change of resolution."""
 
 
 def load_reference_weights(network: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
@@ -21,11 +36,13 @@ def load_reference_weights(network: nn.Module, state_dict: Mapping[str, Tensor])
     The layers are matched in the order of the reference's layer numbers, so a dictionary in any order will do, and
     one of a network with dropout, whose numbers are shifted, loads into one without and the other way round. The
     `module.` prefix of DataParallel and the running statistics that old releases kept for instance norm are dropped.
+    CUT's filters are compared with those of the network.
 
     Raises:
         ValueError: a layer or tensor is missing, left over or of another shape; nothing has been loaded then.
     """
-    layers = _layers_of_reference(state_dict)
+    layers = reference_layers(state_dict)
+    _take_filters(layers, network)
     own = list(_parametrised_layers(network))
     own_has_statistics = any(isinstance(layer, nn.BatchNorm2d | nn.SyncBatchNorm) for _, layer in own)
     if not own_has_statistics:
@@ -59,23 +76,64 @@ def reference_state_dict(network: nn.Module) -> OrderedDict[str, Tensor]:
         ValueError: a network that the reference code does not have.
     """
     names = iter(_reference_layer_names(network))
-    return OrderedDict(
-        (f"{reference_name}.{key}", tensor)
+    layers = {
+        reference_name: dict(layer.state_dict())
         for (_, layer), reference_name in zip(_parametrised_layers(network), names, strict=True)
-        for key, tensor in layer.state_dict().items()
+    }
+    layers |= {name: {FILTER: tensor} for name, tensor in _filters(network).items()}
+    return OrderedDict(
+        (f"{name}.{key}", tensor) for name, tensors in _in_order(layers).items() for key, tensor in tensors.items()
     )
 
 
-def _layers_of_reference(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def reference_layers(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each layer by the names of both, in the order of the reference's layer numbers."""
     layers: dict[str, dict[str, Tensor]] = {}
     for key, tensor in state_dict.items():
         layer, _, parameter = key.removeprefix("module.").rpartition(".")
         layers.setdefault(layer, {})[parameter] = tensor
+    return _in_order(layers)
 
+
+def _in_order(layers: Mapping[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
     def by_number(layer: str) -> list[int]:
         return [int(number) for number in re.findall(r"\d+", layer)]
 
     return {layer: layers[layer] for layer in sorted(layers, key=by_number)}
+
+
+def _take_filters(layers: dict[str, dict[str, Tensor]], network: nn.Module) -> None:
+    """Remove the filters from `layers`, once they are seen to be those that the network computes with."""
+    found = {name: tensors[FILTER] for name, tensors in layers.items() if FILTER in tensors}
+    own = _filters(network)
+    if len(found) != len(own):
+        raise ValueError(f"the weights have {len(found)} antialiasing filters, this network has {len(own)}")
+    for (name, tensor), expected in zip(found.items(), own.values(), strict=True):
+        if tensor.shape != expected.shape or not torch.allclose(tensor.float(), expected, atol=1e-6):
+            raise ValueError(f"{name}.{FILTER} is another filter than that of this network's layer")
+        del layers[name][FILTER]
+        if not layers[name]:
+            del layers[name]
+
+
+def _filters(network: nn.Module) -> dict[str, Tensor]:
+    """CUT's constants for the antialiased layers of a network, by the names of those layers."""
+    if not isinstance(network, ResNetGenerator):
+        return {}
+    numbered = list(_numbered(network))
+    convolutions = [layer for _, layer in numbered if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    filters: dict[str, Tensor] = {}
+    seen = 0
+    for number, layer in numbered:
+        if isinstance(layer, BlurDownsample):
+            kernel, channels = binomial(3), convolutions[seen - 1].out_channels
+        elif isinstance(layer, BlurUpsample):
+            kernel, channels = 4 * binomial(4), convolutions[seen].in_channels
+        else:
+            seen += isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+            continue
+        filters[f"model.{number}"] = kernel.repeat(channels, 1, 1, 1)
+    return filters
 
 
 def _without_statistics(layers: dict[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -129,11 +187,21 @@ def _sequential_numbers(layers: nn.Sequential, has_norm: bool) -> list[int]:
     return numbers
 
 
-def _resnet_names(network: ResNetGenerator) -> list[str]:
-    names: list[str] = []
+def _numbered(network: ResNetGenerator) -> Iterator[tuple[int, nn.Module]]:
+    """The layers with the reference's numbers, in which a norm that was left out has one, too."""
     number = 0
     has_norm = _has_norm(network)
     for layer in network.layers:
+        yield number, layer
+        number += 1
+        followed_by_norm = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        number += followed_by_norm and not has_norm
+
+
+def _resnet_names(network: ResNetGenerator) -> list[str]:
+    names: list[str] = []
+    has_norm = _has_norm(network)
+    for number, layer in _numbered(network):
         if isinstance(layer, ResidualBlock):
             inner = 0
             for part in layer.layers:
@@ -142,9 +210,6 @@ def _resnet_names(network: ResNetGenerator) -> list[str]:
                 inner += 1 + (isinstance(part, nn.Conv2d) and not has_norm)
         elif layer.state_dict():
             names.append(f"model.{number}")
-        number += 1
-        followed_by_norm = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        number += followed_by_norm and not has_norm
     return names
 
 

@@ -47,6 +47,7 @@ from patchlight.quiet import quieten
 from patchlight.ranks import is_first
 from patchlight.resume import Resumption, find_checkpoint
 from patchlight.schema import validate
+from patchlight.start import begin_with
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -122,6 +123,8 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
         if isinstance(logger, MetricsCSV):
             logger.keep(resumption.checkpoint["loggers"]["csv_rows"] or 0 if same_run and resumption else 0)
     callbacks = build_callbacks(cfg)
+    if cfg.init_from is not None:
+        begin_with(cfg.init_from, cfg.resume, method, callbacks, goes_on=resumption is not None)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trainer = build_trainer(cfg, [*_usable(callbacks, data), Position(), RunRecord(config)], loggers)
     evaluation = Evaluation(cfg, method, data, callbacks)
@@ -154,7 +157,11 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
 
 
 def _check_fit(method: TranslationMethod, resumption: Resumption) -> None:
-    """Raise a ConfigError if the checkpoint's networks are others than those of the configuration."""
+    """Raise a ConfigError if the checkpoint's networks are others than those of the configuration, or all it has."""
+    if "optimizer_states" not in resumption.checkpoint:
+        raise ConfigError(
+            f"resume={resumption.path} holds weights alone: begin with them by init_from={resumption.path}"
+        )
     try:
         method.load_state_dict(resumption.checkpoint["state_dict"])
     except RuntimeError as error:

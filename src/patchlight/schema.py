@@ -27,6 +27,7 @@ class TopLevel(TypedDict):
     task: str
     seed: int
     resume: Literal["auto"] | str | None
+    init_from: str | None
     objective: str | None
     evaluate_untrained: bool
 

@@ -147,5 +147,5 @@ def networks_of(model: str) -> dict[str, DictConfig | dict[str, Any]]:
     if model == "pix2pix":
         unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True}
         return {"generator": {"_target_": "patchlight.networks.UNetGenerator", **unet}, "discriminator": discriminator}
-    resnet = {"n_blocks": 9, "ngf": 64, "norm": norm, "dropout": False, "padding": "reflect"}
+    resnet = {"n_blocks": 9, "ngf": 64, "norm": norm, "dropout": False, "padding": "reflect", "antialias": "none"}
     return {"generator": {"_target_": "patchlight.networks.ResNetGenerator", **resnet}, "discriminator": discriminator}

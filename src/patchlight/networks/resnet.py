@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from patchlight.networks.antialias import Antialias, BlurDownsample, BlurUpsample
 from patchlight.networks.base import Generator
 from patchlight.networks.layers import Norm, bias_before, norm_layers, require_at_least
 from patchlight.networks.padding import ReflectionPad2d
@@ -18,13 +19,14 @@ class ResNetGenerator(Generator):
     """Residual generator: 6 blocks for 128 pixels and 9 for 256 in the paper.
 
     Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), values in [-1, 1] (tanh). H and W are multiples of 4.
-    `padding` is that of the residual blocks; the 7x7 convolutions at both ends always pad by reflection.
+    `padding` is that of the residual blocks; the 7x7 convolutions at both ends always pad by reflection. `antialias`
+    says which changes of resolution are a low-pass filter beside a convolution of stride 1, in place of a strided one.
 
     Raises:
         ValueError: an argument out of range, or an image size that is not a multiple of 4.
 
     Source: Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer"; Zhu et al. 2017, "Unpaired
-    Image-to-Image Translation using Cycle-Consistent Adversarial Networks", appendix 7.2.
+    Image-to-Image Translation using Cycle-Consistent Adversarial Networks", appendix 7.2; Zhang 2019 for `antialias`.
     """
 
     size_multiple = 4
@@ -38,8 +40,11 @@ class ResNetGenerator(Generator):
         norm: Norm = "instance",
         dropout: bool = False,
         padding: Padding = "reflect",
+        antialias: Antialias = "none",
     ) -> None:
         super().__init__()
+        if antialias not in get_args(Antialias):
+            raise ValueError(f"antialias must be one of {', '.join(get_args(Antialias))}, got {antialias!r}")
         require_at_least("in_channels", in_channels, 1)
         require_at_least("out_channels", out_channels, 1)
         require_at_least("n_blocks", n_blocks, 0)
@@ -48,13 +53,15 @@ class ResNetGenerator(Generator):
         layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(in_channels, ngf, kernel_size=7, bias=bias)]
         layers += [*norm_layers(norm, ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
-            layers.append(nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=bias))
-            layers += [*norm_layers(norm, 2 * width), nn.ReLU(inplace=True)]
+            blurs = antialias in ("down", "both")
+            layers.append(nn.Conv2d(width, 2 * width, kernel_size=3, stride=1 if blurs else 2, padding=1, bias=bias))
+            layers += [*norm_layers(norm, 2 * width), nn.ReLU(inplace=True), *([BlurDownsample()] if blurs else [])]
         layers += [ResidualBlock(4 * ngf, norm=norm, dropout=dropout, padding=padding) for _ in range(n_blocks)]
         for width in (4 * ngf, 2 * ngf):
-            layers.append(
-                nn.ConvTranspose2d(width, width // 2, kernel_size=3, stride=2, padding=1, output_padding=1, bias=bias)
-            )
+            if antialias in ("up", "both"):
+                layers += [BlurUpsample(), nn.Conv2d(width, width // 2, kernel_size=3, padding=1, bias=bias)]
+            else:
+                layers.append(nn.ConvTranspose2d(width, width // 2, 3, 2, padding=1, output_padding=1, bias=bias))
             layers += [*norm_layers(norm, width // 2), nn.ReLU(inplace=True)]
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)

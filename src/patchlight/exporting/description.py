@@ -1,0 +1,82 @@
+"""What an exported file says of itself: strings by name, which every format can hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight import __version__
+from patchlight.checkpoint import RECORD_KEY
+from patchlight.exporting.graph import RANGES, ImageGraph
+from patchlight.inference.loading import TrainedModel
+from patchlight.inference.translator import Translator
+from patchlight.manifest import make_manifest
+
+
+def describe(
+    model: TrainedModel, translator: Translator, graph: ImageGraph, *, weights: str, license: str | None
+) -> dict[str, str]:
+    """Direction, values, sizes, origin and licence of an exported generator; every value is a string.
+
+    `license` is that of the weights, which only the one who trained them knows; None is said to be unknown.
+    """
+    return {
+        "direction": translator.direction,
+        "in_channels": str(translator.in_channels),
+        "out_channels": str(translator.out_channels),
+        "value_range": RANGES[graph.value_range],
+        "layout": "B C H W, channels in the order R G B",
+        "size_multiple": str(translator.generator.size_multiple),
+        "inference_mode": translator.inference_mode,
+        "dropout": "left out",
+        "weights": weights,
+        **origin(model, license),
+    }
+
+
+def origin(model: TrainedModel, license: str | None) -> dict[str, str]:
+    """Who made a file from what, the networks' own configuration as JSON included."""
+    return {
+        "license": license if license is not None else "not stated",
+        "producer": f"patchlight {__version__}",
+        "commit": _commit(make_manifest(0, {}, {})["git"]),
+        "trained_with": f"patchlight {model.checkpoint[RECORD_KEY]['version']}",
+        "trained_commit": _commit(_git_of_the_run(Path(model.path))),
+        "torch": version("torch"),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "model": json.dumps(plain(model.config.model)),
+        "data": json.dumps(_of_images(plain(model.config.data))),
+    }
+
+
+def _git_of_the_run(checkpoint: Path) -> dict[str, Any] | None:
+    """What the manifest of the run says, if the checkpoint still lies in its folder."""
+    manifest = checkpoint.absolute().parent.parent / "manifest.json"
+    try:
+        found: dict[str, Any] | None = json.loads(manifest.read_text(encoding="utf-8")).get("git")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found
+
+
+def _commit(git: Mapping[str, Any] | None) -> str:
+    return "unknown" if git is None else git["commit"] + (", changed" if git["changed"] else "")
+
+
+def plain(section: DictConfig) -> dict[str, Any]:
+    """A section of a configuration as plain values."""
+    content: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
+    return content
+
+
+def _of_images(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the data's configuration matters to images, and says nothing of the machine."""
+    return {
+        key: data[key] for key in ("direction", "image_size", "load_size", "channels_a", "channels_b") if key in data
+    }

@@ -1,0 +1,82 @@
+"""A generator made into one graph: from the pixels of the caller to pixels of the same kind."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from patchlight.methods.inference import InferenceMode
+from patchlight.networks import Generator, SyncBatchNorm
+
+ValueRange = Literal["normalised", "unit", "bytes"]
+
+RANGES: dict[ValueRange, str] = {
+    "normalised": "float32 in [-1, 1]",
+    "unit": "float32 in [0, 1]",
+    "bytes": "uint8, 0 to 255",
+}
+"""What the values of images are, in and out."""
+
+
+class ImageGraph(nn.Module):
+    """A generator with the conversion of its images inside: B C H W in `value_range` to B C H W in it.
+
+    `bytes` become values as images are read for training, and values become bytes as its own images are written:
+    truncated. In `paper` mode batch norm takes the statistics of each image, as in a batch of one, and there is no
+    dropout, whose noise would be another each time.
+    """
+
+    def __init__(self, generator: Generator, value_range: ValueRange, inference_mode: InferenceMode) -> None:
+        super().__init__()
+        own = deepcopy(generator).float().cpu()
+        self.generator = with_statistics_of_the_image(own) if inference_mode == "paper" else own
+        self.value_range = value_range
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        match self.value_range:
+            case "normalised":
+                return self._translate(image)
+            case "unit":
+                return (self._translate((image - 0.5) / 0.5) + 1) / 2
+            case "bytes":
+                values = (image.to(torch.float32) / 255 - 0.5) / 0.5
+                shares = (self._translate(values).clamp(-1, 1) + 1) / 2
+                return (shares * 255).to(torch.uint8)
+
+    def _translate(self, values: Tensor) -> Tensor:
+        translation: Tensor = self.generator(values)
+        return translation
+
+    def random_image(self, shape: tuple[int, int, int, int], seed: int) -> Tensor:
+        """A batch of smooth colours and noise in the range of the graph, the same for the same seed."""
+        random = torch.Generator().manual_seed(seed)
+        coarse = torch.rand(*shape[:2], 4, 4, generator=random)
+        smooth = nn.functional.interpolate(coarse, size=shape[2:], mode="bilinear")
+        image = (smooth + 0.2 * (torch.rand(shape, generator=random) - 0.5)).clamp(0, 1)
+        match self.value_range:
+            case "normalised":
+                return image * 2 - 1
+            case "unit":
+                return image
+            case "bytes":
+                return (image * 255).round().to(torch.uint8)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the images."""
+        return torch.uint8 if self.value_range == "bytes" else torch.float32
+
+
+def with_statistics_of_the_image(network: Generator) -> Generator:
+    """Replace batch norm, in place, by instance norm with the same weights: what it computes for one image alone."""
+    for parent in list(network.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.BatchNorm2d | SyncBatchNorm | nn.SyncBatchNorm):
+                norm = nn.InstanceNorm2d(layer.num_features, eps=layer.eps, affine=True)
+                norm.weight, norm.bias = layer.weight, layer.bias
+                parent.add_module(name, norm)
+    return network

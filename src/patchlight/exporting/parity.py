@@ -1,0 +1,113 @@
+"""Whether an exported file computes what PyTorch computes, and how fast."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from patchlight.devices import keep_memory
+from patchlight.errors import DataError
+from patchlight.exporting.graph import ImageGraph
+from patchlight.exporting.write import Compute
+
+FLOAT_LIMIT = 1e-4
+"""The largest difference of values in [-1, 1] that a file is kept with, in float32."""
+
+BYTE_LIMIT = 1
+"""The same in levels of 8 bits: truncation turns a difference in the last bits into a level."""
+
+ROUNDS = 7
+"""Measurements of the speed, of which the median counts; the two take turns."""
+
+SECONDS = 0.2
+"""How long a measurement lasts at least."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The largest difference between a file and PyTorch for a batch of images."""
+
+    shape: tuple[int, int, int, int]
+    difference: float
+
+    def __str__(self) -> str:
+        batch, _, height, width = self.shape
+        return f"{batch} x {height}x{width}: {self.difference:.2g}"
+
+
+def limit(graph: ImageGraph) -> float:
+    """The difference above which a file is not kept."""
+    return BYTE_LIMIT if graph.value_range == "bytes" else FLOAT_LIMIT
+
+
+def compare(compute: Compute, graph: ImageGraph, channels: int) -> list[Agreement]:
+    """The differences for one image and for three, of two sizes, neither of which the file was made with.
+
+    Raises:
+        DataError: the file computes images of another size or type, or none at all.
+    """
+    multiple = graph.generator.size_multiple
+    # The smallest, which is that of the training of a U-Net, and one that is not square.
+    side = max(multiple, 32)
+    found = []
+    for i, shape in enumerate(((1, channels, side, side), (3, channels, side, side + max(multiple, 32)))):
+        image = graph.random_image(shape, seed=i)
+        with torch.no_grad():
+            expected = graph(image)
+        got = _computed(compute, image)
+        if got.shape != expected.shape or got.dtype != expected.dtype:
+            raise DataError(
+                f"the exported graph makes {got.dtype} {tuple(got.shape)} of {shape} where PyTorch makes "
+                f"{expected.dtype} {tuple(expected.shape)}: no file was kept"
+            )
+        found.append(Agreement(shape, (got.double() - expected.double()).abs().max().item()))
+    return found
+
+
+def _computed(compute: Compute, image: torch.Tensor) -> torch.Tensor:
+    try:
+        with torch.no_grad():
+            return compute(image)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        detail = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise DataError(f"the exported graph cannot take {tuple(image.shape)} ({detail}): no file was kept") from None
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise DataError(f"the exported graph cannot take {tuple(image.shape)} ({error}): no file was kept") from None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Images a second of one image after the other, on this machine's CPU."""
+
+    side: int
+    exported: float
+    torch: float
+
+    @property
+    def ratio(self) -> float:
+        """How many images the file translates while PyTorch translates one."""
+        return self.exported / self.torch
+
+
+def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> Speed:
+    """The speed of a file beside that of the same network in PyTorch as it is, for images of that side."""
+    image = graph.random_image((1, channels, side, side), seed=0)
+    keep_memory()  # or PyTorch would ask the system for every feature map, and be slow for that
+
+    def seconds(of: Compute, times: int) -> float:
+        began = time.perf_counter()
+        for _ in range(times):
+            of(image)
+        return (time.perf_counter() - began) / times
+
+    with torch.no_grad():
+        warm = [seconds(of, 2) for of in (compute, graph)]
+        times = [max(1, round(SECONDS / each)) for each in warm]
+        pairs = [(seconds(compute, times[0]), seconds(graph, times[1])) for _ in range(ROUNDS)]
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Speed(side, 1 / ours, 1 / theirs)

@@ -1,0 +1,182 @@
+"""One export, from a checkpoint to a file that was compared with PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from patchlight.checkpoint import Weights
+from patchlight.errors import ConfigError, DataError
+from patchlight.exporting.description import describe, plain
+from patchlight.exporting.graph import RANGES, ImageGraph, ValueRange
+from patchlight.exporting.networks import networks_of, require_trained, untrained
+from patchlight.exporting.parity import compare, limit, measure
+from patchlight.exporting.reference import command_line_options, reference_files, remarks, write_reference
+from patchlight.exporting.write import open_graph, open_tensors, write_graph, write_tensors
+from patchlight.inference.loading import TrainedModel
+from patchlight.inference.onnx import PACKAGES, require
+from patchlight.inference.translator import Direction, Translator
+from patchlight.methods.inference import InferenceMode
+from patchlight.output_file import check_free, whole_file
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is to be exported, and how."""
+
+    ckpt: Path
+    output: Path
+    direction: Direction | None
+    weights: Weights
+    inference_mode: InferenceMode | None
+    value_range: ValueRange
+    every_network: bool
+    license: str | None
+    opset: int
+    speed: bool
+    overwrite: bool
+
+
+def export_graph(wishes: Wishes, kind: Literal["onnx", "pt2"]) -> None:
+    """Write .onnx or .pt2.
+
+    Raises:
+        UserError: see `export`.
+    """
+    check_free(wishes.output, wishes.overwrite)
+    if kind == "onnx":
+        require(PACKAGES, f"output={wishes.output}", "onnx")
+    console = _console()
+    model, translator = _translator(wishes)
+    graph = ImageGraph(translator.generator, wishes.value_range, translator.inference_mode)
+    description = describe(model, translator, graph, weights=_said(model, wishes.weights), license=wishes.license)
+    _explain(console, translator, graph)
+    with whole_file(wishes.output) as temporary:
+        write_graph(graph, kind, temporary, description, wishes.opset)
+        compute, read = open_graph(kind, temporary)
+        if read != description:
+            raise DataError(f"{wishes.output} lost its description: no file was kept")
+        found = compare(compute, graph, translator.in_channels)
+        unit = "levels" if wishes.value_range == "bytes" else "in the range of its values"
+        console.print(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
+        worst = max(agreement.difference for agreement in found)
+        if not worst <= limit(graph):
+            raise DataError(
+                f"{wishes.output} differs from PyTorch by {worst:.2g}, more than {limit(graph):g}: no file was kept"
+            )
+    if wishes.speed:
+        size = model.config.data.image_size
+        multiple = translator.generator.size_multiple
+        side = -(-(size if isinstance(size, int) else max(size)) // multiple) * multiple
+        speed = measure(compute, graph, translator.in_channels, side)
+        name = "ONNX Runtime" if kind == "onnx" else "the exported program"
+        console.print(
+            f"{speed.exported:.2f} images a second by {name}, {speed.torch:.2f} by PyTorch as it is: a ratio of "
+            f"{speed.ratio:.2f} ({speed.side}x{speed.side} pixels, {torch.get_num_threads()} threads)"
+        )
+    _done(console, wishes.output)
+
+
+def export_tensors(wishes: Wishes) -> None:
+    """Write .safetensors.
+
+    Raises:
+        UserError: see `export`.
+    """
+    check_free(wishes.output, wishes.overwrite)
+    require(("safetensors",), f"output={wishes.output}", "export")
+    console = _console()
+    model, translator = _translator(wishes)
+    graph = ImageGraph(translator.generator, "normalised", translator.inference_mode)
+    networks: dict[str, nn.Module] = {}
+    if wishes.every_network:
+        networks = {
+            name: network
+            for name, network in networks_of(model, wishes.weights).items()
+            if name not in untrained(model)
+        }
+    else:
+        networks[model.generators[translator.direction]] = translator.generator
+    said = describe(model, translator, graph, weights=_said(model, wishes.weights), license=wishes.license)
+    description = {**said, "generator": model.generators[translator.direction], "networks": ", ".join(networks)}
+    del description["dropout"]  # which is a matter of what is built around the weights
+    with whole_file(wishes.output) as temporary:
+        write_tensors(networks, temporary, description)
+        tensors, read = open_tensors(temporary)
+        own = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
+        if read != description or tensors.keys() != own.keys():
+            raise DataError(f"{wishes.output} did not come back as it was written: no file was kept")
+        different = [key for key, value in own.items() if not torch.equal(tensors[key], value.cpu())]
+        if different:
+            raise DataError(f"{wishes.output} has other values in {different[0]}: no file was kept")
+    console.print(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
+    _done(console, wishes.output)
+
+
+def export_reference(wishes: Wishes) -> None:
+    """Write a folder of latest_net_G.pth and so on.
+
+    Raises:
+        UserError: see `export`.
+    """
+    if wishes.direction is not None or wishes.inference_mode is not None or wishes.value_range != "normalised":
+        raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
+    console = _console()
+    model = TrainedModel(wishes.ckpt)
+    networks = {
+        name: network for name, network in networks_of(model, wishes.weights).items() if name not in untrained(model)
+    }
+    files = reference_files(networks, wishes.output, wishes.overwrite)
+    config = plain(model.config.model)
+    write_reference(networks, files)
+    for name, path in files.items():
+        console.print(f"{path}: {name}")
+    direction = model.trained_direction
+    console.print(
+        f"equal to the bit when read again; the reference's A is domain {direction[0]} as it lies on the disk and its "
+        f"B is {direction[-1]}, by its option --direction {direction}"
+    )
+    console.print(
+        f"its options: {command_line_options(networks, config)} --input_nc {model.channels['A']} "
+        f"--output_nc {model.channels['B']}"
+    )
+    for remark in remarks(networks, config):
+        console.print(f"note: {remark}")
+
+
+def _translator(wishes: Wishes) -> tuple[TrainedModel, Translator]:
+    model = TrainedModel(wishes.ckpt)
+    translator = model.translator(
+        weights=wishes.weights, direction=wishes.direction, device="cpu", inference_mode=wishes.inference_mode
+    )
+    require_trained(model, model.generators[translator.direction], translator.direction)
+    return model, translator
+
+
+def _said(model: TrainedModel, which: Weights) -> str:
+    return "ema" if which == "ema" and "ema" in model.checkpoint else "raw"
+
+
+def _explain(console: Console, translator: Translator, graph: ImageGraph) -> None:
+    console.print(
+        f"{translator.direction}, inference_mode={translator.inference_mode}, values: {RANGES[graph.value_range]}; "
+        f"sides are multiples of {translator.generator.size_multiple}"
+    )
+    if translator.one_by_one:
+        console.print(
+            "note: batch norm takes the statistics of each image, as in training and in its tests; the dropout that "
+            "they had is left out"
+        )
+
+
+def _done(console: Console, path: Path) -> None:
+    console.print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True, markup=False)

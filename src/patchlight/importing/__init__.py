@@ -1,0 +1,1 @@
+"""Weights of the reference PyTorch code, made into checkpoints."""

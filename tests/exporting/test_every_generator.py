@@ -1,0 +1,35 @@
+"""ONNX of every generator that the configuration offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchlight.exporting.graph import ImageGraph
+from patchlight.exporting.parity import FLOAT_LIMIT, compare
+from patchlight.exporting.write import open_graph, write_graph
+from patchlight.networks import Generator, ResNetGenerator, UNetGenerator
+
+GENERATORS: dict[str, Callable[[Any], Generator]] = {
+    "unet_128": lambda norm: UNetGenerator(3, 3, num_downs=7, ngf=8, norm=norm, dropout=True),
+    "unet_256": lambda norm: UNetGenerator(3, 3, num_downs=8, ngf=8, norm=norm, dropout=True),
+    "resnet_6": lambda norm: ResNetGenerator(3, 3, n_blocks=6, ngf=8, norm=norm),
+    "resnet_9": lambda norm: ResNetGenerator(3, 3, n_blocks=9, ngf=8, norm=norm),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GENERATORS)
+def test_onnx_at_two_sizes(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    for norm in ("instance", "batch", "none"):
+        graph = ImageGraph(GENERATORS[name](norm), "normalised", "eval")
+        file = tmp_path / f"{norm}.onnx"
+        write_graph(graph, "onnx", file, {"in_channels": "3"}, opset=18)
+        found = compare(open_graph("onnx", file)[0], graph, 3)
+        assert len({agreement.shape for agreement in found}) == 2
+        for agreement in found:
+            assert agreement.difference < FLOAT_LIMIT, f"{norm}: {agreement}"
