@@ -19,6 +19,7 @@ from patchlight.data.checks import as_size, at_least, check_fit, not_negative, o
 from patchlight.data.datasets import Direction, PairedDataset, Processing, UnpairedDataset
 from patchlight.data.folders import Domains, Layout, Pairing, Source, cut_validation, find_split, require_root
 from patchlight.data.image_io import Channels
+from patchlight.data.inspection import inspect
 from patchlight.data.sampling import EpochSampler
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Geometry, Preprocess
@@ -44,7 +45,8 @@ class ImageDataModule(LightningDataModule):
     the cores, one.
 
     Raises:
-        DataError: a value out of range, by its key; in `setup`, everything about files that can be known from names.
+        DataError: a value out of range, by its key; in `setup`, everything about files that can be known from their
+            names and headers.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class ImageDataModule(LightningDataModule):
             geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
             channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
         )  # fmt: skip
-        self._splits: dict[str, Domains] = {}
+        self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images to evaluate than ranks
 
@@ -119,17 +121,20 @@ class ImageDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self._splits:
             return
-        require_root(self.root, self.pairing, self.layout)
+        if stage in (None, "fit"):
+            require_root(self.root, self.pairing, self.layout)
         train, val, test = (
             find_split(self.root, split, self.pairing, self.layout) for split in ("train", "val", "test")
         )
-        if not len(val):
+        if len(train) and not len(val):
             train, val = cut_validation(train, self.val_size, self.seed, paired=self.pairing == "paired")
-        self._splits = {
+        splits: dict[Split, Domains] = {
             "train": _first(train, self.max_train),
             "val": _first(val, self.max_eval),
             "test": _first(test, self.max_eval),
         }
+        inspect(splits, self._processing, self.root, paired=self.pairing == "paired")
+        self._splits = splits
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train")

@@ -48,14 +48,15 @@ class Processing:
         if self.augment is not None and self.geometry.random:
             a, b = self.augment(np.array(a), np.array(b), rng, paired=paired)
         for array, path in ((a, path_a), (b, path_b)):
-            self._check_size(array, path)
+            self.check_size(_size(array), path)
         images, paths = (to_planes(a), to_planes(b)), (str(path_a), str(path_b))
         if self.direction == "BtoA":
             images, paths = images[::-1], paths[::-1]
         return {"A": images[0], "B": images[1], "A_path": paths[0], "B_path": paths[1]}
 
-    def _check_size(self, array: Array, path: Path) -> None:
-        height, width = array.shape[:2]
+    def check_size(self, size: Size, path: Path) -> None:
+        """Raise a DataError if the networks cannot take an image that has this size after preprocessing."""
+        height, width = size
         if height % self.size_multiple or width % self.size_multiple:
             raise DataError(
                 f"{path} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the generator "
@@ -102,12 +103,9 @@ class PairedDataset(Dataset[Sample]):
     def _read(self, index: int) -> list[Array]:
         a, b = self.domains.a[index], self.domains.b[index]
         images = read_pair(a, b, self.processing.channels_a, self.processing.channels_b)
-        (height_a, width_a), (height_b, width_b) = map(_size, images)
-        if (height_a, width_a) != (height_b, width_b):
-            raise DataError(
-                f"{a.path} ({width_a}x{height_a}) and {b.path} ({width_b}x{height_b}) are a pair of different size: "
-                f"make them equal"
-            )
+        size_a, size_b = map(_size, images)
+        if size_a != size_b:
+            raise DataError(unequal_pair(a.path, b.path, size_a, size_b))
         return images
 
 
@@ -196,8 +194,20 @@ def _levels(image: Image.Image, channels: Channels) -> Array:
 def _half(image: Array, source: Source) -> Array:
     width = image.shape[1]
     if width % 2:
-        raise DataError(
-            f"{source.path} is {width} pixels wide, an odd number, so it cannot hold two images side by side: "
-            f"cut it to an even width, or use data.layout=folders"
-        )
+        raise DataError(odd_width(source.path, width))
     return image[:, : width // 2] if source.half == "left" else image[:, width // 2 :]
+
+
+def odd_width(path: Path, width: int) -> str:
+    """What to say of a side-by-side file that cannot be cut in halves."""
+    return (
+        f"{path} is {width} pixels wide, an odd number, so it cannot hold two images side by side: cut it to an even "
+        f"width, or use data.layout=folders"
+    )
+
+
+def unequal_pair(a: Path, b: Path, size_a: Size, size_b: Size) -> str:
+    """What to say of two images that should be equally large."""
+    return (
+        f"{a} ({size_a[1]}x{size_a[0]}) and {b} ({size_b[1]}x{size_b[0]}) are a pair of different size: make them equal"
+    )

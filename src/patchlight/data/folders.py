@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +45,15 @@ def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Do
         DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout is
             not clear.
     """
-    match _layout_of(root, split, layout):
+    match layout_of(root, split, layout):
         case "side_by_side":
             if layout == "auto":
-                _refuse_domains_within(root, split)
-            files = _images(root / split)
+                refuse_domains_within(root, split)
+            files = list_images(root / split)
             return Domains(tuple(Source(f, "left") for f in files), tuple(Source(f, "right") for f in files))
         case "folders":
-            folder_a, folder_b = _domain_folders(root, split)
-            a, b = _images(folder_a), _images(folder_b)
+            folder_a, folder_b = domain_folders(root, split)
+            a, b = list_images(folder_a), list_images(folder_b)
             if pairing == "paired":
                 a, b = _match(folder_a, a, folder_b, b)
             return Domains(tuple(map(Source, a)), tuple(map(Source, b)))
@@ -61,18 +62,25 @@ def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Do
 
 def require_root(root: Path, pairing: Pairing, layout: Layout) -> None:
     """Raise a DataError unless `root` is a folder with a training split."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"data.root={root} is not a folder: give the folder of the image set, or download one")
-    if _layout_of(root, "train", layout) is None:
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise DataError(f"data.root={root} may not be read: change its permissions")
+    if layout_of(root, "train", layout) is None:
         side_by_side = f"{root}/train (one file per pair, A left and B right)"
         folders = f"{root}/trainA and {root}/trainB"
         wanted = {"auto": f"{side_by_side} or {folders}", "side_by_side": side_by_side, "folders": folders}[layout]
         raise DataError(f"data.root={root} has no training images: for {pairing} data it should hold {wanted}")
 
 
-def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_side", "folders"] | None:
-    side_by_side = layout != "folders" and (root / split).is_dir()
-    folders = layout != "side_by_side" and _are_there(*_domain_folders(root, split))
+def layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_side", "folders"] | None:
+    """How a split lies on the disk; None where the set has no such split.
+
+    Raises:
+        DataError: both ways are there, or the folder of one domain only.
+    """
+    side_by_side = layout != "folders" and os.path.isdir(root / split)
+    folders = layout != "side_by_side" and _are_there(*domain_folders(root, split))
     if side_by_side and folders:
         raise DataError(
             f"data.root={root} holds both {split}/ and {split}A/, {split}B/: choose one with "
@@ -81,39 +89,51 @@ def _layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_sid
     return "side_by_side" if side_by_side else "folders" if folders else None
 
 
-def _refuse_domains_within(root: Path, split: Split) -> None:
+def refuse_domains_within(root: Path, split: Split) -> None:
     """`train/A` and `train/B` look like two domains; their images must not be cut in halves by mistake."""
     a, b = root / split / "A", root / split / "B"
-    if a.is_dir() and b.is_dir():
+    if os.path.isdir(a) and os.path.isdir(b):
         raise DataError(
             f"{root / split} holds the folders A and B: name them {root}/{split}A and {root}/{split}B, or say "
             f"data.layout=side_by_side if every file in them is a pair"
         )
 
 
-def _domain_folders(root: Path, split: Split) -> tuple[Path, Path]:
+def domain_folders(root: Path, split: Split) -> tuple[Path, Path]:
     """`trainA`, `trainB`, or where neither is there `A/train`, `B/train`."""
     flat, nested = (root / f"{split}A", root / f"{split}B"), (root / "A" / split, root / "B" / split)
-    return flat if any(f.is_dir() for f in flat) else nested
+    return flat if any(map(os.path.isdir, flat)) else nested
 
 
 def _are_there(a: Path, b: Path) -> bool:
-    if a.is_dir() != b.is_dir():
-        there, missing = (a, b) if a.is_dir() else (b, a)
+    # Not by `Path.is_dir`, which raises an error of its own where permissions are missing.
+    if os.path.isdir(a) != os.path.isdir(b):
+        there, missing = (a, b) if os.path.isdir(a) else (b, a)
         raise DataError(f"{there} is there but {missing} is not: a split in two folders needs the images of both")
-    return a.is_dir()
+    return os.path.isdir(a)
 
 
-def _images(folder: Path) -> list[Path]:
-    """All images below a folder, sorted by their path in it; hidden folders, as notebooks leave them, are not read."""
-    by_name = {p.relative_to(folder): p for p in folder.rglob("*") if is_image(p) and p.is_file()}
-    visible = [name for name in by_name if not any(part.startswith(".") for part in name.parts)]
-    found = [by_name[name] for name in sorted(visible, key=Path.as_posix)]
+def list_images(folder: Path) -> list[Path]:
+    """All files below a folder that are images by their names, sorted by their path in it.
+
+    Links that lead nowhere and the like are among them, to be told of when they are read. Hidden folders, as notebooks
+    leave them, are not looked into.
+    """
+    found: list[Path] = []
+    for here, folders, names in os.walk(folder, onerror=refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [path for path in map(Path(here).joinpath, names) if is_image(path)]
+    found.sort(key=lambda path: path.relative_to(folder).as_posix())
     if not found:
         raise DataError(
             f"{folder} has no images: it should hold files that end with {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     return found
+
+
+def refuse_folder(error: OSError) -> None:
+    """An unreadable folder would otherwise be passed over, and its images missing without a word."""
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): change its permissions, or take it away")
 
 
 def _match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -123,7 +143,10 @@ def _match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tupl
         if lonely:
             names = ", ".join(str(path) for path in lonely[:5])
             more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
-            raise DataError(f"{names}{more} without a partner of the same name in {folder}: add it or remove the image")
+            raise DataError(
+                f"{names}{more} without a partner of the same name in {folder}: add it or remove the image "
+                f"(patchlight-doctor lists them all)"
+            )
     return list(by_stem_a.values()), [by_stem_b[stem] for stem in by_stem_a]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -35,20 +39,45 @@ def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
     Raises:
         DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
     """
+    with open_image(path) as file:
+        file.load()
+        ImageOps.exif_transpose(file, in_place=True)
+        return _to_mode(file, "L" if channels == 1 else "RGB")
+
+
+@contextmanager
+def open_image(
+    path: str | Path, called: str | None = None, advice: str = ": replace or remove it"
+) -> Iterator[Image.Image]:
+    """An image file, to be decoded within the context. All that goes wrong there becomes one message.
+
+    The message calls the file by its path, or as it is `called`; `advice` is its end.
+
+    Raises:
+        DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
+    """
+    name = called or str(path)
     try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
+            raise OSError("it is no regular file")
+        if found.st_size == 0:
+            raise OSError("it has no bytes")
         with Image.open(path) as file:
             # Pillow only warns here. Its warning is not turned into an error, because entering `catch_warnings` for
             # every image makes Python show every other once-only warning of the run again and again.
             if Image.MAX_IMAGE_PIXELS is not None and file.width * file.height > Image.MAX_IMAGE_PIXELS:
                 raise Image.DecompressionBombError(f"{file.width}x{file.height} pixels")
-            file.load()
-            ImageOps.exif_transpose(file, in_place=True)
+            yield file
+    except DataError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is too large to be decoded safely ({error}): scale it down first") from None
+        raise DataError(f"{name} is too large to be decoded safely ({error}): scale it down first") from None
+    except MemoryError:
+        raise DataError(f"{name} needs more memory than there is: scale it down first") from None
     except Exception as error:  # a damaged file makes decoders raise all kinds, struct.error for one
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} cannot be read as an image ({reason}): replace or remove it") from None
-    return _to_mode(file, "L" if channels == 1 else "RGB")
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
+        raise DataError(f"{name} cannot be read as an image ({reason or type(error).__name__}){advice}") from None
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -62,6 +91,8 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image)
+    elif image.mode == "LAB":  # from which Pillow has no way to gray
+        image = image.convert("RGB")
     return image.convert(mode)
 
 

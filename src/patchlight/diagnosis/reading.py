@@ -1,0 +1,184 @@
+"""Decoding each image once, as training does, and keeping what the checks need to know of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from patchlight.data.image_io import open_image, read_image, to_array
+from patchlight.diagnosis.findings import shown
+from patchlight.diagnosis.inventory import Item
+from patchlight.diagnosis.labels import Histogram, histogram
+from patchlight.errors import DataError
+
+Array = NDArray[np.uint8]
+
+SMALL = 32
+"""Pixels of the sides of the small version by which images are compared."""
+
+SAMPLE = 16_384
+"""About so many pixels of an image are looked at to find out whether it is a label map."""
+
+TOP = 256
+"""So many of its colours are kept."""
+
+BITS_PER_SAMPLE = 258
+
+LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
+"""Formats that may change colours."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known of an image of one domain, which is a file or the half of one.
+
+    `digest` stands for all pixels, `small` is SMALL x SMALL RGB, `hash` and `mirrored` are 64 perceptual bits each, of
+    it and of its mirror image, as -1 and 1; `std` is in grey levels, the largest of the three channels'.
+    """
+
+    domain: str
+    digest: bytes
+    small: Array
+    hash: NDArray[np.float32]
+    mirrored: NDArray[np.float32]
+    std: float
+    colours: Histogram
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file. `width` and `height` are those of the upright image, 0 where it cannot be read.
+
+    `mode` is Pillow's, `channels` "gray" or "colour", `bits` those of a channel, `low` and `high` the range of values
+    where there are more than 8. `trouble` is a check and what it says, where the file cannot be used.
+    """
+
+    item: Item
+    format: str = ""
+    mode: str = ""
+    channels: str = ""
+    bits: int = 8
+    low: float = 0.0
+    high: float = 0.0
+    alpha: bool = False
+    frames: int = 1
+    orientation: int = 1
+    width: int = 0
+    height: int = 0
+    views: tuple[View, ...] = ()
+    trouble: tuple[str, str] | None = None
+
+
+def read_all(items: Sequence[Item], workers: int, advance: Callable[[], None]) -> list[Facts]:
+    """The facts of all files, in their order; `advance` is called after each."""
+
+    def read(item: Item) -> Facts:
+        facts = read_facts(item)
+        advance()
+        return facts
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(read, items))
+
+
+def read_facts(item: Item) -> Facts:
+    """Decode a file. What is wrong with it becomes its `trouble`, whatever it is."""
+    path = item.path
+    try:
+        if path.stat().st_size == 0:
+            return Facts(item, trouble=("empty_file", f"{item.name} has no bytes"))
+        facts = _header(item)
+        image = read_image(path)
+        raw_low, raw_high = _range(path) if facts["bits"] > 8 else (0.0, 0.0)  # type: ignore[operator]
+    except DataError as error:
+        return Facts(item, trouble=_trouble(item, str(error)))
+    except Exception as error:  # a damaged file makes decoders raise all kinds
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else shown(str(error))
+        return Facts(item, trouble=_trouble(item, f"{item.path} cannot be read as an image ({reason})"))
+    array = to_array(image)
+    views = tuple(_view(domain, part, facts["format"] in LOSSY) for domain, part in parts(item, array))
+    height, width = array.shape[:2]
+    return Facts(item, **facts, width=width, height=height, low=raw_low, high=raw_high, views=views)  # type: ignore[arg-type]
+
+
+def parts(item: Item, array: Array) -> Iterator[tuple[str, Array]]:
+    """The images of a file, H W C, by their domains; none where it cannot be cut in halves."""
+    half, odd = divmod(array.shape[1], 2)
+    if item.domain != "AB":
+        yield item.domain, array
+    elif half and not odd:
+        yield "A", array[:, :half]
+        yield "B", array[:, half:]
+
+
+def _trouble(item: Item, said: str) -> tuple[str, str]:
+    """The check and the message for what a decoder said, without the path and the advice that are told elsewhere."""
+    said = said.replace(f" {str(item.path)!r}", "").replace(f" '{item.path}'", "").replace(str(item.path), item.name)
+    said = shown(said).partition(": replace or remove")[0].partition(": scale it down")[0]
+    if "too large to be decoded" in said:
+        return "too_large", said
+    return ("truncated" if "truncated" in said.lower() else "unreadable"), said
+
+
+def _header(item: Item) -> dict[str, object]:
+    with open_image(item.path) as file:
+        mode, kind = file.mode, file.format or ""
+        return {
+            "format": kind,
+            "mode": mode,
+            "channels": "gray" if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else "colour",
+            "bits": _bits(item.path, file),
+            "alpha": bool(file.has_transparency_data),
+            "frames": int(getattr(file, "n_frames", 1)),
+            "orientation": int(file.getexif().get(ExifTags.Base.Orientation, 1)),
+        }
+
+
+def _bits(path: Path, file: Image.Image) -> int:
+    """The bits of a channel in the file, which may be more than Pillow's mode has."""
+    if file.mode in ("I", "F"):
+        return 16 if file.format == "PNG" else 32
+    if file.mode.startswith("I;16"):
+        return 16
+    if file.format == "PNG":
+        with path.open("rb") as stream:
+            return max(stream.read(25)[24], 8)
+    if file.format == "TIFF":
+        bits = file.tag_v2.get(BITS_PER_SAMPLE, 8)  # type: ignore[attr-defined]
+        return max(*bits, 8) if isinstance(bits, tuple) else max(int(bits), 8)
+    return 8
+
+
+def _range(path: Path) -> tuple[float, float]:
+    """The smallest and largest finite value of the file's own, where Pillow hands them out."""
+    with open_image(path) as file:
+        values = np.asarray(file)
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def _view(domain: str, array: Array, lossy: bool) -> View:
+    small = np.asarray(cv2.resize(np.ascontiguousarray(array), (SMALL, SMALL), interpolation=cv2.INTER_AREA), np.uint8)
+    step = max(1, round((array.shape[0] * array.shape[1] / SAMPLE) ** 0.5))
+    digest = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).data)
+    deviations = cv2.meanStdDev(array)[1]
+    return View(
+        domain=domain, digest=digest.digest(), small=small, hash=_phash(small), mirrored=_phash(small[:, ::-1]),
+        std=float(np.max(deviations)), colours=histogram(array, TOP, step, lossy),
+    )  # fmt: skip
+
+
+def _phash(small: Array) -> NDArray[np.float32]:
+    grey = Image.fromarray(np.ascontiguousarray(small)).convert("L")
+    bits = imagehash.phash(grey, hash_size=8).hash.ravel()
+    return np.where(bits, np.float32(1), np.float32(-1))
