@@ -1,0 +1,127 @@
+"""The checkpoints that can be chosen, and the few that are in memory."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+
+from patchlight.checkpoint import EMA_KEY
+from patchlight.errors import DataError, UserError
+from patchlight.inference.judge import Judge
+from patchlight.inference.loading import TrainedModel, Weights
+from patchlight.inference.translator import Direction, Translator
+
+KEPT = 3
+"""How many models stay in memory."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A checkpoint under the name that the page shows, with what is wrong with it, if something is known to be."""
+
+    name: str
+    path: Path
+    problem: str | None = None
+
+
+def find_choices(ckpt: Path) -> list[Choice]:
+    """The checkpoint itself, or all below a folder; those that are plainly damaged have their reason.
+
+    Whether the others are whole is only known once they are loaded, which would take too long for a folder of many.
+
+    Raises:
+        DataError: there is none that could be used.
+    """
+    if not ckpt.is_dir():
+        TrainedModel(ckpt)
+        return [Choice(ckpt.name, ckpt)]
+    paths = sorted(path for path in ckpt.rglob("*.ckpt") if path.is_file() and not path.name.startswith("."))
+    if not paths:
+        raise DataError(f"ckpt={ckpt} has no *.ckpt below it: give a checkpoint, a run or a folder of runs")
+    choices = [Choice(path.relative_to(ckpt).as_posix(), path, _damage(path)) for path in paths]
+    if all(choice.problem for choice in choices):
+        raise DataError(f"none of the {len(choices)} checkpoints below ckpt={ckpt} can be used: {choices[0].problem}")
+    return choices
+
+
+def _damage(path: Path) -> str | None:
+    """Why a file is no checkpoint, where its outside already says so: PyTorch writes archives."""
+    if zipfile.is_zipfile(path):
+        return None
+    try:
+        TrainedModel(path)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@dataclass
+class Loaded:
+    """A model in memory with those of its networks that were used."""
+
+    model: TrainedModel
+    device: str
+    translators: dict[tuple[Direction, Weights], Translator] = field(default_factory=dict)
+    judges: dict[Direction, Judge] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> list[Direction]:
+        """Those it can go, that of its training first."""
+        return list(self.model.generators)
+
+    @property
+    def weights(self) -> list[Weights]:
+        """The moving average first, if the run kept one."""
+        return ["ema", "raw"] if EMA_KEY in self.model.checkpoint else ["raw"]
+
+    @property
+    def side(self) -> int:
+        """The side of the squares that it was trained on, in pixels."""
+        side: int = self.model.config.data.image_size
+        return side
+
+    def translator(self, direction: Direction, weights: Weights) -> Translator:
+        """See `TrainedModel.translator`."""
+        key = direction, weights
+        if key not in self.translators:
+            self.translators[key] = self.model.translator(direction=direction, weights=weights, device=self.device)
+        return self.translators[key]
+
+    def judge(self, direction: Direction) -> Judge:
+        """See `TrainedModel.judge`."""
+        if direction not in self.judges:
+            self.judges[direction] = self.model.judge(direction=direction, device=self.device)
+        return self.judges[direction]
+
+
+class Models:
+    """Loads checkpoints, keeps those used last, and loads again what a training has written anew."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._kept: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, path: Path) -> Loaded:
+        """The model of a checkpoint.
+
+        Raises:
+            DataError: the file is gone, damaged, or no checkpoint of this project.
+        """
+        with self._lock:
+            try:
+                key = path, path.stat().st_mtime_ns
+            except OSError:
+                raise DataError(f"The checkpoint {path} is not there any more: choose another one.") from None
+            if key not in self._kept:
+                loaded = Loaded(TrainedModel(path), self.device)
+                for old in [kept for kept in self._kept if kept[0] == path]:
+                    del self._kept[old]
+                self._kept[key] = loaded
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return self._kept[key]
