@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig
@@ -17,6 +17,7 @@ from patchlight.files import write_json
 from patchlight.methods import TranslationMethod
 
 Figures = dict[str, float]
+EvaluationSplit = Literal["val", "test"]
 
 
 class Evaluation:
@@ -49,11 +50,14 @@ class Evaluation:
                 n_images={split: counts[split] for split in ("val", "test")},
             )
 
-    def measure(self, name: str) -> None:
-        """Figures of the weights in memory, without a trace in the loggers."""
-        if self.quality is not None and self._has_test_images():
-            trainer = build_trainer(self.cfg, [self.quality], loggers=False)
-            self.figures[name] = _without_prefix(trainer.test(self.method, datamodule=self.data, verbose=False), "test")
+    def measure(self, name: str, split: EvaluationSplit = "test", callbacks: Sequence[Callback] = ()) -> None:
+        """Figures of the weights in memory on the images of a split, if it has any, without a trace in the loggers."""
+        self.data.setup("fit" if split == "val" else "test")
+        if self.quality is None or not (self.data.test_paths if split == "test" else self.data.val_paths):
+            return
+        trainer = build_trainer(self.cfg, [self.quality, *callbacks], loggers=False)
+        run = trainer.test if split == "test" else trainer.validate
+        self.figures[name] = _without_prefix(run(self.method, datamodule=self.data, verbose=False), split)
 
     def finish(self, trainer: Trainer, run_dir: Path) -> None:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
@@ -79,7 +83,8 @@ class Evaluation:
             self._load(self.best.path)
             self.measure("best")
         if trainer.is_global_zero:
-            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self._protocol()})
+            averaged = _first(self.callbacks, EMA) is not None
+            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self.protocol(averaged)})
 
     def objective(self, name: str) -> float:
         """A figure by its name: `val/<metric>` of the last validation, `test/<metric>` of the last weights."""
@@ -99,18 +104,19 @@ class Evaluation:
         size = self.cfg.data.image_size
         return size if isinstance(size, int) else list(size)
 
-    def _protocol(self) -> dict[str, Any]:
+    def protocol(self, averaged: bool, split: EvaluationSplit = "test") -> dict[str, Any]:
+        """What the figures rest on; `averaged` says whether the weights are moving averages."""
         data = self.cfg.data
         return {
-            "split": "test",
-            "images": len(self.data.test_paths),
-            "files": self.data.fingerprint("test"),
+            "split": split,
+            "images": len(self.data.test_paths if split == "test" else self.data.val_paths),
+            "files": self.data.fingerprint(split),
             "direction": data.direction,
             "preprocess": f"{data.preprocess}, without crop margin or flip",
             "image_size": self._image_size(),
             "inference_mode": self.cfg.model.inference_mode,
             "batch_size": data.eval_batch_size,
-            "weights": "moving average" if _first(self.callbacks, EMA) is not None else "as trained",
+            "weights": "moving average" if averaged else "as trained",
             "precision": self.cfg.trainer.precision,
             "compared": dict(self.method.references),
             "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,

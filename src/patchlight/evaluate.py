@@ -1,0 +1,180 @@
+"""`patchlight-eval`: the figures and samples of a trained model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field
+
+from patchlight.commands import stop, typed
+from patchlight.config import check_command_line, compose_config, config_dir
+from patchlight.errors import ConfigError, DataError, UserError
+
+if TYPE_CHECKING:
+    from patchlight.evaluation import Figures
+
+NAME = "patchlight-eval"
+
+EXAMPLES = {
+    "ckpt": "ckpt=PATH, such as RUN/checkpoints/best.ckpt",
+    "output": "output=DIR, the folder for metrics.json and the samples",
+}
+"""What to write for a key that has no default."""
+
+DATA = "data="
+"""How the image set is given, as in a training; as a key it would be one of Hydra's groups."""
+
+
+class EvalConfig(BaseModel):
+    """The keys of configs/eval.yaml."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    ckpt: str
+    root: str | None
+    split: Literal["test", "val"]
+    output: str
+    weights: Literal["ema", "raw"]
+    inference_mode: Literal["eval", "paper"] | None
+    n_samples: int = Field(ge=0)
+    lpips: bool | None
+    feature: Literal["inception", "alexnet"] | None
+    accelerator: str | None
+    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] | None
+    overwrite: bool
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="eval")
+def _evaluate(cfg: DictConfig) -> None:
+    try:
+        evaluate(typed(cfg, EvalConfig, EXAMPLES))
+    except UserError as error:
+        stop(NAME, error)
+
+
+def evaluate(config: EvalConfig) -> dict[str, float]:
+    """Measure a checkpoint, write metrics.json and samples, print the figures and return them.
+
+    Raises:
+        UserError: the checkpoint, the images or the folder cannot be used.
+    """
+    # Here, so that --help does not wait for them.
+    from lightning.pytorch import seed_everything
+    from rich.console import Console
+    from rich.table import Table
+
+    from patchlight.build import build_callbacks, build_data, build_method, build_performance, data_channels
+    from patchlight.callbacks.first_images import FirstImages
+    from patchlight.checkpoint import EMA_KEY, RECORD_KEY, read_checkpoint, weights
+    from patchlight.data import ImageDataModule
+    from patchlight.evaluation import Evaluation
+    from patchlight.files import write_json
+    from patchlight.perf import settle_precision
+    from patchlight.quiet import quieten
+
+    quieten()
+    output = _make_folder(Path(config.output).expanduser(), config.overwrite)
+    checkpoint = read_checkpoint(config.ckpt)
+    cfg = _configuration(checkpoint[RECORD_KEY]["config"], config)
+    settle_precision(cfg.trainer)
+    seed_everything(cfg.seed, verbose=False)
+    method = build_method(cfg.model, data_channels(cfg.data))
+    try:
+        method.load_state_dict(weights(checkpoint, config.weights))
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise DataError(f"{config.ckpt} holds other networks than its own record describes ({detail})") from None
+    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
+    data = build_data(cfg.data, method)
+    assert isinstance(data, ImageDataModule)
+    data.prepare_data()
+    if not data.root.is_dir():
+        raise DataError(f"data={data.root} is not a folder: give that of the image set by data=DIR")
+    data.setup("test" if config.split == "test" else "validate")
+    if not (data.test_paths if config.split == "test" else data.val_paths):
+        raise ConfigError(f"split={config.split} has no images in data={data.root}: choose another split or data=DIR")
+    evaluation = Evaluation(cfg, method, data, build_callbacks(cfg))
+    evaluation.prepare()
+    samples = [FirstImages(output, config.n_samples)] if config.n_samples else []
+    evaluation.measure("figures", config.split, samples)
+    figures = evaluation.figures["figures"]
+    averaged = config.weights == "ema" and bool(checkpoint.get(EMA_KEY))
+    path = output / "metrics.json"
+    try:
+        write_json(path, _report(figures, evaluation.protocol(averaged, config.split), config, checkpoint))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}): make room or choose another output") from None
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(config.split, str(config.ckpt))
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    console.print(f"written: {path}" + (f", {output / 'samples.png'}" if samples else ""))
+    return figures
+
+
+def _report(
+    figures: Figures, protocol: Mapping[str, Any], config: EvalConfig, checkpoint: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "ckpt": {"figures": figures, "path": config.ckpt, "global_step": checkpoint.get("global_step")},
+        "protocol": {**protocol, "best_is": None},
+    }
+
+
+def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfig:
+    """The configuration of the training on one device and without what belongs to a training only."""
+    # A checkpoint that was made of bare weights knows of its model and data only.
+    base = compose_config("train", ["data.root=."])
+    cfg = OmegaConf.create({**OmegaConf.to_container(base, resolve=False), **recorded})  # type: ignore[dict-item]
+    quality = {
+        name: node
+        for name, node in (cfg.callbacks or {}).items()
+        if node is not None and node["_target_"] == "patchlight.callbacks.Quality"
+    }
+    cfg.callbacks = quality or {"quality": {"_target_": "patchlight.callbacks.Quality"}}
+    for node in cfg.callbacks.values():
+        for key in ("lpips", "feature"):
+            if getattr(config, key) is not None:
+                node[key] = getattr(config, key)
+    given = {"data.root": config.root, "data.num_workers": config.num_workers}
+    given |= {"model.inference_mode": config.inference_mode, "trainer.accelerator": config.accelerator}
+    given |= {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto", "perf.compile": False}
+    for key, value in given.items():
+        if value is not None:
+            OmegaConf.update(cfg, key, value)
+    if config.root is not None and cfg.data.get("render") is not None:
+        cfg.data.render = None  # the images are there
+    if cfg.data.root is None:
+        raise ConfigError("data is not set and the checkpoint knows of no images: give data=DIR")
+    return cfg
+
+
+def _make_folder(output: Path, overwrite: bool) -> Path:
+    if (output / "metrics.json").exists() and not overwrite:
+        raise ConfigError(f"output={output} holds a metrics.json already: choose another folder, or overwrite=true")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
+    return output
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
+    try:
+        for cfg in check_command_line(sys.argv[1:], "eval"):
+            typed(cfg, EvalConfig, EXAMPLES)
+    except UserError as error:
+        stop(NAME, error)
+    _evaluate()
+
+
+if __name__ == "__main__":
+    main()
