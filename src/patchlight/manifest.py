@@ -25,7 +25,7 @@ def make_manifest(seed: int, discriminators: dict[str, Any], data: dict[str, Any
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command_line(),
-        "git": _git(),
+        "git": git_state(),
         "versions": {"python": platform.python_version(), **_versions()},
         "hardware": hardware(),
         "seed": seed,
@@ -51,7 +51,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Commit of the checkout that the package runs from, and whether it was changed since; None outside of one."""
     folder = Path(__file__).resolve().parent
 

@@ -100,3 +100,16 @@ def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) ->
     assert judge.picture(values, values).size == (128, 128)
     deep = np.full((4, 5, 1), 257 * 7, np.uint16)
     assert (np.asarray(judging.as_picture(deep)) == 7).all()
+
+
+def test_networks_that_were_never_trained_are_not_used(make: Make) -> None:
+    path, _ = make("cyclegan")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["patchlight"]["untrained"] = ["generator_ba", "discriminator_b"]
+    torch.save(checkpoint, path)
+    model = TrainedModel(path)
+    assert model.translator(device="cpu").direction == "AtoB"
+    with pytest.raises(ConfigError, match="direction=BtoA has a generator with initial weights in .*cyclegan.ckpt"):
+        model.translator(direction="BtoA")
+    with pytest.raises(ConfigError, match="was imported without the discriminator of direction=AtoB"):
+        model.judge()

@@ -141,7 +141,7 @@ def _no_file(path: Path, name: str) -> Finding:
     except OSError as error:
         if os.path.islink(path):
             return Finding("link", f"{name} is a link to nowhere, or to itself", (name,))
-        reason = error.strerror
+        reason = error.strerror or str(error)
     return Finding("unreadable", f"{name} cannot be read as an image ({reason})", (name,))
 
 

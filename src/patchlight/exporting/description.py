@@ -16,7 +16,7 @@ from patchlight.checkpoint import RECORD_KEY
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.translator import Translator
-from patchlight.manifest import make_manifest
+from patchlight.manifest import git_state
 
 
 def describe(
@@ -45,7 +45,7 @@ def origin(model: TrainedModel, license: str | None) -> dict[str, str]:
     return {
         "license": license if license is not None else "not stated",
         "producer": f"patchlight {__version__}",
-        "commit": _commit(make_manifest(0, {}, {})["git"]),
+        "commit": _commit(git_state()),
         "trained_with": f"patchlight {model.checkpoint[RECORD_KEY]['version']}",
         "trained_commit": _commit(_git_of_the_run(Path(model.path))),
         "torch": version("torch"),

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from patchlight.build import build_network
-from patchlight.checkpoint import RECORD_KEY, Weights, weights
-from patchlight.errors import ConfigError, DataError
+from patchlight.checkpoint import Weights, weights
+from patchlight.errors import DataError
 from patchlight.inference.loading import TrainedModel
 
 
@@ -31,18 +31,3 @@ def networks_of(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
             raise DataError(f"{model.path} holds another network than its own record describes ({detail})") from None
         networks[name] = network.eval().requires_grad_(False)
     return networks
-
-
-def untrained(model: TrainedModel) -> frozenset[str]:
-    """The networks that an imported checkpoint holds with initial weights, because no file had them."""
-    names: list[str] = model.checkpoint[RECORD_KEY].get("untrained", [])
-    return frozenset(names)
-
-
-def require_trained(model: TrainedModel, name: str, direction: str) -> None:
-    """Raise a ConfigError if a generator has initial weights only."""
-    if name in untrained(model):
-        raise ConfigError(
-            f"direction={direction} has a generator with initial weights in {model.path}: it was imported without one; "
-            f"choose the other direction or train it first"
-        )

@@ -14,7 +14,7 @@ from patchlight.checkpoint import Weights
 from patchlight.errors import ConfigError, DataError
 from patchlight.exporting.description import describe, plain
 from patchlight.exporting.graph import RANGES, ImageGraph, ValueRange
-from patchlight.exporting.networks import networks_of, require_trained, untrained
+from patchlight.exporting.networks import networks_of
 from patchlight.exporting.parity import compare, limit, measure
 from patchlight.exporting.reference import command_line_options, reference_files, remarks, write_reference
 from patchlight.exporting.write import open_graph, open_tensors, write_graph, write_tensors
@@ -96,9 +96,7 @@ def export_tensors(wishes: Wishes) -> None:
     networks: dict[str, nn.Module] = {}
     if wishes.every_network:
         networks = {
-            name: network
-            for name, network in networks_of(model, wishes.weights).items()
-            if name not in untrained(model)
+            name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
         }
     else:
         networks[model.generators[translator.direction]] = translator.generator
@@ -129,7 +127,7 @@ def export_reference(wishes: Wishes) -> None:
     console = _console()
     model = TrainedModel(wishes.ckpt)
     networks = {
-        name: network for name, network in networks_of(model, wishes.weights).items() if name not in untrained(model)
+        name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
     }
     files = reference_files(networks, wishes.output, wishes.overwrite)
     config = plain(model.config.model)
@@ -154,7 +152,6 @@ def _translator(wishes: Wishes) -> tuple[TrainedModel, Translator]:
     translator = model.translator(
         weights=wishes.weights, direction=wishes.direction, device="cpu", inference_mode=wishes.inference_mode
     )
-    require_trained(model, model.generators[translator.direction], translator.direction)
     return model, translator
 
 

@@ -78,6 +78,11 @@ class TrainedModel:
         direction: Direction = self.config.data.direction
         return direction
 
+    @property
+    def untrained(self) -> frozenset[str]:
+        """The networks that an imported checkpoint holds with initial weights, because no file had them."""
+        return frozenset(self.checkpoint[RECORD_KEY].get("untrained", []))
+
     @cached_property
     def generators(self) -> dict[Direction, str]:
         """The names of the generators by the direction that each goes, that of the training first.
@@ -139,6 +144,11 @@ class TrainedModel:
         read, written = self.roles[generator].reads, self.roles[generator].writes
         for name, role in self.roles.items():
             if role.kind == "discriminator" and role.reads in ((written,), (*read, written)):
+                if name in self.untrained:
+                    raise ConfigError(
+                        f"{self.path} was imported without the discriminator of direction={direction}: there is no "
+                        f"patch map before it has been trained"
+                    )
                 with torch.device("meta"):
                     boundary = build_method(self.config.model, self.channels).boundary
                 return Judge(
@@ -157,6 +167,11 @@ class TrainedModel:
             raise ConfigError(
                 f"direction={wanted} is not what {self.path} was trained for: it translates "
                 f"{' and '.join(self.generators)} only"
+            )
+        if self.generators[wanted] in self.untrained:
+            raise ConfigError(
+                f"direction={wanted} has a generator with initial weights in {self.path}: it was imported without one; "
+                f"choose the other direction or train it first"
             )
         return wanted, self.generators[wanted]
 
