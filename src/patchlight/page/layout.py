@@ -1,15 +1,15 @@
-"""How the page looks, and which of its events leads where."""
+"""How the page looks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from patchlight.page.catalogue import DIRECTIONS, Catalogue
+from patchlight.page.events import Comparison, Input, Output, Settings, connect
 from patchlight.page.handlers import Handlers
 from patchlight.page.intake import Limits
 from patchlight.page.models import Choice
@@ -21,13 +21,6 @@ HEAD = (
     "takes for real.</p></div>"
 )
 EMPTY = '<div class="pl-empty"><div><b>{}</b><br>{}</div></div>'
-DRAWING = """(drawing, ...others) => {
-  const canvas = document.querySelector("#pl-canvas canvas");
-  const visible = canvas !== null && canvas.offsetParent !== null;
-  return [visible ? canvas.toDataURL("image/png") : null, ...others];
-}"""
-"""Sends the drawing along if it is what the page shows."""
-
 WAITING = 16
 """How many may wait for the network."""
 
@@ -44,104 +37,87 @@ def build_page(choices: Sequence[Choice], studio: Studio, limits: Limits, palett
     """
     catalogue = Catalogue(choices, studio.models, palette)
     handlers = Handlers(catalogue, studio, limits)
-    first = catalogue.loaded(catalogue.first)
-    direction = first.directions[0]
     page = gr.Blocks(title="Patchlight", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR))
     with page:
-        scene, before, count = gr.State(None), gr.State(catalogue.first), gr.State(0)
         gr.HTML(HEAD)
-        with gr.Row(elem_classes="pl-settings"):
-            checkpoint = gr.Dropdown(
-                catalogue.labels, value=catalogue.first, label="Checkpoint", elem_id="pl-checkpoint", scale=3
-            )
-            way = gr.Radio(
-                [(DIRECTIONS[one], one) for one in first.directions], value=direction, label="Direction",
-                elem_id="pl-direction", scale=2,
-            )  # fmt: skip
-            weights = gr.Radio(
-                list(first.weights), value=first.weights[0], label="Weights", elem_id="pl-weights", scale=2
-            )
-            view = gr.Radio(
-                [("Result", "result"), ("Input", "input"), ("Off", "off")], value="result", label="Patch map over",
-                elem_id="pl-view", scale=3,
-            )  # fmt: skip
+        settings = _settings(catalogue)
         with gr.Row():
             with gr.Column(min_width=300):
-                with gr.Tabs():
-                    with gr.Tab("Upload"):
-                        upload, given = _upload("pl-upload", limits)
-                    with gr.Tab("Draw"):
-                        canvas = gr.HTML(
-                            catalogue.canvas(catalogue.first, direction),
-                            html_template='<div class="pl-paint"></div>',
-                            js_on_load=(files("patchlight.page") / "canvas.js").read_text(encoding="utf-8"),
-                            elem_id="pl-canvas",
-                            apply_default_css=False,
-                        )
-                translate = gr.Button("Translate", variant="primary", elem_id="pl-translate")
-                note = gr.HTML(handlers.note(catalogue.first))
-            with gr.Column(min_width=300):
-                gr.HTML('<h2 class="pl-title">Result</h2>')
-                empty = gr.HTML(
-                    EMPTY.format("Nothing translated yet", "Upload an image, or draw one and translate it.")
-                )
-                result = _picture("pl-result")
-                download = gr.DownloadButton("Download result", interactive=False, elem_id="pl-download")
-            with gr.Column(min_width=300):
-                gr.HTML('<h2 class="pl-title">Patch map</h2>')
-                no_map = gr.HTML(EMPTY.format("No patch map yet", "Red is what it takes for fake, blue for real."))
-                heat = _picture("pl-map")
-                legend = gr.HTML(visible=False)
-                verdict = gr.HTML(visible=False, elem_id="pl-verdict")
-                download_map = gr.DownloadButton("Download patch map", interactive=False, elem_id="pl-download-map")
+                input = _input(catalogue, handlers.note(catalogue.first), limits)
+            output = _output()
         with gr.Accordion("Compare with a real image", open=False, elem_id="pl-compare"):
-            with gr.Row():
-                with gr.Column(min_width=300):
-                    real, real_given = _upload("pl-real", limits)
-                with gr.Column(min_width=300):
-                    real_heat = _picture("pl-real-map", "Real image, judged")
-                with gr.Column(min_width=300):
-                    fake_heat = _picture("pl-fake-map", "Translation, on the same scale")
-            with gr.Row():
-                compared = gr.HTML(elem_id="pl-compared")
-                compared_legend = gr.HTML(visible=False)
-
-        shown = [scene, result, heat, empty, no_map, legend, verdict, download_map, download]
-        settings = [checkpoint, way, weights, view]
-        # One image at a time goes through the network, and a checkpoint is loaded once.
-        checkpoint.input(
-            handlers.choose, [checkpoint, before], [checkpoint, before, way, weights, canvas, note],
-            concurrency_id="network", concurrency_limit=1, show_progress_on=note, api_visibility="private",
-        )  # fmt: skip
-        way.input(handlers.turn, [checkpoint, way], canvas, show_progress="hidden", api_visibility="private")
-        canvas.click(
-            handlers.example, [checkpoint, way, count], [canvas, count], show_progress="hidden",
-            api_visibility="private",
-        )  # fmt: skip
-        view.input(
-            handlers.show, [scene, view], [heat, legend, verdict, download_map], show_progress="hidden",
-            api_visibility="private",
-        )  # fmt: skip
-        progress = [result, heat, empty, no_map]
-        translated = [
-            upload.upload(
-                handlers.uploaded, [upload, *settings], [given, *shown], concurrency_id="network",
-                show_progress_on=progress, api_visibility="private",
-            ),
-            translate.click(
-                handlers.translate, [canvas, upload, *settings], shown, js=DRAWING, concurrency_id="network",
-                show_progress_on=progress, api_visibility="private",
-            ),
-        ]  # fmt: skip
-        comparison = [real_given, real_heat, fake_heat, compared_legend, compared]
-        listeners: list[Any] = [real.upload, real.clear, *(one.success for one in translated)]
-        for listen in listeners:
-            listen(
-                handlers.compare, [scene, real], comparison, concurrency_id="network", show_progress="minimal",
-                api_visibility="private",
-            )  # fmt: skip
-        upload.clear(lambda: gr.update(visible=False), None, given, show_progress="hidden", api_visibility="private")
+            comparison = _comparison(limits)
+        connect(handlers, catalogue.first, settings, input, output, comparison)
     return page
+
+
+def _settings(catalogue: Catalogue) -> Settings:
+    first = catalogue.loaded(catalogue.first)
+    with gr.Row(elem_classes="pl-settings"):
+        return Settings(
+            checkpoint=gr.Dropdown(
+                catalogue.labels, value=catalogue.first, label="Checkpoint", elem_id="pl-checkpoint", scale=3
+            ),
+            direction=gr.Radio(
+                [(DIRECTIONS[one], one) for one in first.directions], value=first.directions[0], label="Direction",
+                elem_id="pl-direction", scale=2,
+            ),
+            weights=gr.Radio(
+                list(first.weights), value=first.weights[0], label="Weights", elem_id="pl-weights", scale=2
+            ),
+            view=gr.Radio(
+                [("Result", "result"), ("Input", "input"), ("Off", "off")], value="result", label="Patch map over",
+                elem_id="pl-view", scale=3,
+            ),
+        )  # fmt: skip
+
+
+def _input(catalogue: Catalogue, note: str, limits: Limits) -> Input:
+    """The left column: what is translated."""
+    with gr.Tabs():
+        with gr.Tab("Upload"):
+            upload, given = _upload("pl-upload", limits)
+        with gr.Tab("Draw"):
+            canvas = gr.HTML(
+                catalogue.canvas(catalogue.first, catalogue.loaded(catalogue.first).directions[0]),
+                html_template='<div class="pl-paint"></div>',
+                js_on_load=(files("patchlight.page") / "canvas.js").read_text(encoding="utf-8"),
+                elem_id="pl-canvas",
+                apply_default_css=False,
+            )
+    translate = gr.Button("Translate", variant="primary", elem_id="pl-translate")
+    return Input(upload, given, canvas, translate, gr.HTML(note))
+
+
+def _output() -> Output:
+    """The other two columns: the result, and what the discriminator says of it."""
+    with gr.Column(min_width=300):
+        gr.HTML('<h2 class="pl-title">Result</h2>')
+        empty = gr.HTML(EMPTY.format("Nothing translated yet", "Upload an image, or draw one and translate it."))
+        result = _picture("pl-result")
+        download = gr.DownloadButton("Download result", interactive=False, elem_id="pl-download")
+    with gr.Column(min_width=300):
+        gr.HTML('<h2 class="pl-title">Patch map</h2>')
+        no_map = gr.HTML(EMPTY.format("No patch map yet", "Red is what it takes for fake, blue for real."))
+        heat = _picture("pl-map")
+        legend = gr.HTML(visible=False)
+        verdict = gr.HTML(visible=False, elem_id="pl-verdict")
+        download_map = gr.DownloadButton("Download patch map", interactive=False, elem_id="pl-download-map")
+    return Output(empty, result, download, no_map, heat, legend, verdict, download_map)
+
+
+def _comparison(limits: Limits) -> Comparison:
+    with gr.Row():
+        with gr.Column(min_width=300):
+            real, given = _upload("pl-real", limits)
+        with gr.Column(min_width=300):
+            real_heat = _picture("pl-real-map", "Real image, judged")
+        with gr.Column(min_width=300):
+            fake_heat = _picture("pl-fake-map", "Translation, on the same scale")
+    with gr.Row():
+        said = gr.HTML(elem_id="pl-compared")
+        legend = gr.HTML(visible=False)
+    return Comparison(real, given, real_heat, fake_heat, legend, said)
 
 
 def launch(page: gr.Blocks, *, folder: Path, host: str, port: int, max_bytes: int, open_browser: bool) -> str:
