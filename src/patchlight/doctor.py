@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchlight.commands import stop, typed
 from patchlight.config import check_command_line, config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.errors import ConfigError, UserError, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -117,7 +117,8 @@ def _workers(asked: int | Literal["auto"]) -> int:
 def _output_folder(output: str, root: Path) -> Path:
     """Made now, so that minutes of reading are not lost because it cannot be."""
     folder = Path(output).expanduser()
-    if root.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+    # Not by `Path.resolve`, which raises an error of its own where links go in circles.
+    if os.path.isdir(root) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         raise ConfigError(f"output={output} is within data={root}, which is never changed: choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +131,6 @@ def _output_folder(output: str, root: Path) -> Path:
 
 def _write(diagnosis: Diagnosis, folder: Path, thresholds: Thresholds, seconds: float) -> Iterator[Path]:
     """Write the report and the contact sheet, and name them; an old sheet goes where there is nothing to show."""
-    from patchlight.diagnosis.findings import shown
     from patchlight.diagnosis.report import as_json, output_files, summary
     from patchlight.diagnosis.sheet import worst_sheet
     from patchlight.files import write_json

@@ -27,3 +27,5 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in ADVICE:
         warnings.filterwarnings("ignore", message)
+    # What Pillow says of damaged metadata names no file; what keeps a file from being read is told otherwise.
+    warnings.filterwarnings("ignore", module=r"PIL\.")

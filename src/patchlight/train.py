@@ -69,8 +69,14 @@ def _check_folders(argv: Sequence[str], log_dir: str) -> None:
     given = dict(word.partition("=")[::2] for word in argv if "=" in word)
     key = next((key for key in ("hydra.run.dir", "hydra.sweep.dir") if key in given), "paths.log_dir")
     folder = Path(given.get(key, log_dir).strip("'\"")).expanduser()
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not place.is_dir():
+    try:
+        os.lstat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise ConfigError(f"{key}={folder} cannot be made ({error.strerror}); choose another") from None
+    place = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not os.path.isdir(place):
         raise ConfigError(f"{key}={folder} cannot be a folder: {place} is a file; choose another")
     if not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(f"{key}={folder} cannot be made: {place} may not be written; choose another")

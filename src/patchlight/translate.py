@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from patchlight.commands import stop, typed
 from patchlight.config import check_command_line, config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.errors import ConfigError, UserError, shown
 
 NAME = "patchlight-translate"
 
@@ -71,8 +71,10 @@ def translate(config: TranslateConfig) -> int:
     from patchlight.inference.jobs import find_jobs
     from patchlight.inference.loading import TrainedModel
     from patchlight.inference.pipeline import translate_files
+    from patchlight.quiet import quieten
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
+    quieten()
     output = Path(config.output).expanduser()
     jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
     _make_folder(output)
@@ -99,7 +101,7 @@ def translate(config: TranslateConfig) -> int:
     if failures:
         print(f"{NAME}: {_images(len(failures))} could not be translated:", file=sys.stderr)
         for failure in failures:
-            print(f"  {failure.source}: {failure.reason}", file=sys.stderr)
+            print(f"  {shown(failure.source)}: {failure.reason}", file=sys.stderr)
     return len(failures)
 
 

@@ -177,7 +177,7 @@ class ImageDataModule(LightningDataModule):
         domains = self._splits[split]
         files = dict.fromkeys(source.path for source in (*domains.a, *domains.b))
         text = "\n".join(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     def _loader(self, split: Split) -> DataLoader[Sample]:
         training = split == "train"

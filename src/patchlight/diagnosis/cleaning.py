@@ -16,10 +16,9 @@ from PIL import Image
 
 from patchlight.data.image_io import read_image
 from patchlight.diagnosis.diagnose import Diagnosis
-from patchlight.diagnosis.findings import shown
 from patchlight.diagnosis.labels import snap
 from patchlight.diagnosis.reading import Facts
-from patchlight.errors import ConfigError, DataError
+from patchlight.errors import ConfigError, DataError, shown
 from patchlight.files import write_json
 
 LEFT_OUT = (

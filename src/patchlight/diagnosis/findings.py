@@ -93,9 +93,3 @@ def by_check(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
 def counts(findings: Sequence[Finding]) -> dict[Level, int]:
     """How many images or folders are concerned at each level."""
     return {level: sum(f.count for f in findings if f.level == level) for level in LEVELS}
-
-
-def shown(name: str | Path) -> str:
-    """A name on one line: control characters, and bytes that are no text, are written as escapes."""
-    text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

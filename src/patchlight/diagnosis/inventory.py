@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from patchlight.data.folders import Split, domain_folders, layout_of, refuse_domains_within
 from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
-from patchlight.diagnosis.findings import Finding, shown
-from patchlight.errors import ConfigError, DataError
+from patchlight.diagnosis.findings import Finding
+from patchlight.errors import ConfigError, DataError, shown
 
 Domain = Literal["A", "B", "AB"]
 """`AB` is a file that holds both images side by side."""

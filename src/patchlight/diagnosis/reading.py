@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from patchlight.data.image_io import open_image, read_image, to_array
-from patchlight.diagnosis.findings import shown
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.labels import Histogram, histogram
-from patchlight.errors import DataError
+from patchlight.errors import DataError, shown
 
 Array = NDArray[np.uint8]
 

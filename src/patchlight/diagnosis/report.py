@@ -14,7 +14,8 @@ from rich.text import Text
 
 from patchlight.diagnosis.checks import image_size
 from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
-from patchlight.diagnosis.findings import CHECKS, LEVELS, by_check, counts, shown
+from patchlight.diagnosis.findings import CHECKS, LEVELS, by_check, counts
+from patchlight.errors import shown
 
 VERSION = 1
 """Of the layout of report.json; it changes where a field is renamed, removed or means something else."""
