@@ -72,8 +72,8 @@ class Contestant:
             line = ""
         if not line:
             self.close()
-            said = self._log.read_text(encoding="utf-8", errors="replace").strip() if self._log.is_file() else ""
-            raise BenchError(f"a process that was to be timed ended by itself: {said[-800:]}")
+            said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+            raise BenchError(f"a process that was to be timed ended by itself: {' '.join(said.split())[-800:]}")
         answer = json.loads(line)
         return Turn(answer.pop("seconds"), answer.pop("peak_bytes"), answer)
 
