@@ -15,6 +15,7 @@ import patchlight
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator, tiled, tiles
 from patchlight.inference.tiles import Cuts, Grid, spread_crops
+from patchlight.inference.whole_image import WholeImage
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., tuple[Path, TranslationMethod]]
@@ -156,3 +157,25 @@ def test_nothing_larger_than_a_row_of_tiles_is_held(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(result, image)
     assert max(n for _, n in rows) <= 32
     assert sum(n for _, n in rows) == 128
+
+
+def test_which_norms_look_at_the_whole_image() -> None:
+    instance, tracking = torch.nn.InstanceNorm2d(2), torch.nn.InstanceNorm2d(2, track_running_stats=True)
+    batch, untracked = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, track_running_stats=False)
+    network = torch.nn.Sequential(instance, tracking, batch, untracked, torch.nn.Dropout(0.5), torch.nn.Dropout(0))
+    whole = WholeImage(network, own_statistics=False)
+    assert (whole.norms, whole.dropout) == ([instance, untracked], [])
+    whole = WholeImage(network, own_statistics=True)
+    assert (whole.norms, whole.dropout) == ([instance, tracking, batch, untracked], [network[4]])
+
+
+def test_memory_is_kept_again_after_tiles_that_fail(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    translator = patchlight.load(make("cyclegan")[0], device="cpu", tile=384)
+    translator.keeps_memory = True
+    told: list[str] = []
+    monkeypatch.setattr(tiled, "return_memory", lambda: told.append("return"))
+    monkeypatch.setattr(tiled, "keep_memory", lambda: told.append("keep"))
+    monkeypatch.setattr(translator, "run", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        translator(np.zeros((400, 400, 3), np.uint8))
+    assert told == ["return", "keep"]

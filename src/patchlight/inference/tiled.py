@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,9 +84,7 @@ def _translate(translator: Translator, size: tuple[int, int], by: Margins, read:
         if first < last:
             write(slice(first - top, last - top), values[:, first - row : last - row, left : left + width])
 
-    if translator.keeps_memory:  # the gaps between blocks as large as these would be larger than the blocks
-        return_memory()
-    with whole:
+    with whole, _large_blocks(translator):
         if whole.norms:
             multiple = translator.generator.size_multiple
             side = max(MIN_CROP, 2 * multiple)
@@ -93,7 +92,18 @@ def _translate(translator: Translator, size: tuple[int, int], by: Margins, read:
             with whole.sampled():
                 translator.run(network, torch.cat([read(rows, columns) for rows, columns in crops]))
         grid.blend(run, finished, translator.device)
-    if translator.keeps_memory:
+
+
+@contextmanager
+def _large_blocks(translator: Translator) -> Iterator[None]:
+    """No memory is kept meanwhile: the gaps between blocks as large as these would be larger than the blocks."""
+    if not translator.keeps_memory:
+        yield
+        return
+    return_memory()
+    try:
+        yield
+    finally:
         keep_memory()
 
 

@@ -19,19 +19,19 @@ class WholeImage:
     """Stands in for the layers of a network that look at a whole image, while it computes single tiles.
 
     Instance norm has the same statistics in every tile: those that crops from all over the image have together. With
-    `own_statistics` so has batch norm, and dropout has the part of the image's noise that lies on the tile, drawn from
-    `noise_seed` as for the image in one piece. It is a context, outside of which the network is as it was: within
-    `sampled` one batch of crops goes through the network, then each tile. Where there is dropout, `grid` holds all
-    tiles, and `place` is set before each.
+    `own_statistics` so have norms with running statistics, such as batch norm, and dropout has the part of the image's
+    noise that lies on the tile, drawn from `noise_seed` as for the image in one piece. It is a context, outside of
+    which the network is as it was: within `sampled` one batch of crops goes through the network, then each tile. Where
+    there is dropout, `grid` holds all tiles, and `place` is set before each.
     """
 
     def __init__(
         self, network: nn.Module, grid: Grid | None = None, *, own_statistics: bool, noise_seed: int = 0
     ) -> None:
         modules = list(network.modules())
-        kinds = (_BatchNorm, _InstanceNorm) if own_statistics else (_InstanceNorm,)
-        # InstanceNorm2d is no batch norm, though PyTorch derives both from one base.
-        self.norms = [module for module in modules if isinstance(module, kinds)]
+        norms = [module for module in modules if isinstance(module, _BatchNorm | _InstanceNorm)]
+        # Those with running statistics use them, unless they are told otherwise.
+        self.norms = [norm for norm in norms if own_statistics or norm.running_mean is None]
         dropout = [module for module in modules if isinstance(module, _DropoutNd) and module.p > 0]
         self.dropout = dropout if own_statistics else []
         self.grid = grid
