@@ -18,6 +18,7 @@ from patchlight import translate
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
 from patchlight.config import compose_config
+from patchlight.devices import has_bf16_units
 
 Type = Callable[..., tuple[int, str, str]]
 
@@ -53,7 +54,8 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 def test_a_folder(typed: Type, tmp_path: Path) -> None:
     status, said, complaints = typed("ckpt=model.ckpt", "input=in", "output=out", "device=cpu", "direction=BtoA")
     assert (status, complaints) == (0, "")
-    assert said.startswith("BtoA on cpu in float32, inference_mode=eval\n3 images in ")
+    precision = "bfloat16" if has_bf16_units(torch.device("cpu")) else "float32"
+    assert said.startswith(f"BtoA on cpu in {precision}, inference_mode=eval\n3 images in ")
     assert said.endswith("a second): out\n")
     translator = patchlight.load("model.ckpt", direction="BtoA", device="cpu")
     for i in range(3):
