@@ -54,14 +54,15 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 def test_a_folder(typed: Type, tmp_path: Path) -> None:
     status, said, complaints = typed("ckpt=model.ckpt", "input=in", "output=out", "device=cpu", "direction=BtoA")
     assert (status, complaints) == (0, "")
-    precision = "bfloat16" if has_bf16_units(torch.device("cpu")) else "float32"
+    # Its 8 bits round a batch and a single image apart by one level more.
+    precision, tolerance = ("bfloat16", 2) if has_bf16_units(torch.device("cpu")) else ("float32", 1)
     assert said.startswith(f"BtoA on cpu in {precision}, inference_mode=eval\n3 images in ")
     assert said.endswith("a second): out\n")
     translator = patchlight.load("model.ckpt", direction="BtoA", device="cpu")
     for i in range(3):
         with Image.open(f"in/{i}.png") as source, Image.open(f"out/{i}.png") as target:
             difference = np.abs(np.asarray(target).astype(int) - np.asarray(translator(source)).astype(int))
-        assert difference.max() <= 1
+        assert difference.max() <= tolerance
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model.ckpt", "out"]
 
 
