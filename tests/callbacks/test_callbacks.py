@@ -103,6 +103,21 @@ def test_samples_are_written_when_due(tmp_path: Path) -> None:
         Samples(tmp_path, n_images=0)
 
 
+@pytest.mark.parametrize(("n", "size", "expected"), [(10, 4, 10), (9, 8, 9), (3, 4, 3), (10, 4, 6)])
+def test_pictures_of_an_incomplete_last_batch(n: int, size: int, expected: int, tmp_path: Path) -> None:
+    """Every image has its own row, that of its place in the set."""
+    images = [{name: torch.full((3, 16, 16), i / 8 - 1) for name in "AB"} for i in range(n)]
+    samples = Samples(tmp_path, n_images=expected)
+    shown: list[float] = []
+    samples.show = lambda trainer, method, kept: shown.extend(float(k["real_B"][0, 0, 0]) for k in kept)  # type: ignore[method-assign]
+    method = Pix2Pix(UNetGenerator(3, 3, 2, 2), PatchDiscriminator(6, 2, 1))
+    run = trainer(tmp_path, samples)
+    for _ in range(2):
+        shown.clear()
+        run.validate(method, DataLoader(images, batch_size=size), verbose=False)  # type: ignore[arg-type]
+        assert shown == [i / 8 - 1 for i in range(expected)]
+
+
 def test_progress_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(refresh_rate=1)
     run = trainer(tmp_path, Quality(), progress)

@@ -37,6 +37,7 @@ class ValidationPictures(Callback):
         self.n_kept = n_kept
         self.every_n_validations = every_n_validations
         self._validations = 0
+        self._n_seen = 0
         self._kept: dict[int, Kept] = {}
 
     @abstractmethod
@@ -48,6 +49,7 @@ class ValidationPictures(Callback):
         """Write and log the pictures of these images; called by the first rank, with the folder made."""
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._n_seen = 0
         self._kept = {}
 
     def on_validation_batch_end(
@@ -55,8 +57,9 @@ class ValidationPictures(Callback):
     ) -> None:
         assert isinstance(pl_module, TranslationMethod)
         size = len(outputs["real_A"])
-        # Ranks take the images in turn.
-        numbers = [(batch_idx * size + i) * trainer.world_size + trainer.global_rank for i in range(size)]
+        # Ranks take the images in turn; the last batch may be smaller than those before it.
+        numbers = [(self._n_seen + i) * trainer.world_size + trainer.global_rank for i in range(size)]
+        self._n_seen += size
         if self._validations % self.every_n_validations or numbers[0] >= self.n_kept:
             return
         found = {name: values.float().cpu() for name, values in self.keep(pl_module, outputs).items()}
