@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -267,3 +268,37 @@ def test_batches_may_be_mappings_of_any_kind(tmp_path: Path) -> None:
 
     images = pix2pix().translate(Frozen(next(iter(batches()))))
     assert set(images) == {"real_A", "fake_B", "real_B"}
+
+
+def test_noise_of_other_devices_goes_on_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that this machine has not: its state is kept, set by the seed, and put back; no other one is touched."""
+    from patchlight.methods.inference import _noise
+
+    mps, states = torch.device("mps"), {"mps": torch.tensor([7])}
+    module = SimpleNamespace(
+        get_rng_state=lambda device: states[device.type], set_rng_state=lambda s, d: states.update({d.type: s})
+    )
+    seeded = SimpleNamespace(manual_seed=lambda seed: SimpleNamespace(get_state=lambda: torch.tensor([seed])))
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    monkeypatch.setattr(torch, "Generator", lambda device: seeded)
+    with _noise([mps], seed=3):
+        assert states["mps"].tolist() == [3]
+        states["mps"] = torch.tensor([4])
+    assert states["mps"].tolist() == [7]
+
+
+def test_a_translation_seeds_no_device_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = UNetGenerator(3, 3, num_downs=6, ngf=2, dropout=True)  # the first that has a layer with dropout
+    method = Pix2Pix(generator, PatchDiscriminator(6, 2, 1), inference_mode="paper")
+    (batch,) = batches(1, size=64)
+    torch.manual_seed(5)
+    expected = method.translate(batch, noise_seed=5)["fake_B"]
+    before = torch.get_rng_state()
+
+    def refuse(seed: int) -> None:
+        raise AssertionError("the random numbers of every device would begin anew")
+
+    monkeypatch.setattr(torch, "manual_seed", refuse)
+    assert torch.equal(method.translate(batch, noise_seed=5)["fake_B"], expected)
+    assert not torch.equal(method.translate(batch, noise_seed=6)["fake_B"], expected)
+    assert torch.equal(torch.get_rng_state(), before)

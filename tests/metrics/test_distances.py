@@ -52,7 +52,7 @@ def test_distances_are_torchmetrics_over_the_images_in_order_of_their_files() ->
     assert found == pytest.approx({"frechet_corners": float(fid.compute()), "kernel_corners": expected}, rel=1e-5)
 
 
-def test_the_same_whoever_else_draws_random_numbers() -> None:
+def test_the_same_whoever_else_draws_random_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     d = distances()
     real, fake = d.of_real(images(30, 0), names(30)), d.of_fake(images(30, 1), names(30))
     torch.manual_seed(1)
@@ -60,7 +60,12 @@ def test_the_same_whoever_else_draws_random_numbers() -> None:
     first = d.compute(real, fake)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
+    monkeypatch.setattr(torch, "manual_seed", seeds_all_devices)
     assert d.compute(real, fake) == first
+
+
+def seeds_all_devices(seed: int) -> None:
+    raise AssertionError("the random numbers of a training on a GPU would begin anew")
 
 
 def test_a_file_counts_once() -> None:

@@ -90,7 +90,7 @@ def _infer(name: str, path: Path, state: State, notes: list[str]) -> Architectur
 
 def _filled(cfg: DictConfig, weights: Mapping[str, tuple[Path, State]]) -> TranslationMethod:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)
         method = build_method(cfg.model, data_channels(cfg.data))
     for role, (path, state) in weights.items():
         try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from patchlight.networks import SyncBatchNorm
@@ -34,7 +34,7 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
         if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and module.track_running_stats
     ]
     shared = [norm for norm in tracking if isinstance(norm, SyncBatchNorm)]
-    devices = sorted({p.get_device() for n in networks for p in n.parameters() if p.is_cuda})
+    devices = {torch.device("cpu"), *(p.device for n in networks for p in n.parameters())}
     try:
         for network in networks:
             network.train(mode == "paper")
@@ -45,9 +45,7 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
             norm.track_running_stats = mode == "eval"
         for norm in shared:
             norm.alone = True
-        with torch.no_grad(), torch.random.fork_rng(devices=devices, enabled=mode == "paper"):
-            if mode == "paper":
-                torch.manual_seed(noise_seed)
+        with torch.no_grad(), _noise(devices if mode == "paper" else (), noise_seed):
             yield
     finally:
         for norm in tracking:
@@ -56,3 +54,32 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
             norm.alone = False
         for module, was_training in zip(modules, were_training, strict=True):
             module.training = was_training
+
+
+@contextmanager
+def _noise(devices: Collection[torch.device], seed: int) -> Iterator[None]:
+    """Within this context the random numbers of these devices are those of `seed`; afterwards they go on as before.
+
+    `torch.manual_seed` would seed all devices, those as well whose state nobody has kept.
+    """
+    states = {device: _random_state(device) for device in devices}
+    try:
+        for device in devices:
+            _set_random_state(device, torch.Generator(device).manual_seed(seed).get_state())
+        yield
+    finally:
+        for device, state in states.items():
+            _set_random_state(device, state)
+
+
+def _random_state(device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    return torch.get_device_module(device).get_rng_state(device)  # type: ignore[no-any-return]
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.get_device_module(device).set_rng_state(state, device)

@@ -80,7 +80,8 @@ class FeatureDistances:
             metric.update(a, real=True)
             metric.update(b, real=False)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+            # Subsets are drawn on the CPU. `torch.manual_seed` would seed the devices of the training as well.
+            torch.default_generator.manual_seed(self.seed)
             values = float(frechet.compute()), float(kernel.compute()[0])
         return dict(zip(self.names, values, strict=True))
 
