@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from patchlight.build import build_method, data_channels, patch_geometries
 from patchlight.checkpoint import make_record, read_checkpoint
@@ -13,6 +13,7 @@ from patchlight.config import compose_config
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.manifest import make_manifest
 from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.networks import Discriminator
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
 
@@ -64,6 +65,26 @@ def test_patch_geometry(size: Any, text: str) -> None:
 def test_empty_patch_maps_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"empty patch map for data.image_size=64: .* 286 px .* at least 96 px"):
         patch_geometries(method("model/discriminator=patch286"), 64)
+
+
+class Pooled(Discriminator):
+    """Sees more than its only layer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(6, 1, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = nn.functional.avg_pool2d(self.layer(image), 3, 1, 1)
+        return logits
+
+
+def test_a_field_that_the_layers_do_not_tell_is_refused() -> None:
+    built = method()
+    built.discriminator = Pooled()
+    message = r"^model\.discriminator: the receptive field of Pooled does not follow .* see 3 x 3 px .* sees 5 x 5 px"
+    with pytest.raises(ConfigError, match=message):
+        patch_geometries(built, 64)
 
 
 class Foreign(nn.Module):

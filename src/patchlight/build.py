@@ -168,13 +168,20 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
 
     Raises:
         EmptyPatchMapError: the map would be empty.
+        ConfigError: they do not follow from the discriminator's layers.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     geometries = []
     for name, network in method.named_children():
         if network not in method.discriminators:
             continue
-        size = patch_map_size(network, height, width)
+        try:
+            size = patch_map_size(network, height, width)
+        except ValueError as error:
+            raise ConfigError(
+                f"model.discriminator: {error}. Patch maps and their summary need a chain of convolutions, poolings "
+                f"and activations, or additions and gates that leave its field as it is"
+            ) from None
         if 0 in size:
             raise EmptyPatchMapError(
                 f"model.discriminator leaves an empty patch map for data.image_size={image_size}: its receptive field "

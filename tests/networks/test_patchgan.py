@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.parametrizations import spectral_norm
 
 from patchlight.networks import (
     PatchDiscriminator,
@@ -129,10 +133,86 @@ def test_receptive_field_of_other_stacks() -> None:
     assert patch_map_size(padded, 8, 6) == (4, 3)
 
 
+class Shaped(nn.Module):
+    """Layers, and what is done with them."""
+
+    def __init__(self, forward: Callable[[dict[str, nn.Module], Tensor], Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        self.steps = nn.ModuleDict(layers)
+        self.run = forward
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.run(dict(self.steps.items()), image)
+
+
+def conv(i: int, o: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(i, o, kernel, stride, padding=(kernel - 1) // 2)
+
+
+def test_layers_count_in_the_order_of_the_forward_pass() -> None:
+    """However they were registered, and as often as they are used."""
+    pool, twice = nn.AvgPool2d(2), conv(3, 3, 3)
+    network = Shaped(lambda m, x: m["c"](m["c"](m["p"](x))), unused=conv(3, 3, 9), c=twice, p=pool)
+    assert patch_grid(network) == patch_grid(nn.Sequential(pool, twice, twice))
+    assert patch_map_size(network, 64, 32) == (32, 16)
+
+
+FOLLOWED = {
+    "functional activations": (Shaped(lambda m, x: m["b"](F.relu(m["a"](x))), a=conv(3, 4, 3, 2), b=conv(4, 1, 3)), 7),
+    "a residual addition": (Shaped(lambda m, x: m["a"](x) + m["s"](x), a=conv(3, 1, 5), s=nn.Identity()), 5),
+    "a shortcut of one pixel": (Shaped(lambda m, x: m["a"](x) + m["s"](x), a=conv(3, 2, 5), s=conv(3, 2, 1)), 5),
+    "a maximum": (Shaped(lambda m, x: -m["p"](m["a"](x)), a=conv(3, 2, 3), p=nn.MaxPool2d(2)), 4),
+    "spectral norm": (Shaped(lambda m, x: 2 * m["a"](x), a=spectral_norm(conv(3, 1, 3)), n=nn.BatchNorm2d(1)), 3),
+    "values of the image": (Shaped(lambda m, x: m["a"](x) * (1 if x.mean().item() > 0 else 2), a=conv(3, 1, 3)), 3),
+}
+
+
+@pytest.mark.parametrize(("network", "field"), FOLLOWED.values(), ids=FOLLOWED)
+def test_networks_that_are_no_chain_and_have_the_field_of_one(network: nn.Module, field: int) -> None:
+    assert receptive_field(network) == field
+
+
+LED_ASTRAY = {
+    "branches": (Shaped(lambda m, x: m["a"](x) + m["b"](x), a=conv(3, 1, 3), b=conv(3, 1, 5)), "see 7 x 7 px .* 5 x 5"),
+    "a layer without effect": (Shaped(lambda m, x: m["b"](m["a"](x) * 0 + x), a=conv(3, 3, 3), b=conv(3, 1, 3)), None),
+    "a strided shortcut": (
+        Shaped(lambda m, x: m["a"](x) + m["s"](x), a=conv(3, 1, 3, 2), s=conv(3, 1, 1, 2)),
+        "make 16 x 16 values of 64 x 64 px, and it makes 32 x 32",
+    ),
+    "a functional pooling": (Shaped(lambda m, x: F.avg_pool2d(m["a"](x), 2), a=conv(3, 1, 3)), "it makes 32 x 32"),
+    "a functional blur": (
+        Shaped(lambda m, x: F.avg_pool2d(m["a"](x), 3, 1, 1), a=conv(3, 1, 3)), "see 3 x 3 px .* sees 5 x 5 px",
+    ),
+    "a mean of the image": (Shaped(lambda m, x: m["a"](x - x.mean((2, 3), True)), a=conv(3, 1, 3)), "sees 64 x 64 px"),
+    "a shift": (Shaped(lambda m, x: m["a"](x).roll(1, 3), a=conv(3, 1, 3)), "from 9, and it sees 3 x 3 px from 8"),
+    "nothing": (Shaped(lambda m, x: m["a"](x) * 0, a=conv(3, 1, 3)), "it sees nothing"),
+    "two maps": (Shaped(lambda m, x: (m["a"](x), x), a=conv(3, 1, 3)), "makes tuple of it"),  # type: ignore[arg-type,return-value]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("network", "message"), LED_ASTRAY.values(), ids=LED_ASTRAY)
+def test_networks_of_which_arithmetic_would_say_something_wrong(network: nn.Module, message: str | None) -> None:
+    with pytest.raises(ValueError, match=message or "does not follow from its layers"):
+        receptive_field(network)
+
+
+def test_telling_the_field_leaves_no_trace() -> None:
+    network = PatchDiscriminator(3, ndf=2, n_layers=1, spectral_norm=True, norm="batch")
+    branched = Shaped(lambda m, x: m["d"](F.dropout(x)) + 0, d=network)
+    before, random = {k: v.clone() for k, v in branched.state_dict().items()}, torch.get_rng_state()
+    with torch.inference_mode():
+        assert receptive_field(branched) == 16
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in branched.state_dict().items())
+    assert all(module.training and not module._forward_hooks for module in branched.modules())
+    branched.steps["d"].layers.append(nn.AvgPool2d(2))  # type: ignore[operator, union-attr]
+    assert receptive_field(branched) == 18, "a network that was changed is looked at again"
+
+
 @pytest.mark.parametrize(
     "network",
     [nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 1)), nn.Conv2d(3, 1, (3, 5)), UNetGenerator(3, 3, 2, 2),
-     ResNetGenerator(3, 3, 1, 2), nn.Conv2d(3, 1, 4, padding="same")],
+     ResNetGenerator(3, 3, 1, 2), nn.Conv2d(3, 1, 4, padding="same"), nn.Sequential(nn.MaxPool2d(2, ceil_mode=True))],
 )  # fmt: skip
 def test_receptive_field_refuses_what_it_cannot_know(network: nn.Module) -> None:
     with pytest.raises(ValueError, match="receptive field|padding='same'"):
