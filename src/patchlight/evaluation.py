@@ -64,6 +64,7 @@ class Evaluation:
         # From the files: they are there for every rank, also where processes of their own have trained.
         validated = self.method.validated_step == trainer.global_step
         logged: Mapping[str, Any] = dict(trainer.callback_metrics)
+        saved: dict[str, Any] | None = None
         if self.last is not None and self.last.path.is_file():
             saved = self._load(self.last.path)
             validated = saved["progress"]["validated_step"] == saved["global_step"]
@@ -74,6 +75,10 @@ class Evaluation:
             self.method.load_state_dict(ema.averages, strict=False)
         if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
             logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
+            if self.best is not None and saved is not None:
+                if trainer.is_global_zero:
+                    self.best.keep(saved, logged)
+                trainer.strategy.barrier()
         self.validation = _without_prefix([logged], "val")
         if self.quality is not None and self._has_test_images():
             self.figures["last"] = _without_prefix(

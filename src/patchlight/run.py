@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,24 +29,24 @@ from patchlight.build import (
     patch_geometries,
 )  # fmt: skip
 from patchlight.callbacks import BestCheckpoint, LastCheckpoint, Position, RunRecord
-from patchlight.callbacks.checkpoints import BEST, LAST
-from patchlight.checkpoint import remove_unfinished
+from patchlight.checkpoint import BEST, LAST, remove_unfinished
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
 from patchlight.devices import device_of, keep_memory
-from patchlight.errors import ConfigError, TrainingError
+from patchlight.errors import TrainingError
 from patchlight.evaluation import Evaluation, Figures
 from patchlight.files import write_json
 from patchlight.loggers import Dashboard, MetricsCSV, log_checkpoints, wandb_id
 from patchlight.manifest import make_manifest
 from patchlight.methods import TranslationMethod
+from patchlight.methods.schedules import beyond_end
 from patchlight.objective import STAGES, check_objective
 from patchlight.outcome import measured, recorded
 from patchlight.parallel import ranks_of_this_job
 from patchlight.perf import settle_precision
 from patchlight.quiet import quieten
 from patchlight.ranks import is_first
-from patchlight.resume import Resumption, find_checkpoint
+from patchlight.resume import ResumePoint, find_checkpoint, require_fit, set_aside_later
 from patchlight.schema import validate
 from patchlight.start import begin_with
 
@@ -74,7 +75,7 @@ def train(cfg: DictConfig) -> float | None:
         raise
     for geometry in run.geometries:
         console.print(str(geometry))
-    for note in run.resumption.notes if run.resumption is not None else ():
+    for note in _notes(run, cfg.resume):
         console.print(note)
     value: float | None = None
     with recorded(run_dir, cfg.objective) as outcome, _clear_about_disks(), ranks_of_this_job():
@@ -98,7 +99,7 @@ class Run:
     callbacks: dict[str, Callback]
     loggers: list[Logger]
     trainer: Trainer
-    resumption: Resumption | None
+    resume_point: ResumePoint | None
     evaluation: Evaluation
 
 
@@ -114,17 +115,17 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     data.setup("fit")
     if not data.val_paths:
         cfg.trainer.limit_val_batches = 0
-    resumption = find_checkpoint(cfg.resume, run_dir)
-    if resumption is not None:
-        _check_fit(method, resumption)
-    same_run = resumption is not None and resumption.same_run
-    loggers = build_loggers(cfg, _wandb_id(resumption, run_dir) if same_run or cfg.resume == "auto" else None)
+    point = find_checkpoint(cfg.resume, run_dir)
+    if point is not None:
+        require_fit(method, point, cfg.trainer.max_epochs)
+    same_run = point is not None and point.same_run
+    loggers = build_loggers(cfg, _wandb_id(point, run_dir) if same_run or cfg.resume == "auto" else None)
     for logger in loggers:
         if isinstance(logger, MetricsCSV):
-            logger.keep(resumption.checkpoint["loggers"]["csv_rows"] or 0 if same_run and resumption else 0)
+            logger.keep(point.csv_rows if same_run and point else 0)
     callbacks = build_callbacks(cfg)
     if cfg.init_from is not None:
-        begin_with(cfg.init_from, cfg.resume, method, callbacks, goes_on=resumption is not None)
+        begin_with(cfg.init_from, cfg.resume, method, callbacks, goes_on=point is not None)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     trainer = build_trainer(cfg, [*_usable(callbacks, data), Position(), RunRecord(config)], loggers)
     evaluation = Evaluation(cfg, method, data, callbacks)
@@ -133,7 +134,7 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     check_objective(
         cfg.objective, evaluation.quality, method, [stage for stage in STAGES if all(numbers[stage].values())]
     )
-    return Run(config, method, geometries, data, callbacks, loggers, trainer, resumption, evaluation)
+    return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation)
 
 
 def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
@@ -148,7 +149,7 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
             write_json(run_dir / "manifest.json", {**manifest, "wandb_id": wandb_id(run.loggers)})
         if cfg.evaluate_untrained:
             run.evaluation.measure("untrained")
-        path = str(run.resumption.path) if run.resumption is not None else None
+        path = str(run.resume_point.path) if run.resume_point is not None else None
         trainer.fit(method, datamodule=data, ckpt_path=path, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
@@ -156,26 +157,24 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
         log_checkpoints(run.loggers, [run_dir / "checkpoints" / name for name in (LAST, BEST)])
 
 
-def _check_fit(method: TranslationMethod, resumption: Resumption) -> None:
-    """Raise a ConfigError if the checkpoint's networks are others than those of the configuration, or all it has."""
-    if "optimizer_states" not in resumption.checkpoint:
-        raise ConfigError(
-            f"resume={resumption.path} holds weights alone: begin with them by init_from={resumption.path}"
-        )
-    try:
-        method.load_state_dict(resumption.checkpoint["state_dict"])
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise ConfigError(
-            f"resume={resumption.path} holds other networks than model describes: go on with the settings of "
-            f"config.yaml beside the checkpoint's folder ({detail})"
-        ) from None
+def _notes(run: Run, resume: str | None) -> list[str]:
+    """What there is to say before training: of the checkpoint it goes on from, and of epochs beyond the schedule."""
+    point, trainer = run.resume_point, run.trainer
+    notes = list(point.notes) if point is not None else []
+    if point is not None and point.same_run and resume != "auto" and is_first():
+        notes += set_aside_later(point)
+    epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else sys.maxsize
+    if trainer.max_steps > 0:
+        images = max(run.data.describe()["images"]["train"].values())
+        epochs = min(epochs, -(-trainer.max_steps * run.data.batch_sizes["train"] * trainer.world_size // images))
+    beyond = beyond_end(run.method.schedule_factory, epochs)
+    return notes if beyond is None else [*notes, beyond]
 
 
-def _wandb_id(resumption: Resumption | None, run_dir: Path) -> str | None:
+def _wandb_id(point: ResumePoint | None, run_dir: Path) -> str | None:
     """The W&B run of this folder, also where the run was stopped before its first checkpoint."""
-    if resumption is not None:
-        return resumption.checkpoint["loggers"]["wandb_id"]  # type: ignore[no-any-return]
+    if point is not None:
+        return point.wandb_id
     manifest = run_dir / "manifest.json"
     return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +16,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import distributed
 
 from patchlight.callbacks.signals import Signals
+from patchlight.checkpoint import BEST, LAST, PREVIOUS, AtomicCheckpointIO
 from patchlight.errors import ConfigError
-
-LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
+from patchlight.methods import TranslationMethod
 
 
 class SafePoints(Checkpoint):
@@ -135,8 +137,8 @@ class LastCheckpoint(SafePoints):
 class BestCheckpoint(SafePoints):
     """Keeps the state with the best value of a metric in `folder`/best.ckpt.
 
-    `monitor` is any metric that validation logs. The file is written as soon as the run can go on from it exactly, and
-    before the next batch. Not a number counts as worse than anything.
+    `monitor` is any metric that validation logs. The file is written before the next batch. It is for using: it holds
+    no image pools, so that a run which goes on from it begins these anew. Not a number counts as worse than anything.
 
     Raises:
         ConfigError: there is no such metric.
@@ -159,6 +161,10 @@ class BestCheckpoint(SafePoints):
         """Where the best checkpoint lies."""
         return self.folder / self.filename
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.path.is_file():  # a run that goes on from another folder's checkpoint has none of its own yet
+            self.score = None
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
@@ -168,15 +174,34 @@ class BestCheckpoint(SafePoints):
                 f"{', '.join(sorted(name for name in trainer.callback_metrics if name.startswith('val/')))}"
             )
         score = float(trainer.callback_metrics[self.monitor])
-        better = self.score is None or (score < self.score if self.mode == "min" else score > self.score)
-        if better and score == score:
+        if self._is_better(score, self.score):
             self.score = score
             self._pending = True
+
+    def _is_better(self, score: float, than: float | None) -> bool:
+        return score == score and (than is None or (score < than if self.mode == "min" else score > than))
 
     def at_safe_point(self, trainer: Trainer) -> None:
         if self._pending:
             self._pending = False
-            trainer.save_checkpoint(self.path)
+            assert isinstance(trainer.lightning_module, TranslationMethod)
+            with trainer.lightning_module.without_pools():
+                trainer.save_checkpoint(self.path)
+
+    def keep(self, last: dict[str, Any], figures: Mapping[str, float]) -> None:
+        """Write a run's last checkpoint as the best, if figures that were measured after the training say that it is.
+
+        The last checkpoint itself stays as it is: a run that goes on from it does so as if it had not been stopped.
+        """
+        before = last["callbacks"].get(self.state_key, {}).get("score")
+        score = float(figures.get(self.monitor, math.nan))
+        if self._is_better(score, before):
+            last["callbacks"][self.state_key] = {"score": score, "pending": False}
+            last["progress"] |= {"validated_step": last["global_step"], "metrics": dict(figures)}
+            for rank in last["ranks"]:
+                if any(pool["images"] for pool in (rank.get("pools") or {}).values()):
+                    rank["pools"] = None
+            AtomicCheckpointIO().save_checkpoint(last, self.path)
 
     def state_dict(self) -> dict[str, Any]:
         return {"score": self.score, "pending": self._pending}

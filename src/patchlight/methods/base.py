@@ -19,7 +19,6 @@ from patchlight.methods.descent import Batch, Loss, descend
 from patchlight.methods.guard import OnNonFinite, StepSkippedError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
-from patchlight.methods.observation import Observation
 from patchlight.methods.resumable import Resumable
 from patchlight.methods.schedules import Plateau, linear
 from patchlight.networks import Discriminator, Generator
@@ -80,7 +79,7 @@ class TranslationMethod(Resumable, ABC):
         on_nonfinite: OnNonFinite,
         inference_mode: InferenceMode,
     ) -> None:
-        super().__init__(on_nonfinite)
+        super().__init__(on_nonfinite, accumulate)
         self.automatic_optimization = False
         for name, value, minimum in (
             ("accumulate", accumulate, 1),
@@ -94,13 +93,11 @@ class TranslationMethod(Resumable, ABC):
                 raise ValueError(f"{name} must be positive, or null for no clipping, got {norm}")
         self.optimizer_factories = (optimizer or default_optimizer, optimizer_d or optimizer or default_optimizer)
         self.schedule_factory = schedule or linear
-        self.accumulate = accumulate
         self.clip_g = clip_g
         self.clip_d = clip_d
         self.d_steps_per_g_step = d_steps_per_g_step
         self.discriminator_start = discriminator_start
         self.inference_mode = inference_mode
-        self.observed = Observation()
         self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
         """Called before the backward pass after which the gradients of these networks are complete."""
 

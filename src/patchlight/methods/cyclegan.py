@@ -246,12 +246,17 @@ class CycleGAN(TranslationMethod):
         }  # fmt: skip
 
     def rank_state(self) -> dict[str, Any]:
-        return {**super().rank_state(), "pools": {"a": self.pool_a.state_dict(), "b": self.pool_b.state_dict()}}
+        keeps = self._saves_pools or self.pool_a.pool_size == 0
+        pools = {name: pool.state_dict() for name, pool in self.pools.items()} if keeps else None
+        return {**super().rank_state(), "pools": pools}
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
         super().load_rank_state(state)
-        self.pool_a.load_state_dict(state["pools"]["a"])
-        self.pool_b.load_state_dict(state["pools"]["b"])
+        for name, pool in self.pools.items():
+            if state["pools"] is None:  # they were left out: they begin anew
+                pool.begin_on_rank(self.global_rank)
+            else:
+                pool.load_state_dict(state["pools"][name])
 
     def begin_on_rank(self, rank: int) -> None:
         super().begin_on_rank(rank)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -21,3 +24,20 @@ class Observation:
     """The patch maps, B 1 h w, of real and fake, by discriminator."""
     gradient_norms: dict[str, Tensor] = field(default_factory=dict)
     """The norm of each network's gradient before clipping, by network."""
+
+    def state_dict(self, *, images: bool) -> dict[str, Any]:
+        """What outlasts the step, for a checkpoint; images only where the next batch may make none of its own."""
+        return {
+            "images": dict(self.images) if images else {},
+            "logits": {name: list(maps) for name, maps in self.logits.items()},
+            "gradient_norms": dict(self.gradient_norms),
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> Observation:
+        """What `state_dict` gave, on a device."""
+        return cls(
+            images={name: image.to(device) for name, image in state["images"].items()},
+            logits={name: (real.to(device), fake.to(device)) for name, (real, fake) in state["logits"].items()},
+            gradient_norms={name: norm.to(device) for name, norm in state["gradient_norms"].items()},
+        )

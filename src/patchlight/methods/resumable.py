@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,23 +13,29 @@ from torch import Tensor
 
 from patchlight.methods.descent import Batch
 from patchlight.methods.guard import FiniteGuard, OnNonFinite
+from patchlight.methods.observation import Observation
 from patchlight.methods.rank_state import gather, on_cpu, random_state, set_random_state
 
 
 class Resumable(LightningModule):
     """A LightningModule that knows how far it has come, and puts into a checkpoint what each rank needs to go on.
 
+    `accumulate` batches make one step of the optimizers.
+
     Raises:
         ValueError: `on_nonfinite` is neither `stop` nor `skip`.
     """
 
-    def __init__(self, on_nonfinite: OnNonFinite) -> None:
+    def __init__(self, on_nonfinite: OnNonFinite, accumulate: int) -> None:
         super().__init__()
+        self.accumulate = accumulate
+        self.observed = Observation()
         self.guard = FiniteGuard(on_nonfinite)
         self.images_seen = 0
         self.d_steps = 0
         self.validated_step = -1
         self._held: list[Batch] = []
+        self._saves_pools = True
         self._terms: dict[str, Tensor] = {}
         self._restored_metrics: dict[str, float] = {}
         self._restored_rank: dict[str, Any] | None = None
@@ -48,12 +55,25 @@ class Resumable(LightningModule):
 
     def rank_state(self) -> dict[str, Any]:
         """What this rank has of its own, in types that `torch.load(weights_only=True)` accepts."""
-        return {"random": random_state(), "held": [dict(batch) for batch in self._held]}
+        # A batch that waits for others, or is skipped, leaves the images of the step before to be looked at.
+        observed = self.observed.state_dict(images=self.accumulate > 1 or self.guard.mode == "skip")
+        return {"random": random_state(), "held": [dict(batch) for batch in self._held], "observed": observed}
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `rank_state` gave."""
         self._held = [move_data_to_device(batch, self.device) for batch in state["held"]]
+        if "observed" in state:  # a checkpoint may be from before it was kept
+            self.observed = Observation.from_state_dict(state["observed"], self.device)
         set_random_state(state["random"])
+
+    @contextmanager
+    def without_pools(self) -> Iterator[None]:
+        """Within this context checkpoints leave out the image pools, which are large and which only training needs."""
+        self._saves_pools = False
+        try:
+            yield
+        finally:
+            self._saves_pools = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an exact continuation needs beside weights, optimizers and schedules; every rank takes part."""
