@@ -9,87 +9,19 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from tiny_methods import SGD, assert_equal, cyclegan, fit, images, pix2pix
 from torch import nn
 from torch.utils.data import DataLoader
 
-from patchlight.errors import TrainingError
+from patchlight.errors import ConfigError, TrainingError
 from patchlight.losses import R1, R2, GradientPenalty
-from patchlight.methods import CycleGAN, Pix2Pix, TranslationMethod
-from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
-
-SGD = partial(torch.optim.SGD, lr=0.01, momentum=0.5)
-
-
-def pix2pix(norm: Any = "instance", **settings: Any) -> Pix2Pix:
-    torch.manual_seed(0)
-    generator = UNetGenerator(3, 3, num_downs=3, ngf=4, norm=norm)
-    return Pix2Pix(generator, PatchDiscriminator(6, ndf=4, n_layers=1, norm=norm), **settings)
-
-
-def cyclegan(norm: Any = "instance", **settings: Any) -> CycleGAN:
-    torch.manual_seed(0)
-    generators = [ResNetGenerator(3, 3, n_blocks=1, ngf=4, norm=norm) for _ in range(2)]
-    return CycleGAN(*generators, *(PatchDiscriminator(3, ndf=4, n_layers=1, norm=norm) for _ in range(2)), **settings)
-
+from patchlight.methods import Pix2Pix
+from patchlight.methods.descent import Loss
+from patchlight.networks import PatchDiscriminator, UNetGenerator
+from patchlight.parallel import PerNetworkDDP
 
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan])
-
-
-def images(n: int, batch: int = 1, spoilt: int | None = None) -> DataLoader[Any]:
-    """The same `n` images in batches of any size; one of them may hold what is not a number."""
-    generator = torch.Generator().manual_seed(1)
-    a, b = (torch.rand(n, 3, 16, 16, generator=generator, dtype=torch.float64) * 2 - 1 for _ in range(2))
-    if spoilt is not None:
-        b[spoilt, 0, 0, 0] = float("nan")
-    batches = [
-        {
-            "A": a[i : i + batch], "B": b[i : i + batch],
-            "A_path": [f"a{k}.png" for k in range(i, i + batch)], "B_path": [f"b{k}.png" for k in range(i, i + batch)],
-        }
-        for i in range(0, n, batch)
-    ]  # fmt: skip
-    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-
-
-class Norms(Callback):
-    """Keeps the figures of every batch, and which networks it moved."""
-
-    def __init__(self) -> None:
-        self.figures: list[dict[str, float]] = []
-        self.moved: list[set[str]] = []
-        self._before: dict[str, torch.Tensor] = {}
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
-        self._before = {name: value.detach().clone() for name, value in pl_module.named_parameters()}
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
-        self.figures.append({name: float(value) for name, value in trainer.callback_metrics.items()})
-        self.moved.append(
-            {
-                name.split("_")[0].split(".")[0]
-                for name, value in pl_module.named_parameters()
-                if not torch.equal(value, self._before[name])
-            }
-        )
-
-
-def fit(method: TranslationMethod, folder: Path, loader: DataLoader[Any], **settings: Any) -> Norms:
-    record = Norms()
-    trainer = Trainer(
-        **{"max_epochs": 1, "precision": "64-true"} | settings, accelerator="cpu", callbacks=[record], logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-    )  # fmt: skip
-    trainer.fit(method, train_dataloaders=loader)
-    record.trainer = trainer  # type: ignore[attr-defined]
-    return record
-
-
-def assert_equal(a: nn.Module, b: nn.Module, rtol: float = 1e-9) -> None:
-    other = b.state_dict()
-    for name, value in a.state_dict().items():
-        torch.testing.assert_close(value, other[name], rtol=rtol, atol=1e-13, msg=lambda m, name=name: f"{name}: {m}")
 
 
 @MAKE
@@ -135,10 +67,10 @@ def test_seven_steps_are_seven_batches(n_optimizers: int, tmp_path: Path) -> Non
     class Several(Pix2Pix):
         def configure_optimizers(self) -> Any:
             parameters = [*self.generator.parameters()]
-            share = -(-len(parameters) // max(1, n_optimizers - 1))
-            groups = [parameters[i : i + share] for i in range(0, len(parameters), share)]
             if n_optimizers == 1:
-                groups = []
+                return SGD([*parameters, *self.discriminator.parameters()])
+            share = -(-len(parameters) // (n_optimizers - 1))
+            groups = [parameters[i : i + share] for i in range(0, len(parameters), share)]
             return [SGD(group) for group in groups] + [SGD(self.discriminator.parameters())]
 
         def optimise(self, batches: Any, **turns: bool) -> Any:
@@ -319,3 +251,45 @@ def test_wgan_gp_is_what_it_was(tmp_path: Path) -> None:
     f = fit(method, tmp_path, images(1)).figures[0]
     assert f["train/d_gp"] == pytest.approx((f["train/d_gp_norm"] - 1) ** 2, rel=1e-6)
     assert f["train/d_total"] == pytest.approx((f["train/d_real"] + f["train/d_fake"]) / 2 + 3 * f["train/d_gp"])
+
+
+class WithEncoder(Pix2Pix):
+    """A method with a third network, which its author forgot somewhere."""
+
+    def __init__(self, *networks: Any, **settings: Any) -> None:
+        super().__init__(*networks, **settings)
+        self.encoder = nn.Conv2d(3, 3, 1)
+
+
+def with_encoder(kind: type[Pix2Pix]) -> Pix2Pix:
+    return kind(UNetGenerator(3, 3, 3, 4, norm="none"), PatchDiscriminator(6, 4, 1, norm="none"), optimizer=SGD)
+
+
+def test_weights_that_no_optimizer_moves_are_refused_by_name(tmp_path: Path) -> None:
+    method = with_encoder(WithEncoder)
+    message = r"WithEncoder.encoder has weights to be trained \(encoder.weight\) that are in no optimizer"
+    with pytest.raises(ConfigError, match=message):
+        fit(method, tmp_path, images(1))
+    method.encoder.requires_grad_(False)
+    assert fit(method, tmp_path, images(1)).moved == [{"generator", "discriminator"}]
+
+
+def test_a_network_in_no_loss_is_refused_by_name(tmp_path: Path) -> None:
+    class Unnamed(WithEncoder):
+        @property
+        def generators(self) -> Any:
+            return self.generator, self.encoder
+
+        def optimise(self, batches: Any, *, move_g: bool, move_d: bool) -> Any:
+            return {"total": self.compute_gradients(self.sides()[0], [Loss(dict, [self.generator])])}
+
+    with pytest.raises(ConfigError, match=r"Unnamed.encoder is moved by an optimizer, and no Loss of this step"):
+        fit(with_encoder(Unnamed), tmp_path, images(1))
+
+
+def test_ranks_refuse_a_network_whose_gradients_they_would_not_average() -> None:
+    strategy = PerNetworkDDP()
+    strategy.connect(with_encoder(WithEncoder))
+    message = r"WithEncoder.encoder has weights to be trained \(encoder.weight\) whose gradients would not be averaged"
+    with pytest.raises(ConfigError, match=message):
+        strategy.configure_ddp()

@@ -15,11 +15,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from patchlight.methods.descent import Batch, Loss, descend
+from patchlight.methods.descent import (
+    Batch,
+    Gradients,
+    Loss,
+    Side,
+    compute_gradients,
+    require_optimizers,
+    step_optimizer,
+    update_scale,
+)
 from patchlight.methods.guard import OnNonFinite, StepSkippedError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
 from patchlight.methods.resumable import Resumable
+from patchlight.methods.rollback import Rollback
 from patchlight.methods.schedules import Plateau, linear
 from patchlight.networks import Discriminator, Generator
 
@@ -49,7 +59,10 @@ class TranslationMethod(Resumable, ABC):
     one step of the optimizers, as one batch of that size would. The generators move in every `d_steps_per_g_step`-th
     step of the discriminators, which begin after `discriminator_start` batches; until then there is no adversarial
     term. `clip_g` and `clip_d` bound the norm of the gradient of each network. `on_nonfinite` is what happens when a
-    loss or gradient is not finite: `stop` or `skip`.
+    loss or gradient of either side is not finite: `stop` ends the run, `skip` leaves out the whole step, of all its
+    accumulated batches. Nothing is left of it then: networks, optimizers, running statistics, pools, `d_steps` and with
+    it whose turn it is and which penalty is due are as before. The batches count as done: `global_step`, `images_seen`
+    and schedules go on, random numbers that were drawn stay drawn, and the logged terms are those of the step before.
 
     Raises:
         ValueError: a value out of range, by its name.
@@ -98,6 +111,7 @@ class TranslationMethod(Resumable, ABC):
         self.d_steps_per_g_step = d_steps_per_g_step
         self.discriminator_start = discriminator_start
         self.inference_mode = inference_mode
+        self._rollback: Rollback | None = None
         self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
         """Called before the backward pass after which the gradients of these networks are complete."""
 
@@ -116,7 +130,8 @@ class TranslationMethod(Resumable, ABC):
         """One step of the optimizers over some batches; returns the loss terms, before their weights, by name.
 
         `move_g` and `move_d` say whose turn it is. Without `move_d` the discriminators have not begun, and there is no
-        adversarial term.
+        adversarial term. A step is made of `compute_gradients` for each side, and one `step_optimizers` for all of
+        them, or several where one side learns from what the other has become.
         """
 
     @abstractmethod
@@ -147,6 +162,9 @@ class TranslationMethod(Resumable, ABC):
         ]
         return optimizers, [self.schedule_factory(optimizer) for optimizer in optimizers]
 
+    def on_fit_start(self) -> None:
+        require_optimizers(self)
+
     def gan_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         """The generators' optimizer and the discriminators', in that order."""
         optimizers = self.optimizers()
@@ -156,11 +174,19 @@ class TranslationMethod(Resumable, ABC):
         assert isinstance(discriminators, LightningOptimizer)
         return generators, discriminators
 
+    def sides(self) -> tuple[Side, Side]:
+        """The generators with their optimizer, and the discriminators with theirs."""
+        optimizer_g, optimizer_d = self.gan_optimizers()
+        return (
+            Side(optimizer_g.optimizer, self.generators, self.clip_g),
+            Side(optimizer_d.optimizer, self.discriminators, self.clip_d),
+        )
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         self._held.append(batch)
         if len(self._held) == self.accumulate or self.trainer.is_last_batch:
             batches, self._held = self._held, []
-            self._take_turns(batches)
+            self._optimization_step(batches)
         self._count(batch)
         batch_size = len(batch["A"])
         self.log_dict(self._terms, prog_bar=True, batch_size=batch_size)
@@ -168,18 +194,20 @@ class TranslationMethod(Resumable, ABC):
         if self.guard.mode == "skip":
             self.log("skipped_steps", float(self.guard.skipped), batch_size=batch_size)
 
-    def _take_turns(self, batches: Sequence[Batch]) -> None:
+    def _optimization_step(self, batches: Sequence[Batch]) -> None:
         """Let those networks move whose turn it is, or none if the step is to be skipped."""
         move_d = self.global_step >= self.discriminator_start
         move_g = not move_d or (self.d_steps + 1) % self.d_steps_per_g_step == 0
-        buffers = list(self.buffers()) if self.guard.mode == "skip" else []
-        kept = [buffer.clone() for buffer in buffers]
+        self._rollback = Rollback(self) if self.guard.mode == "skip" else None
         try:
             terms = self.optimise(batches, move_g=move_g, move_d=move_d)
         except StepSkippedError:
-            for buffer, value in zip(buffers, kept, strict=True):
-                buffer.copy_(value)
+            assert self._rollback is not None
+            self._rollback.restore()
+            update_scale(self)
             return
+        finally:
+            self._rollback = None
         self.d_steps += move_d
         # Terms that a step has none of, such as those of a penalty between its intervals, keep their last value.
         self._terms |= {f"train/{name}": value for name, value in self._over_ranks(terms).items()}
@@ -193,23 +221,28 @@ class TranslationMethod(Resumable, ABC):
         assert isinstance(means, Tensor)
         return dict(zip(terms, means.unbind(), strict=True))
 
-    def descend(
-        self,
-        optimizer: LightningOptimizer,
-        networks: Sequence[nn.Module],
-        losses: Sequence[Loss],
-        batches: Sequence[Batch],
-        clip: float | None,
-    ) -> list[dict[str, Tensor]]:
-        """Step one optimizer down a sum of losses over some batches; returns the terms of each loss.
+    def compute_gradients(self, side: Side, losses: Sequence[Loss]) -> Gradients:
+        """The gradients of a sum of losses, left in the networks of one side; see `patchlight.methods.descent`."""
+        return compute_gradients(self, side, losses)
+
+    def step_optimizers(self, *gradients: Gradients, batches: Sequence[Batch], last: bool = True) -> None:
+        """Look at the terms and gradients of some sides together, then step their optimizers.
+
+        `last` says that no other optimizer moves in this step; what a former one overwrites is kept until then if the
+        step may be skipped.
 
         Raises:
             TrainingError, StepSkippedError: see `FiniteGuard`.
         """
         paths = [path for batch in batches for key in ("A_path", "B_path") for path in batch.get(key, ())]
-        return descend(
-            self, optimizer.optimizer, networks, losses, clip=clip, guard=self.guard, paths=list(dict.fromkeys(paths))
-        )
+        watched = {name: value for side in gradients for name, value in side.watched.items()}
+        self.guard.watch(watched, step=self.global_step + 1, paths=list(dict.fromkeys(paths)))
+        for side in gradients:
+            if self._rollback is not None and not last:
+                self._rollback.keep(side.side.optimizer)
+            step_optimizer(self, side.side.optimizer)
+        if last:
+            update_scale(self)
 
     def _count(self, batch: Batch) -> None:
         """One batch is one step, however many optimizers there are: `global_step` counts batches."""

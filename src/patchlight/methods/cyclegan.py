@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from patchlight.losses import Penalty
 from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
 from patchlight.methods.critic import AdversarialLoss, AdversarialMode
-from patchlight.methods.descent import Batch, Loss, Terms, mean_terms, shares
+from patchlight.methods.descent import Batch, Gradients, Loss, Terms, mean_terms, shares
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
@@ -24,8 +24,8 @@ class CycleGAN(TranslationMethod):
     """Two translations and their cycles, each judged in its own domain.
 
     `generator_ab` maps A to B and `generator_ba` B to A; `discriminator_a` judges images of domain A and
-    `discriminator_b` of domain B. In each step both generators move first, then both discriminators, which learn from
-    the image pools.
+    `discriminator_b` of domain B. In each step the gradients of both generators come first, then those of both
+    discriminators, which learn from the image pools; then all four move.
 
     Logged, before their weights: `g_gan_ab g_gan_ba`; `cycle_a` = |G_ba(G_ab(A)) - A| and `cycle_b`;
     `identity_a` = |G_ba(A) - A|, the identity term of domain A, and `identity_b` = |G_ab(B) - B|; `d_a d_b`, each half
@@ -125,8 +125,9 @@ class CycleGAN(TranslationMethod):
         return {"a": self.pool_a, "b": self.pool_b}
 
     def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
-        optimizer_g, optimizer_d = self.gan_optimizers()
+        side_g, side_d = self.sides()
         weights = shares(batches)
+        ready: list[Gradients] = []
         terms: Terms = {}
         fakes_A: list[Tensor] = []
         fakes_B: list[Tensor] = []
@@ -138,7 +139,8 @@ class CycleGAN(TranslationMethod):
                 for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=move_d)
             ]
             with frozen(*self.discriminators):
-                found = self.descend(optimizer_g, self.generators, losses, batches, self.clip_g)
+                ready.append(self.compute_gradients(side_g, losses))
+            found = ready[-1].terms
             parts = len(losses) // len(batches)
             per_batch = [_together(found[i : i + parts]) for i in range(0, len(found), parts)]
             terms |= self._name_g_terms(mean_terms(per_batch, weights))
@@ -160,8 +162,11 @@ class CycleGAN(TranslationMethod):
                 ):
                     compute = partial(self._d_terms, f"discriminator_{letter}", critic, pool, real, fake)
                     losses.append(Loss(compute, [critic], weight, f"d_{letter} "))
-            found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
+            ready.append(self.compute_gradients(side_d, losses))
+            found = ready[-1].terms
             terms |= self._name_d_terms(mean_terms(found[1::2], weights), mean_terms(found[::2], weights))
+        # The discriminators learn from images that were made before the generators moved, so both sides can wait.
+        self.step_optimizers(*ready, batches=batches)
         return terms
 
     def _g_losses(

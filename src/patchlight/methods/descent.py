@@ -1,4 +1,4 @@
-"""One step of one optimizer: gradients over one or several batches, clipped, looked at, and applied."""
+"""The two halves of an optimisation step: the gradients of one side over its batches, and the optimizers' steps."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
-from patchlight.methods.guard import FiniteGuard
+from patchlight.errors import ConfigError
 from patchlight.networks import recomputed
 
 if TYPE_CHECKING:
@@ -34,6 +35,24 @@ class Loss:
     networks: Sequence[nn.Module]
     weight: float = 1.0
     prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """An optimizer, the networks it moves, and the largest norm of each one's gradient, None for any."""
+
+    optimizer: Optimizer
+    networks: Sequence[nn.Module]
+    clip: float | None
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What is ready for a side's optimizer: the terms of each loss, and all scalars that must be finite, by name."""
+
+    side: Side
+    terms: list[Terms]
+    watched: Terms
 
 
 def shares(batches: Sequence[Batch]) -> list[float]:
@@ -60,22 +79,17 @@ def generate(generator: nn.Module, images: Tensor, *, keep: bool) -> Tensor:
     return generator(images) if keep else recomputed(generator, images)
 
 
-def descend(
-    method: TranslationMethod,
-    optimizer: Optimizer,
-    networks: Sequence[nn.Module],
-    losses: Sequence[Loss],
-    *,
-    clip: float | None,
-    guard: FiniteGuard,
-    paths: Sequence[str],
-) -> list[Terms]:
-    """Step the optimizer of some networks down the weighted sum of losses; returns the terms of each loss, detached.
+def compute_gradients(method: TranslationMethod, side: Side, losses: Sequence[Loss]) -> Gradients:
+    """Leave the gradients of a weighted sum of losses in the networks of one side, clipped; nothing moves yet.
 
-    Each loss has its backward pass before the next is computed. `clip` bounds the norm of each network's gradient,
-    after the loss scale of float16 is taken out. Nothing is applied if the guard objects.
+    Each loss has its backward pass before the next is computed. The norms are bounded after the loss scale of float16
+    is taken out.
+
+    Raises:
+        ConfigError: a network of this side is in no loss.
     """
-    optimizer.zero_grad(set_to_none=True)
+    _require_a_loss_for_each(method, side, losses)
+    side.optimizer.zero_grad(set_to_none=True)
     last = {id(network): i for i, loss in enumerate(losses) for network in loss.networks}
     found: list[Terms] = []
     watched: Terms = {}
@@ -91,28 +105,64 @@ def descend(
     for name in [name for name in watched if name.endswith("total")]:
         watched[name] = watched.pop(name)
 
-    plugin = method.trainer.precision_plugin
-    scaler = plugin.scaler if isinstance(plugin, MixedPrecision) else None
+    scaler = _scaler_of(method)
     if scaler is not None:
-        scaler.unscale_(optimizer)
+        scaler.unscale_(side.optimizer)
     names = {id(network): name for name, network in method.named_children()}
-    for network in networks:
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        norm = get_total_norm(gradients)
-        if clip is not None:
-            clip_grads_with_norm_(network.parameters(), clip, norm)
+    for network in side.networks:
+        norm = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+        if side.clip is not None:
+            clip_grads_with_norm_(network.parameters(), side.clip, norm)
         method.observed.gradient_norms[names[id(network)]] = norm
         if scaler is None:  # which itself leaves out steps whose gradients overflow
             watched[f"the gradient of {names[id(network)]}"] = norm
-    guard.watch(watched, step=method.global_step + 1, paths=paths)
-    if scaler is not None:
-        scaler.step(optimizer)
-        scaler.update()
-    else:
-        # Through the strategy, as `LightningOptimizer.step` does, but past Lightning's counter, which would count the
-        # steps of every optimizer.
+    return Gradients(side, found, watched)
+
+
+def step_optimizer(method: TranslationMethod, optimizer: Optimizer) -> None:
+    """Apply the gradients that are ready, past Lightning's counter, which would count the steps of every optimizer."""
+    scaler = _scaler_of(method)
+    if scaler is None:
         method.trainer.strategy.optimizer_step(optimizer, closure=_no_closure, model=method)
-    return found
+        return
+    # Lightning's way with a scaler would take the loss scale out again and update it after each optimizer. What it does
+    # in between is to call the hooks (read in Lightning 2.6).
+    method.trainer.precision_plugin._after_closure(method, optimizer)
+    scaler.step(optimizer)
+
+
+def update_scale(method: TranslationMethod) -> None:
+    """Adapt the loss scale of float16 to what both sides' gradients were; called once, at the end of a step."""
+    scaler = _scaler_of(method)
+    if scaler is not None:
+        scaler.update()
+
+
+def require_optimizers(method: TranslationMethod) -> None:
+    """Raise a ConfigError that names a network with weights to be trained that no optimizer moves."""
+    moved = {p for optimizer in method.trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad and parameter not in moved:
+            raise ConfigError(
+                f"{type(method).__name__}.{name.partition('.')[0]} has weights to be trained ({name}) that are in no "
+                f"optimizer: name it among generators or discriminators, or set requires_grad_(False) for it"
+            )
+
+
+def _scaler_of(method: TranslationMethod) -> GradScaler | None:
+    plugin = method.trainer.precision_plugin
+    return plugin.scaler if isinstance(plugin, MixedPrecision) else None
+
+
+def _require_a_loss_for_each(method: TranslationMethod, side: Side, losses: Sequence[Loss]) -> None:
+    """Gradients of a network that no loss names would not be averaged over the ranks."""
+    named = {id(network) for loss in losses for network in loss.networks}
+    for name, network in method.named_children():
+        if any(network is n for n in side.networks) and id(network) not in named:
+            raise ConfigError(
+                f"{type(method).__name__}.{name} is moved by an optimizer, and no Loss of this step names it in its "
+                f"networks: its gradients would not be averaged over the ranks. Name it there"
+            )
 
 
 def _no_closure() -> None:

@@ -96,7 +96,7 @@ class Pix2Pix(TranslationMethod):
         return self.adversarial.boundary
 
     def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
-        optimizer_g, optimizer_d = self.gan_optimizers()
+        side_g, side_d = self.sides()
         weights = shares(batches)
         with torch.set_grad_enabled(move_g):
             fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
@@ -105,13 +105,16 @@ class Pix2Pix(TranslationMethod):
         terms: Terms = {}
         if move_d:
             losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w, "d_") for b, fake, w in parts]
-            found = self.descend(optimizer_d, self.discriminators, losses, batches, self.clip_d)
-            terms |= {f"d_{name}": value for name, value in mean_terms(found, weights).items()}
+            d = self.compute_gradients(side_d, losses)
+            # The generator learns from the discriminator as it is after its step.
+            self.step_optimizers(d, batches=batches, last=not move_g)
+            terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
         if move_g:
             losses = [Loss(partial(self._g_terms, b, fake, move_d), self.generators, w, "g_") for b, fake, w in parts]
             with frozen(self.discriminator):
-                found = self.descend(optimizer_g, self.generators, losses, batches, self.clip_g)
-            terms |= {f"g_{name}": value for name, value in mean_terms(found, weights).items()}
+                g = self.compute_gradients(side_g, losses)
+            self.step_optimizers(g, batches=batches)
+            terms |= {f"g_{name}": value for name, value in mean_terms(g.terms, weights).items()}
         return terms
 
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:

@@ -48,6 +48,10 @@ class Resumable(LightningModule):
             self.load_rank_state(self._restored_rank)
             self._restored_rank = None
 
+    def on_train_end(self) -> None:
+        """A run whose last values are not finite has not ended well, even where nothing is saved."""
+        self.guard.settle()
+
     def begin_on_rank(self, rank: int) -> None:
         """Give a rank random streams of its own; rank 0 has those of a single process."""
         if rank > 0:

@@ -13,6 +13,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 from patchlight.parallel.launcher import JobLauncher
 from patchlight.quiet import quieten
@@ -66,6 +67,7 @@ class PerNetworkDDP(DDPStrategy):
         method = self.lightning_module
         if not isinstance(method, TranslationMethod):
             raise TypeError(f"PerNetworkDDP trains a TranslationMethod, got a {type(method).__name__}")
+        _require_networks_of_all(method)
         self._wrapped = {id(network): self._setup_model(network) for network in _networks(method)}
         method.before_backward = self._expect_gradients
 
@@ -96,3 +98,15 @@ class PerNetworkDDP(DDPStrategy):
 
 def _networks(method: TranslationMethod) -> tuple[nn.Module, ...]:
     return (*method.generators, *method.discriminators)
+
+
+def _require_networks_of_all(method: TranslationMethod) -> None:
+    """Raise a ConfigError that names a child whose gradients no DistributedDataParallel would average."""
+    averaged = {parameter for network in _networks(method) for parameter in network.parameters()}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad and parameter not in averaged:
+            raise ConfigError(
+                f"{type(method).__name__}.{name.partition('.')[0]} has weights to be trained ({name}) whose gradients "
+                f"would not be averaged over the ranks: name it among generators or discriminators, or set "
+                f"requires_grad_(False) for it"
+            )
