@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal, TypedDict, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
@@ -81,7 +82,7 @@ def _check_call(
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{path}={node!r} should be a group of keys with a _target_")
     target = locate(node["_target_"], path)
-    parameters = inspect.signature(target).parameters
+    parameters = _parameters(target)
     takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     hints = _hints(target)
     for key, value in node.items():
@@ -109,9 +110,8 @@ def _check_argument(path: str, value: Any, hint: Any) -> None:
 def _check_value(path: str, value: Any, hint: Any) -> None:
     if hint is Any or (isinstance(value, str) and ("${" in value or value == "???")):
         return
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(hint)
-    except (PydanticSchemaGenerationError, PydanticUserError):
+    adapter = _adapter(hint)
+    if adapter is None:
         return  # a type of Python objects, which its own code will check
     try:
         adapter.validate_json(json.dumps(value), strict=True)
@@ -133,7 +133,25 @@ def locate(target: str, path: str) -> Any:
         raise ConfigError(f"{path}._target_={target} cannot be imported: {error}") from None
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+# What follows from a signature or a type alone is made once: it took as long as composing the configuration.
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any] | None:
+    """The check of values against a type; None for a type of Python objects."""
+    try:
+        return TypeAdapter(hint)
+    except (PydanticSchemaGenerationError, PydanticUserError):
+        return None
+
+
+@cache
+def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(target).parameters
+
+
+@cache
+def _hints(target: Callable[..., Any]) -> Mapping[str, Any]:
     try:
         return get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError):
