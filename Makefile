@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 
 # Passed on to pytest: on several cores by default; for one process and some tests, PYTEST_ARGS="-k receptive".
-PYTEST_ARGS ?= -n auto --maxprocesses 4
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 
 STAMP := $(VENV)/.installed-$(if $(CONSTRAINTS),tested,newest)
 

@@ -14,6 +14,16 @@ for name in [name for name in os.environ if name.startswith("WANDB_")]:
     del os.environ[name]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves tests that train with the command out of the coverage, but for those marked `covered`.
+
+    Watching every line doubles the time of a training, and most of them go through the same lines.
+    """
+    for item in items:
+        if "patchlight_train" in getattr(item, "fixturenames", ()) and item.get_closest_marker("covered") is None:
+            item.add_marker("no_cover")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with golden numbers, real images and weights; tests that need it skip where it is absent."""

@@ -116,7 +116,8 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     plan = Plan.of([], _parse(args.overrides))
     if "sweep" in plan.keys:
         raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")
-    first, hydra = _split(compose_config(name, [*searchpath, *next(plan.variants())[1]], with_hydra=True))
+    beginning = next(plan.variants())[1]
+    first, hydra = _split(compose_config(name, [*searchpath, *beginning], with_hydra=True))
     several = args.multirun or hydra.mode == RunMode.MULTIRUN
     params = (hydra.sweeper.get("params") or {}) if several else {}
     if params:
@@ -128,7 +129,7 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
         _require_grid(plan)
     seen: list[tuple[str, Any]] = []
     for label, overrides in plan.variants():
-        cfg = compose_config(name, [*searchpath, *overrides])
+        cfg = first if overrides == beginning else compose_config(name, [*searchpath, *overrides])
         content = OmegaConf.to_container(cfg)
         for other in (other for other, its_content in seen if its_content == content):
             raise ConfigError(

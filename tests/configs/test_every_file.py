@@ -15,6 +15,8 @@ from patchlight.config import compose_config, config_dir, read_command_line
 from patchlight.errors import ConfigError
 from patchlight.schema import HYDRA_KEYS, locate, validate
 
+pytestmark = pytest.mark.no_cover  # Hydra's own code, mostly, which takes twice as long when every line is watched
+
 GROUPED = sorted(
     path
     for path in config_dir().rglob("*.yaml")

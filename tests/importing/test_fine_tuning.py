@@ -24,7 +24,7 @@ Typed = Callable[..., tuple[int, str, str]]
 
 QUICK = (
     "data.root=set", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "data.val_size=2", "logger=csv",
-    "trainer=cpu",
+    "trainer=cpu", "callbacks.patch_maps=null",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ Eval = Callable[..., tuple[int, str, str]]
 TINY = (
     "data.render.n_train=6", "data.render.n_test=3", "data.val_size=2", "data.load_size=32", "data.image_size=32",
     "data.num_workers=0", "model.discriminator.n_layers=1", "model.discriminator.ndf=4", "trainer=cpu", "logger=csv",
-    "callbacks=[default,ema]", "trainer.max_epochs=1", "hydra.run.dir=run",
+    "callbacks=[default,ema]", "trainer.max_epochs=1", "hydra.run.dir=run", "callbacks.patch_maps=null",
 )  # fmt: skip
 MODELS = {
     "pix2pix": ("model=pix2pix", "data=synthetic", "model/generator=unet_128", "model.generator.num_downs=5",

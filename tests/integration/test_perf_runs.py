@@ -15,7 +15,7 @@ SMALL = (
     "model.discriminator.ndf=4", "model.discriminator.n_layers=1", "model.discriminator.norm=instance",
     "model.generator.dropout=false", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "logger=csv",
     "trainer=cpu", "data.val_size=0", "data.max_eval=1", "data=paired", "model.schedule.n_epochs=1",
-    "model.schedule.n_epochs_decay=0", "model/optimizer=sgd", "model.optimizer.lr=0.01",
+    "model.schedule.n_epochs_decay=0", "model/optimizer=sgd", "model.optimizer.lr=0.01", "callbacks.patch_maps=null",
 )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def only(folder: Path) -> Path:
     return found
 
 
+@pytest.mark.covered
 def test_the_others_go_on_and_the_failed_ones_are_run_again(
     training: Any, patchlight_train: Any, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ SMALL = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
     "model.discriminator.n_layers=1", "data.image_size=32", "data.load_size=36", "data.num_workers=0",
     "logger=default", "trainer=cpu", "data.val_size=2", "data=paired", "model.schedule.n_epochs=1",
-    "model.schedule.n_epochs_decay=1", "trainer.log_every_n_steps=2",
+    "model.schedule.n_epochs_decay=1", "trainer.log_every_n_steps=2", "callbacks.patch_maps=null",
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def values(run: WandbFile, name: str) -> list[float]:
     return [row[name] for row in run.history if name in row]
 
 
+@pytest.mark.covered
 def test_a_run_and_its_resume_are_one(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     command = (*SMALL, f"data.root={tiny_sets('paired')}", "hydra.run.dir=run", "resume=auto")
     assert patchlight_train(*command, "trainer.max_epochs=1").status == 0
@@ -132,6 +133,7 @@ def test_pictures_of_spawned_ranks_lie_in_the_run(patchlight_train: Any, tiny_se
     assert not (tmp_path / "wandb").exists()
 
 
+@pytest.mark.covered
 def test_tensorboard_shows_the_same(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     command = (*SMALL, f"data.root={tiny_sets('paired')}", "hydra.run.dir=run", "trainer.max_epochs=1")
     assert patchlight_train(*command, "logger=tensorboard").status == 0

@@ -19,7 +19,7 @@ SMALL = (
     "train", "model=cyclegan", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=4",
     "model.discriminator.ndf=4", "model.discriminator.n_layers=1", "data=unpaired", "data.root=set",
     "data.image_size=16", "data.load_size=20", "data.num_workers=0", "data.val_size=0", "logger=csv", "trainer=cpu",
-    "trainer.max_epochs=1",
+    "trainer.max_epochs=1", "callbacks.patch_maps=null",
 )  # fmt: skip
 
 
