@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
 
 from patchlight.bench import BenchConfig, bench
-from patchlight.benchmarking import Bench, StepCase
+from patchlight.benchmarking import Bench, StepCase, measure
 from patchlight.benchmarking.contestant import Contestant
 from patchlight.commands import typed
 from patchlight.config import compose_config, config_dir
@@ -106,7 +107,10 @@ def test_unknown_steps_and_folders_are_named(tmp_path: Path) -> None:
         bench(config(f"root={tmp_path / 'nowhere'}", f"output={tmp_path}"))
 
 
-def test_no_part_is_only_the_peak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_part_is_only_the_peak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(measure, "matmul_peak", partial(measure.matmul_peak, side=256, times=3))
     bench(config("parts=[]", f"output={tmp_path}", "accelerator=cpu"))
     assert "matrix products" in capsys.readouterr().out
     assert not list(tmp_path.glob("bench.*"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
@@ -25,6 +26,12 @@ SMALL = {
 }
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a command line, which is not changed."""
+    return compose_config("train", overrides)
+
+
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Writes the checkpoint model.ckpt of a small model, whose weights are nothing special, to the present folder."""
@@ -32,7 +39,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def write(model: str, *overrides: str, ema: bool = False, name: str = "model.ckpt") -> TranslationMethod:
         given = [f"model={model}", "data.root=somewhere", "model.discriminator.ndf=4", *SMALL[model], *overrides]
-        cfg = compose_config("train", given)
+        cfg = composed(*given)
         torch.manual_seed(1)
         method = build_method(cfg.model, data_channels(cfg.data))
         with torch.no_grad():

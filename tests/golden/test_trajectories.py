@@ -16,6 +16,9 @@ from patchlight.interop import load_reference_weights, reference_state_dict
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
 
+# The figures are not part of the repository, so that its coverage does not rest on them.
+pytestmark = pytest.mark.no_cover
+
 PIX2PIX_TERMS = {"G_GAN": ("g_gan", 1.0), "G_L1": ("g_l1", 100.0), "D_real": ("d_real", 1.0), "D_fake": ("d_fake", 1.0)}
 """The reference's name of a term, ours, and the weight that the reference has in its figure."""
 

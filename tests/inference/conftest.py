@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from patchlight.build import build_method, data_channels
@@ -25,13 +26,19 @@ SMALL = {
 }
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a command line, which is not changed."""
+    return compose_config("train", overrides)
+
+
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Makes a checkpoint of a small model, and the method that is in it."""
 
     def write(model: str, *overrides: str, ema: bool = False) -> tuple[Path, TranslationMethod]:
         given = [f"model={model}", "data.root=somewhere", "model.discriminator.ndf=4", *SMALL[model], *overrides]
-        cfg = compose_config("train", given)
+        cfg = composed(*given)
         torch.manual_seed(1)
         method = build_method(cfg.model, data_channels(cfg.data))
         with torch.no_grad():

@@ -67,4 +67,5 @@ def test_in_one_process_it_is_batch_norm() -> None:
 
 
 def test_two_ranks_share_their_statistics(tmp_path: Path) -> None:
-    multiprocessing.spawn(halves, args=(str(tmp_path),), nprocs=2)
+    # Forked, because a new process imports torch for some seconds.
+    multiprocessing.start_processes(halves, args=(str(tmp_path),), nprocs=2, start_method="fork")

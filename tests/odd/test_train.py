@@ -13,7 +13,10 @@ from odd_making import luma
 from patchlight.data import ImageDataModule
 from patchlight.errors import DataError
 
-pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # about what the files hold
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:::PIL"),  # about what the files hold
+    pytest.mark.no_cover,  # trainings by the command: see conftest.py
+]
 
 SMALL = (
     "train", "model=cyclegan", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=4",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
@@ -22,17 +23,20 @@ SMALL = {
 }
 
 
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a command line, which is not changed."""
+    return compose_config("train", overrides)
+
+
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
     """Writes a checkpoint of a small model below the test's folder."""
 
     def write(name: str, model: str = "pix2pix", *overrides: str, ema: bool = False) -> Path:
-        cfg = compose_config(
-            "train",
-            [
-                f"model={model}", "data.root=sets/some", "model.discriminator.ndf=4", "model.discriminator.n_layers=1",
-                "data.image_size=64", "data.load_size=64", *SMALL[model], *overrides,
-            ],
+        cfg = composed(
+            f"model={model}", "data.root=sets/some", "model.discriminator.ndf=4", "model.discriminator.n_layers=1",
+            "data.image_size=64", "data.load_size=64", *SMALL[model], *overrides,
         )  # fmt: skip
         torch.manual_seed(1)
         method = build_method(cfg.model, data_channels(cfg.data))
