@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 import patchlight
+from patchlight.quiet import gc_paused
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TARGETS = ["help", "install", "demo", "test", "test-all", "lint", "types", "check", "bench", "notebooks", "clean"]
@@ -48,6 +50,46 @@ print(f"{spent:.3f}", *sorted(heavy & set(sys.modules)))
 def test_the_download_command_starts_without_the_heavy_packages() -> None:
     code = "import sys, patchlight.download; print(sorted({'torch', 'lightning', 'hydra', 'rich'} & set(sys.modules)))"
     assert python(code).stdout.strip() == "[]"
+
+
+def test_a_training_imports_little_beside_lightning() -> None:
+    """A process of its own, as a user's command is one. What Lightning itself imports cannot be helped."""
+    code = """
+import sys
+import lightning.pytorch, torchvision
+theirs = set(sys.modules)
+import patchlight.run, patchlight.train
+ours = set(sys.modules) - theirs
+packages = {name.partition(".")[0] for name in ours} - {name.partition(".")[0] for name in theirs}
+print(*sorted(packages - set(sys.stdlib_module_names) - {"_distutils_hack"}))
+parts = ("torchmetrics.image", "matplotlib", "scipy", "torch._inductor")
+print(*sorted(name for name in ours if name.startswith(parts)))
+"""
+    packages, parts = python(code).stdout.splitlines()
+    # No wandb, albumentations, pandas, optuna, joblib, submitit, gradio, onnx or tensorboard.
+    assert set(packages.split()) <= {
+        "antlr4", "attr", "cv2", "hydra", "omegaconf", "patchlight", "pydantic", "pydantic_core", "typing_inspection",
+        "yaml",
+    }  # fmt: skip
+    assert parts == ""
+
+
+def test_the_collector_rests_while_pytorch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gc.isenabled()
+    with gc_paused():  # PyTorch is there already
+        assert gc.isenabled()
+    monkeypatch.delitem(sys.modules, "torch")
+    frozen = gc.get_freeze_count()
+    try:
+        with gc_paused():
+            assert not gc.isenabled()
+            with gc_paused():
+                pass
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
 
 
 def test_albumentations_is_kept_from_asking_for_updates() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from patchlight.checkpoint import AtomicCheckpointIO
 from patchlight.errors import ConfigError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
+from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import PerNetworkDDP
 from patchlight.parallel.ddp import StartMethod
 from patchlight.perf import Performance
+from patchlight.ranks import is_first
 from patchlight.schema import NETWORK_KEYS, locate
 
 
@@ -101,6 +103,13 @@ def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
             with named(f"logger.{name}"):
                 loggers.append(instantiate(node, **more, _convert_="all"))
     return loggers
+
+
+def warming_up_loggers(cfg: DictConfig) -> AbstractContextManager[None]:
+    """A context during which W&B gets ready, if this process is going to log to it, beside what is done there."""
+    nodes = [node for node in (cfg.get("logger") or {}).values() if node is not None]
+    wanted = is_first() and any(locate(node["_target_"], "logger") is WandbRun for node in nodes)
+    return warming_up() if wanted else nullcontext()
 
 
 def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:

@@ -27,6 +27,7 @@ from patchlight.build import (
     build_trainer,
     data_channels,
     patch_geometries,
+    warming_up_loggers,
 )  # fmt: skip
 from patchlight.callbacks import BestCheckpoint, LastCheckpoint, Position, RunRecord
 from patchlight.checkpoint import BEST, LAST, remove_unfinished
@@ -68,7 +69,8 @@ def train(cfg: DictConfig) -> float | None:
     console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
     quieten()
     try:
-        run = _prepare(cfg, run_dir)
+        with warming_up_loggers(cfg):
+            run = _prepare(cfg, run_dir)
     except BaseException:
         if run_dir.is_dir() and not any(run_dir.iterdir()):
             run_dir.rmdir()

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
 from patchlight.jobs import forget, hear, running, tell
 from patchlight.plan import job_name, swept_keys
+from patchlight.quiet import gc_paused
 
 if TYPE_CHECKING:
     from patchlight.outcome import Outcome
@@ -33,9 +34,10 @@ def run_job(cfg: DictConfig) -> float | None:
     Raises:
         UserError: outside of a sweep, as `patchlight.run.train`.
     """
-    from patchlight.objective import direction, score
-    from patchlight.ranks import is_first
-    from patchlight.run import train
+    with gc_paused():
+        from patchlight.objective import direction, score
+        from patchlight.ranks import is_first
+        from patchlight.run import train
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         return train(cfg)

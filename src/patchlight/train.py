@@ -15,6 +15,7 @@ from patchlight.config import Command, config_dir, read_command_line, register_r
 from patchlight.errors import ConfigError, UserError
 from patchlight.jobs import sigterm_reaches_all
 from patchlight.plan import choose_sweep
+from patchlight.quiet import gc_paused
 from patchlight.run_id import choose_run_id
 from patchlight.sweep import run_job
 
@@ -35,7 +36,8 @@ def main() -> None:
     try:
         command = read_command_line(sys.argv[1:], "train")
         if command is not None:
-            _check(command)
+            with gc_paused():
+                _check(command)
     except UserError as error:
         _stop(error)
     if command is not None and command.side_by_side:

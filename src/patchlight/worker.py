@@ -7,11 +7,13 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.errors import UserError
+from patchlight.quiet import gc_paused
 
 
 def main() -> None:
     """Take part in the run of a resolved configuration."""
-    from patchlight.run import train
+    with gc_paused():
+        from patchlight.run import train
 
     cfg = OmegaConf.load(sys.argv[1])
     assert isinstance(cfg, DictConfig)

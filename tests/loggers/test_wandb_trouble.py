@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import wandb
 from wandb_files import read_runs
 from wandb_server import Behaviour, wandb_server
 
+from patchlight.build import warming_up_loggers
+from patchlight.config import compose_config
 from patchlight.loggers import MetricsCSV, WandbRun, wandb_id
+from patchlight.loggers.wandb_session import warming_up
 
 KEY = "0123456789" * 4
 
@@ -147,8 +154,7 @@ def test_a_service_that_dies(tmp_path: Path, capsys: Any) -> None:
         run = WandbRun(save_dir=tmp_path / str(number), offline=True)
         run.open({})
         if number == 0:
-            command = ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"]
-            (pid,) = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            (pid,) = services()
             os.kill(int(pid), signal.SIGKILL)
             time.sleep(0.5)
         for step in range(3):
@@ -157,6 +163,53 @@ def test_a_service_that_dies(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().err.count("W&B failed") == 1
     (found,) = read_runs(tmp_path / "1")
     assert (len(found.history), found.exit_code) == (3, 0)
+
+
+def services() -> list[str]:
+    command = ["pgrep", "-P", str(os.getpid()), "-f", "wandb-core"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
+
+
+def test_warming_up_starts_the_service_and_leaves_no_trace(tmp_path: Path, capfd: Any) -> None:
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    before = services()
+    with warming_up():
+        pass
+    after = services()
+    assert len(set(after) - set(before)) == 1
+    assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == states
+    assert list(tmp_path.iterdir()) == []
+    run = WandbRun(save_dir=tmp_path, offline=True)
+    run.open({})
+    run.close(0)
+    assert services() == after
+    assert len(read_runs(tmp_path)) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_service_that_does_not_start_is_told_of_by_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    def broken(**settings: Any) -> None:
+        raise PermissionError("no service")
+
+    monkeypatch.setattr("wandb.setup", broken)
+    with warming_up():
+        pass
+    assert capfd.readouterr() == ("", "")
+    WandbRun(save_dir=tmp_path, offline=True).open({})
+    assert capfd.readouterr().err == "W&B failed (PermissionError: no service); the run goes on without it\n"
+
+
+def test_only_the_rank_that_logs_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchlight.build.warming_up", lambda: nullcontext("warm"))
+    for logger, first, warm in (("default", True, "warm"), ("default", False, None), ("csv", True, None)):
+        monkeypatch.setattr("patchlight.build.is_first", lambda first=first: first)
+        with warming_up_loggers(compose_config("train", [f"logger={logger}"])) as found:
+            assert found == warm
 
 
 @pytest.mark.parametrize("key", ["init_timeout", "finish_timeout"])

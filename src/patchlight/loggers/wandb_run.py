@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import secrets
+import string
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import wandb
 from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 from torch import Tensor
-from wandb.sdk.lib.runid import generate_id
 
 from patchlight.loggers.dashboard import Dashboard
 from patchlight.loggers.wandb_session import Session
+
+if TYPE_CHECKING:
+    import wandb
 
 BATCHES, IMAGES = "trainer/global_step", "images_seen"
 """The two x-axes: every row of a run has both."""
@@ -59,7 +62,7 @@ class WandbRun(WandbLogger, Dashboard):
             if seconds <= 0:
                 raise ValueError(f"{key} must be a positive number of seconds, got {seconds}")
         # W&B's agent chooses the run's id for a sweep of its own.
-        run_id = id or os.environ.get("WANDB_RUN_ID") or generate_id()
+        run_id = id or os.environ.get("WANDB_RUN_ID") or _new_id()
         super().__init__(save_dir=save_dir, project=project, id=run_id, offline=offline)
         self._sends_checkpoints = log_model
         self._images_seen: float | None = None
@@ -118,7 +121,7 @@ class WandbRun(WandbLogger, Dashboard):
 
     @rank_zero_only
     def pictures(self, pictures: Mapping[str, Image.Image], step: int, images_seen: int) -> None:
-        self._show(lambda: {name: wandb.Image(picture) for name, picture in pictures.items()}, step, images_seen)
+        self._show(lambda: _images(pictures), step, images_seen)
 
     @rank_zero_only
     def histograms(self, histograms: Mapping[str, Tensor], step: int, images_seen: int) -> None:
@@ -135,6 +138,8 @@ class WandbRun(WandbLogger, Dashboard):
 
     def _send(self, paths: Iterable[Path]) -> None:
         """Each file is a version of the run's artifact, called after it."""
+        import wandb
+
         for path in paths:
             artifact = wandb.Artifact(f"model-{self.version}", type="model")
             # From where it lies: a copy for W&B would be as large again.
@@ -157,7 +162,20 @@ class WandbRun(WandbLogger, Dashboard):
             self._failed = True
 
 
+def _new_id() -> str:
+    """An id as W&B makes them."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+
+
+def _images(pictures: Mapping[str, Image.Image]) -> dict[str, wandb.Image]:
+    import wandb
+
+    return {name: wandb.Image(picture) for name, picture in pictures.items()}
+
+
 def _histogram(values: Tensor) -> wandb.Histogram:
+    import wandb
+
     return wandb.Histogram(np_histogram=np.histogram(values.numpy(), bins=BINS))
 
 

@@ -6,10 +6,13 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
-import wandb
+if TYPE_CHECKING:
+    import wandb
 
 OFFLINE = ("offline", "dryrun", "disabled")
 
@@ -30,8 +33,7 @@ class Session:
 
     def start(self) -> wandb.Run:
         """The run that has begun: an offline one where the server cannot be used, which is said."""
-        # W&B's reports on itself would wait for a server that is down when the process ends.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        _keep_reports()
         mode = os.environ.get("WANDB_MODE") or ("offline" if self.offline else None)
         before = self._folders()
         try:
@@ -55,11 +57,15 @@ class Session:
 
         Enough for a process that takes part in a run that another has begun.
         """
+        import wandb
+
         settings = wandb.Settings(silent=True, root_dir=self.settings["root_dir"])
         wandb.setup(settings=settings)
         wandb.termsetup(settings, self)
 
     def _begin(self, mode: str | None) -> wandb.Run:
+        import wandb
+
         self.prepare()
         given = self.settings if mode is None else {**self.settings, "mode": mode}
         return wandb.init(settings=wandb.Settings(**given, silent=True, resume="allow", finish_timeout_raises=True))
@@ -87,8 +93,40 @@ class Session:
     error = warning
 
 
+@contextlib.contextmanager
+def warming_up() -> Iterator[None]:
+    """Import W&B and start its service process beside the work of this context.
+
+    Nothing is written and nothing asked. What goes wrong is left for `Session` to meet again, which says it. No import
+    goes on after the context: a process that were forked meanwhile would wait for it for ever.
+    """
+    thread = Thread(target=_warm_up, name="wandb", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _warm_up() -> None:
+    with contextlib.suppress(Exception):
+        _keep_reports()
+        import wandb
+
+        wandb.setup(settings=wandb.Settings(silent=True))
+        # Of all that W&B imports when a run begins the largest part.
+        import wandb.sdk.launch
+
+
+def _keep_reports() -> None:
+    """W&B's reports on itself would wait for a server that is down when the process ends."""
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+
 def _shut_down() -> None:
     """End W&B's service process; it may end with an exit status of its own, which is not this process's."""
+    import wandb
+
     with contextlib.suppress(Exception, SystemExit):
         wandb.teardown(exit_code=0)
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import KernelInceptionDistance
 
 from patchlight.metrics.feature_cache import FeatureCache, content_key
 from patchlight.metrics.features import FeatureNetwork
@@ -62,6 +60,9 @@ class FeatureDistances:
 
     def compute(self, real: Keyed, fake: Keyed) -> dict[str, float]:
         """The two distances, by name; not a number where a set has fewer than two images."""
+        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.kid import KernelInceptionDistance
+
         if min(len(real), len(fake)) < MIN_IMAGES:
             return dict.fromkeys(self.names, float("nan"))
         a, b = (torch.stack([features for _, (_, features) in sorted(keyed.items())]) for keyed in (real, fake))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
-from torchmetrics.image import (
-    MultiScaleStructuralSimilarityIndexMeasure,
-    PeakSignalNoiseRatio,
-    StructuralSimilarityIndexMeasure,
-)
-from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-from torchmetrics.regression import MeanAbsoluteError
 
 from patchlight.metrics.weights import ALEXNET, sha256_of, unavailable
+
+if TYPE_CHECKING:
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
 MS_SSIM_MIN_SIZE = 176
 """Pixels: at the fifth scale the window of 11 pixels must fit into the image."""
@@ -55,6 +51,13 @@ class PairedMetrics:
 
     def collection(self, image_size: tuple[int, int]) -> MetricCollection:
         """New metrics, without images, for images of this height and width."""
+        from torchmetrics.image import (
+            MultiScaleStructuralSimilarityIndexMeasure,
+            PeakSignalNoiseRatio,
+            StructuralSimilarityIndexMeasure,
+        )
+        from torchmetrics.regression import MeanAbsoluteError
+
         makers: dict[str, Callable[[], Metric]] = {
             "l1": MeanAbsoluteError,
             "psnr": lambda: PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)),
@@ -113,6 +116,8 @@ def higher_is_better(name: str) -> bool:
 
 def _lpips() -> LearnedPerceptualImagePatchSimilarity:
     """LPIPS with AlexNet, for RGB images B 3 H W in [-1, 1]."""
+    from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
     try:
         # Its layers are drawn before the weights are read: no training should have other random numbers for that.
         with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ from torch import Tensor
 from patchlight.inference.judge import Judge
 from patchlight.inference.pixels import Pixels, to_values
 from patchlight.pictures import overlay
-from patchlight.pictures.patch_map import COLOURS, Scale
+from patchlight.pictures.patch_map import Scale, red_to_blue
 
 STOPS = 11
 """Colours of the legend; between them the browser blends."""
@@ -78,7 +78,7 @@ def common_scale(*verdicts: Verdict) -> Scale:
 
 def legend(scale: Scale, middle: str) -> str:
     """HTML: the colours of a patch map with the scores that they stand for; `middle` says what white is."""
-    stops = COLOURS(np.linspace(0, 1, STOPS))[:, :3]
+    stops = red_to_blue(np.linspace(0, 1, STOPS))
     colours = ", ".join("#" + bytes((stop * 255).round().astype(np.uint8)).hex() for stop in stops)
     ends = [figure(scale.boundary + side * scale.reach) for side in (-1, 0, 1)]
     return (

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -18,8 +14,8 @@ from torch import Tensor
 from patchlight.networks import PatchGrid
 from patchlight.pictures.sheet import to_picture
 
-COLOURS = colormaps["RdBu"]
-"""Red where the discriminator says fake, blue where it says real."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FAKE_COLOUR, REAL_COLOUR, INK = "#b2182b", "#2166ac", "#262a33"
 MIN_WIDTH = 128
@@ -55,7 +51,14 @@ class Scale:
     def colours(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """RGB in [0, 1], with a last axis of three."""
         unit = (logits - self.boundary) / (2 * self.reach) + 0.5
-        return np.asarray(COLOURS(np.clip(np.nan_to_num(unit, nan=0.5), 0, 1))[..., :3], dtype=np.float32)
+        return red_to_blue(np.clip(np.nan_to_num(unit, nan=0.5), 0, 1)).astype(np.float32)
+
+
+def red_to_blue(unit: NDArray[Any]) -> NDArray[np.float64]:
+    """RGB in [0, 1] for values in [0, 1]: red where the discriminator says fake, blue where it says real."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["RdBu"](unit)[..., :3], dtype=np.float64)
 
 
 def overlay(image: Tensor, logits: Tensor, grid: PatchGrid, scale: Scale, opacity: float = 0.6) -> Image.Image:
@@ -100,6 +103,9 @@ def patch_map_figure(
 
     `scores` are the logits of real and generated patches from which the histograms are made, of any shape.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     scale = Scale.of([x for v in views for x in (v.logits_real, v.logits_fake)], boundary)
     cell = 2.3
     aspect = views[0].real.shape[-2] / views[0].real.shape[-1]
@@ -132,6 +138,8 @@ def patch_map_figure(
 
 def _draw_patch(axes: Axes, view: PatchView, grid: PatchGrid, label: bool) -> None:
     """The receptive field of the value in the middle of the map, with its place in the map as a point."""
+    from matplotlib.patches import Rectangle
+
     height, width = view.real.shape[-2:]
     row, column = (n // 2 for n in view.logits_real.shape[-2:])
     left, top, right, bottom = grid.patch(row, column)
