@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from patchlight.data import Augment, ImageDataModule
-from patchlight.data.cache import Arena, ImageCache, budget
+from patchlight.data.cache import PATIENCE, READY, TAKEN, Arena, ImageCache, budget
 from patchlight.errors import DataError
 
 FORKS = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked on Linux only")
@@ -75,6 +75,52 @@ def test_processes_share_it() -> None:
     for i in range(8):
         (found,) = cache.get(i) or [None]
         assert np.array_equal(found, picture(10, 10, seed=i))
+
+
+class Lock:
+    """A lock that says what a row was when it was given back, and can be somebody else's for ever."""
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.states: list[int] = []
+        self.waited: list[float] = []
+        self.is_free = True
+
+    def acquire(self, timeout: float) -> bool:
+        self.waited.append(timeout)
+        return self.is_free
+
+    def release(self) -> None:
+        self.states.append(int(self.row[0]))
+
+
+def test_an_image_is_shown_and_first_seen_under_the_lock() -> None:
+    """Or processors that write and read out of order could show the mark before the image."""
+    cache = ImageCache(Arena(1000), 2, (3,))
+    cache.arena._lock = lock = Lock(cache._table[1])  # type: ignore[assignment]
+    cache.put(1, [picture(4, 4)])
+    assert lock.states == [TAKEN, READY]
+    other = ImageCache(Arena(0), 2, (3,))  # as another process has it
+    other.arena, other._table = cache.arena, cache._table
+    assert other.get(0) is None
+    assert len(lock.states) == 2, "what is not there needs no lock"
+    for _ in range(3):
+        (found,) = other.get(1) or [None]
+        assert np.array_equal(found, picture(4, 4))
+    assert len(lock.states) == 3, "an image that was seen needs none any more"
+
+
+def test_a_process_that_died_with_the_lock_is_waited_for_once() -> None:
+    cache = ImageCache(Arena(1000), 3, (3,))
+    cache.put(0, [picture(4, 4)])
+    cache._seen[0] = False
+    cache.arena._lock = lock = Lock(cache._table[0])  # type: ignore[assignment]
+    lock.is_free = False
+    assert cache.get(0) is None
+    assert not cache.put(1, [picture(4, 4)])
+    assert cache.get(0) is None
+    assert lock.waited == [PATIENCE, 0.0, 0.0]
+    assert lock.states == []
 
 
 def test_processes_that_are_started_anew_have_their_own() -> None:

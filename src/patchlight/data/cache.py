@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mmap
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Literal
 
@@ -43,6 +44,7 @@ class Arena:
         self.size = size
         self.processes = max(processes, 1)
         self._used = np.zeros(1, np.int64)
+        self._patience = PATIENCE
         if size:
             try:
                 self._block = np.frombuffer(mmap.mmap(-1, size), np.uint8)
@@ -65,22 +67,32 @@ class Arena:
             return np.zeros((rows, 4), np.int64)
         return np.frombuffer(mmap.mmap(-1, rows * 32), np.int64).reshape(rows, 4)
 
+    @contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Says whether this process alone is here; what others did here before can be seen then, on any processor."""
+        if not self._lock.acquire(timeout=self._patience):
+            self._patience = 0.0  # whoever has it is dead: nobody waits for it again
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._lock.release()
+
     def take(self, row: NDArray[np.int64], size: int) -> int | None:
         """Where `size` bytes begin that now belong to the image of this row of a table.
 
         None if there is no room, or the image has its place already.
         """
-        if self.used + size > self.size or not self._lock.acquire(timeout=PATIENCE):
+        if self.used + size > self.size:
             return None
-        try:
+        with self.locked() as alone:
             begin = self.used
-            if row[0] != ABSENT or begin + size > self.size:
+            if not alone or row[0] != ABSENT or begin + size > self.size:
                 return None
             self._used[0] = begin + size
             row[0] = TAKEN
             return begin
-        finally:
-            self._lock.release()
 
     def bytes(self, begin: int, size: int) -> Array:
         """Part of the block, to be written to by who has taken it."""
@@ -91,13 +103,14 @@ class ImageCache:
     """The images of a set, each as one or several 8-bit H W C arrays of the same height and width.
 
     `channels` are those of each array. Images that find no room in the arena are not kept. No process waits for
-    another: an image that is just being written by one is read from its file by the others.
+    another to decode: an image that is just being written by one is read from its file by the others.
     """
 
     def __init__(self, arena: Arena, length: int, channels: Sequence[int]) -> None:
         self.arena = arena
         self.channels = tuple(channels)
         self._table = arena.table(length)
+        self._seen = bytearray(length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arena": self.arena, "channels": self.channels, "length": len(self._table)}
@@ -107,8 +120,22 @@ class ImageCache:
 
     def get(self, index: int) -> list[Array] | None:
         """The arrays of an image, which must not be written to, or None."""
-        state, begin, height, width = self._table[index].tolist()
-        return self._arrays(begin, height, width) if state == READY else None
+        row = self._table[index]
+        if not self._seen[index] and not self._see(index):
+            return None
+        return self._arrays(*row[1:].tolist())
+
+    def _see(self, index: int) -> bool:
+        """Whether an image is complete for this process, which the lock settles once for each image.
+
+        Without it a processor that writes or reads out of order, as those of Arm do, might show the mark before the
+        image.
+        """
+        if self._table[index, 0] != READY:
+            return False
+        with self.arena.locked() as alone:
+            self._seen[index] = alone
+        return alone
 
     def put(self, index: int, arrays: Sequence[Array]) -> bool:
         """Keep an image if there is room; says whether this process has done so."""
@@ -122,8 +149,11 @@ class ImageCache:
         row[1:] = begin, height, width
         for place, array in zip(self._arrays(begin, height, width), arrays, strict=True):
             place[:] = array
-        row[0] = READY  # last, or another process would read what is not there yet
-        return True
+        with self.arena.locked() as alone:  # see `_see`
+            if alone:
+                row[0] = READY
+                self._seen[index] = True
+        return alone
 
     def has_room(self, pixels: int) -> bool:
         """Whether an image of so many pixels could be kept."""
