@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Position, 
 from patchlight.callbacks.ema import generator_state
 from patchlight.callbacks.signals import CAUGHT, Signals
 from patchlight.checkpoint import AtomicCheckpointIO, read_checkpoint, weights
+from patchlight.data.workers import settle_worker
 from patchlight.errors import ConfigError
 from patchlight.methods import Pix2Pix
 from patchlight.networks import PatchDiscriminator, UNetGenerator
@@ -142,6 +145,36 @@ def test_sigterm_saves_after_the_batch(tmp_path: Path) -> None:
     assert [signal.getsignal(signum) for signum in CAUGHT] == before
     position = read_checkpoint(tmp_path / "c" / "last.ckpt")["position"]
     assert (position["epoch"], position["batch"]) == (0, 3)
+
+
+FORKS = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked on Linux only")
+
+
+@FORKS
+def test_sigterm_of_a_worker_ends_the_training_saved(tmp_path: Path) -> None:
+    """A worker that was gone at once could hand out no further batch, and a cluster signals to all processes."""
+    images = [{k: torch.zeros(3, 16, 16) for k in "AB"} for _ in range(8)]
+    loader: DataLoader[Any] = DataLoader(
+        images,
+        num_workers=1,
+        worker_init_fn=settle_worker,
+        multiprocessing_context="fork",
+        persistent_workers=True,  # type: ignore[arg-type]
+    )
+    last, workers = LastCheckpoint(tmp_path / "c"), []
+
+    def kill() -> None:
+        workers.extend(multiprocessing.active_children())
+        os.kill(workers[0].pid, signal.SIGTERM)
+        time.sleep(0.3)  # its turn
+
+    with pytest.raises(SystemExit) as stopped:
+        trainer(tmp_path, AtStep(3, kill), last).fit(method(), loader)
+    assert stopped.value.code == 143
+    assert read_checkpoint(last.path)["global_step"] == 3
+    del loader
+    workers[0].join(timeout=1)
+    assert not workers[0].is_alive()
 
 
 def test_sigusr1_saves_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

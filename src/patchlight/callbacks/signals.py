@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from patchlight.data.workers import listen_for_workers
 from patchlight.ranks import is_first, was_launched
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -37,9 +38,12 @@ class Signals:
         """Begin to listen; of a process's threads only the main one can."""
         if threading.current_thread() is threading.main_thread() and not self._before:
             self._before = {signum: signal.signal(signum, self._remember) for signum in CAUGHT}
+            listen_for_workers(True)
 
     def release(self) -> None:
         """Give the signals back to whoever had them before."""
+        if self._before:
+            listen_for_workers(False)
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
         self._before = {}
