@@ -24,8 +24,7 @@ from patchlight.loggers.identity import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
-from patchlight.parallel import PerNetworkDDP
-from patchlight.parallel.ddp import StartMethod
+from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.perf import Performance
 from patchlight.ranks import is_first
 from patchlight.schema import NETWORK_KEYS, locate
@@ -122,16 +121,12 @@ def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
     return callbacks
 
 
-DDP_STARTS: dict[str, StartMethod] = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
-"""Names of `trainer.strategy` that stand for the strategy with one DDP per network."""
-
-
 def build_strategy(trainer: DictConfig, job_config: Path) -> Any:
     """What `trainer.strategy` means; `job_config` is where the ranks of this run find its configuration."""
     name = trainer.strategy
     if name == "auto" and (trainer.devices != 1 or trainer.num_nodes != 1):
         name = "ddp"
-    return PerNetworkDDP(DDP_STARTS[name], job_config) if name in DDP_STARTS else name
+    return PerNetworkDDP(DDP_STARTS[name], job_config) if isinstance(name, str) and name in DDP_STARTS else name
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logger] | bool) -> Trainer:

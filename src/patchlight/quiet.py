@@ -19,6 +19,8 @@ ADVICE = (
     ".*You're resuming from a checkpoint that ended before the epoch ended.*",
     # Discriminators may begin later than their schedule.
     ".*Detected call of `lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*",
+    # Inside Lightning, with newer releases of PyTorch.
+    ".*all_gather is deprecated, use torch.distributed.*",
     # A rank may have no image to evaluate.
     ".*Total length of .* across ranks is zero.*",
 )

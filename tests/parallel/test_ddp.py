@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +143,26 @@ def test_ranks_of_torchrun_share_a_folder_that_nobody_named(sets: Sets, tmp_path
     train(tmp_path, *COMMON, *PIX2PIX, f"data.root={sets('paired')}", *TWO, "trainer.max_steps=1", launcher="torchrun")
     (run,) = (tmp_path / "logs/train/runs").iterdir()
     assert (run / "metrics.json").is_file()
+
+
+def test_survivors_of_a_killed_rank_say_so_in_a_line(sets: Sets, tmp_path: Path) -> None:
+    """Three processes, of which the one in the middle goes."""
+    command = (*COMMON, *PIX2PIX, f"data.root={sets('paired')}", *TWO, "trainer.devices=3", "hydra.run.dir=run")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "patchlight.train", *command, "trainer.max_steps=5000", "trainer.max_epochs=5000"],
+        cwd=tmp_path, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run/checkpoints/last.ckpt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    ranks = [int(line.split()[0]) for line in children.stdout.splitlines() if "patchlight.worker" in line]
+    os.kill(ranks[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "patchlight-train: rank 1 was ended by SIGKILL, often because memory ran out; resume=auto" in err
+    assert err.count("patchlight-train: another rank is gone") == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from patchlight.ranks import LAUNCHED
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 """What launching sets in the environment."""
+
+GO_ON = "resume=auto goes on from the newest checkpoint"
+
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo/transport", "NCCL")
+"""What errors of a connection between ranks say, which have no type of their own."""
 
 
 class JobLauncher(_SubprocessScriptLauncher):
@@ -56,10 +62,18 @@ class JobLauncher(_SubprocessScriptLauncher):
         command = [sys.executable, "-m", "patchlight.worker", str(self.job_config.resolve())]
         for rank in range(1, self.num_processes):
             self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank), LAUNCHED: "1"}))
-        observer = _ChildProcessObserver(child_processes=self.procs, main_pid=os.getpid())
+        observer = _Observer(child_processes=self.procs, main_pid=os.getpid())
         observer.start()
         JobLauncher._running += self.procs
         JobLauncher._observers.append(observer)
+
+
+class _Observer(_ChildProcessObserver):
+    """Says why it ends this process, which may wait for a rank that is gone."""
+
+    def _terminate_all(self) -> None:
+        print(f"patchlight-train: {_how_a_rank_ended(self._child_processes)}; {GO_ON}", file=sys.stderr, flush=True)
+        super()._terminate_all()
 
 
 @contextmanager
@@ -67,7 +81,7 @@ def ranks_of_this_job() -> Iterator[None]:
     """What launches ranks within this context sees to it that they are gone at its end, for the next job of a sweep.
 
     Raises:
-        TrainingError: another rank failed, which is why this one cannot go on.
+        TrainingError: another rank failed or is gone, which is why this one cannot go on.
     """
     before = {name: os.environ.get(name) for name in VARIABLES}
     failed = True
@@ -75,9 +89,10 @@ def ranks_of_this_job() -> Iterator[None]:
         yield
         failed = False
     except RuntimeError as error:
-        if _a_rank_failed():
-            raise TrainingError("another rank stopped; its message stands above") from error
-        raise
+        reason = _why_a_rank_failed() or _lost_connection(error)
+        if reason is None:
+            raise
+        raise TrainingError(f"{reason}; {GO_ON}") from None
     finally:
         for observer in JobLauncher._observers:
             observer._child_processes = []
@@ -96,12 +111,31 @@ def ranks_of_this_job() -> Iterator[None]:
                     os.environ[name] = value
 
 
-def _a_rank_failed() -> bool:
-    """Whether one of the processes launched here has ended badly, or does so within the next moments."""
+def _why_a_rank_failed() -> str | None:
+    """How a process launched here has ended badly, or does so within the next moments."""
     for _ in range(20):
-        if any(process.poll() for process in JobLauncher._running):
-            return True
-        if not JobLauncher._running:
-            return False
+        reason = _how_a_rank_ended(JobLauncher._running)
+        if reason is not None or not JobLauncher._running:
+            return reason
         time.sleep(0.1)
-    return False
+    return None
+
+
+def _how_a_rank_ended(processes: Sequence[subprocess.Popen[bytes]]) -> str | None:
+    """What to say of the first of the ranks from 1 on that has ended badly."""
+    for rank, process in enumerate(processes, start=1):
+        status = process.poll()
+        if status is not None and status < 0:
+            often = ", often because memory ran out" if status == -signal.SIGKILL else ""
+            return f"rank {rank} was ended by {signal.Signals(-status).name}{often}"
+        if status:
+            return f"rank {rank} stopped; its message stands above"
+    return None
+
+
+def _lost_connection(error: RuntimeError) -> str | None:
+    """What to say of an error that another rank's end is the cause of; None of any other."""
+    text = " ".join(str(error).split())
+    if not isinstance(error, distributed.DistError) and not any(words in text for words in LOST):
+        return None
+    return f"another rank is gone, whose message, if it left one, is in its own output ({text[:200]})"
