@@ -29,7 +29,7 @@ def test_figures_that_a_run_has() -> None:
     [
         ("val/rec_A/l1", "objective=val/rec_A/l1 is no figure of this run: .*there are val/l1, val/psnr, val/ssim"),
         ("train/g_l1", "objective=train/g_l1 is no figure"),
-        ("test/l1", "objective=test/l1 needs images of the test split, and the data has none"),
+        ("test/l1", "objective=test/l1 needs images of the test split, and the run looks at none"),
         ("val/lpips", "objective=val/lpips is no figure"),
     ],
 )

@@ -64,6 +64,18 @@ def test_every_network_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiled == []
 
 
+def test_discriminators_with_a_penalty_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled networks have no second derivative: the first step would end in a traceback, minutes later."""
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    penalised = ("model/penalty=r1", "model.discriminator.norm=instance")
+    method = prepared("32-true", *penalised)
+    notes = perf.Performance(compile=True).apply(method, "32-true", "cpu")
+    assert compiled == [method.generator]
+    assert notes == ["perf.compile: discriminators with a penalty are not compiled, the generators are"]
+    assert perf.Performance(compile=True).apply(prepared(), "32-true", "cpu") == []
+
+
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"perf\.compile=true needs a C\+\+ compiler on a CPU, and there is no g\+\+"):

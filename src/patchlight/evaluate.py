@@ -142,6 +142,7 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
         for key in ("lpips", "feature"):
             if getattr(config, key) is not None:
                 node[key] = getattr(config, key)
+    cfg.trainer.limit_val_batches = cfg.trainer.limit_test_batches = 1.0
     given = {"data.root": config.root, "data.num_workers": config.num_workers}
     given |= {"model.inference_mode": config.inference_mode, "trainer.accelerator": config.accelerator}
     given |= {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto", "perf.compile": False}

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig
 
 from patchlight.build import build_trainer
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
 from patchlight.checkpoint import read_checkpoint, weights
 from patchlight.data import ImageDataModule
+from patchlight.errors import ConfigError
 from patchlight.files import write_json
 from patchlight.methods import TranslationMethod
+from patchlight.metrics import PairedMetrics
 
 Figures = dict[str, float]
 EvaluationSplit = Literal["val", "test"]
+
+SPLITS: tuple[EvaluationSplit, ...] = get_args(EvaluationSplit)
 
 
 class Evaluation:
@@ -33,6 +38,7 @@ class Evaluation:
         self.quality = _first(callbacks, Quality)
         self.last = _first(callbacks, LastCheckpoint)
         self.best = _first(callbacks, BestCheckpoint)
+        self.left_out: list[Callback] = []
         self.figures: dict[str, Figures] = {}
         self.validation: Figures = {}
 
@@ -50,10 +56,51 @@ class Evaluation:
                 n_images={split: counts[split] for split in ("val", "test")},
             )
 
+    @property
+    def stages(self) -> list[str]:
+        """`val` and `test`, as far as both domains have images for them that are looked at."""
+        numbers = self.data.describe()["images"]
+        return [stage for stage in SPLITS if all(numbers[stage].values()) and self._has_images(stage)]
+
+    def leave_out_best(self) -> list[str]:
+        """Do without the best checkpoints where nothing measures the figure by which they are chosen; says so.
+
+        Raises:
+            ConfigError: training itself was to follow a figure that nothing measures.
+        """
+        followed = {"model.schedule.monitor": self.cfg.model.schedule.get("monitor")}
+        stops = {name: c for name, c in self.callbacks.items() if isinstance(c, EarlyStopping)}
+        followed |= {f"callbacks.{name}.monitor": stop.monitor for name, stop in stops.items()}
+        for key, monitor in followed.items():
+            if monitor is not None and monitor.startswith("val/") and (reason := self._why_missing(monitor)):
+                raise ConfigError(f"{key}={monitor} is not measured: {reason}")
+        notes = []
+        for best in [callback for callback in self.callbacks.values() if isinstance(callback, BestCheckpoint)]:
+            if reason := self._why_missing(best.monitor):
+                self.left_out.append(best)
+                notes.append(f"no {best.filename}: {best.monitor}, which would choose it, is not measured: {reason}")
+        if self.best in self.left_out:
+            self.best = None
+        return notes
+
+    def _why_missing(self, monitor: str) -> str | None:
+        """Why no validation measures a figure, as far as that is known before the first one."""
+        if not self.data.val_paths:
+            return "there are no images for validation"
+        if not self._has_images("val"):
+            return "trainer.limit_val_batches=0 leaves validation out"
+        figure = monitor.removeprefix("val/")
+        if self.quality is None:
+            return "there is no callbacks.quality" if figure in PairedMetrics().names((0, 0)) else None
+        paired = self.quality.paired.names(self.quality.image_size)
+        if figure in paired and figure not in self.quality.figure_names(self.method):
+            return f"{type(self.method).__name__} has no references"
+        return None
+
     def measure(self, name: str, split: EvaluationSplit = "test", callbacks: Sequence[Callback] = ()) -> None:
         """Figures of the weights in memory on the images of a split, if it has any, without a trace in the loggers."""
         self.data.setup("fit" if split == "val" else "test")
-        if self.quality is None or not (self.data.test_paths if split == "test" else self.data.val_paths):
+        if self.quality is None or not self._has_images(split):
             return
         trainer = build_trainer(self.cfg, [self.quality, *callbacks], loggers=False)
         run = trainer.test if split == "test" else trainer.validate
@@ -73,14 +120,14 @@ class Evaluation:
                 trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
         elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
             self.method.load_state_dict(ema.averages, strict=False)
-        if self.data.val_paths and not validated:  # `max_steps` ended the run within an epoch
+        if self._has_images("val") and not validated:  # `max_steps` ended the run within an epoch
             logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
             if self.best is not None and saved is not None:
                 if trainer.is_global_zero:
                     self.best.keep(saved, logged)
                 trainer.strategy.barrier()
         self.validation = _without_prefix([logged], "val")
-        if self.quality is not None and self._has_test_images():
+        if self.quality is not None and self._has_images("test"):
             self.figures["last"] = _without_prefix(
                 trainer.test(self.method, datamodule=self.data, verbose=False), "test"
             )
@@ -101,9 +148,10 @@ class Evaluation:
         self.method.load_state_dict(weights(checkpoint))
         return checkpoint
 
-    def _has_test_images(self) -> bool:
-        self.data.setup("test")
-        return bool(self.data.test_paths)
+    def _has_images(self, split: EvaluationSplit) -> bool:
+        """Whether the data has images of a split, and `trainer.limit_val_batches` or `limit_test_batches` is not 0."""
+        paths = self.data.test_paths if split == "test" else self.data.val_paths
+        return bool(paths) and self.cfg.trainer[f"limit_{split}_batches"] != 0
 
     def _image_size(self) -> int | list[int]:
         size = self.cfg.data.image_size

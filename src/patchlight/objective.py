@@ -36,7 +36,7 @@ def check_objective(
         raise ConfigError(f"objective={name} is a figure of callbacks.quality, which is not there: add it")
     stage = name.partition("/")[0]
     if stage in STAGES and stage not in stages:
-        raise ConfigError(f"objective={name} needs images of the {stage} split, and the data has none")
+        raise ConfigError(f"objective={name} needs images of the {stage} split, and the run looks at none")
     valid = [f"{stage}/{figure}" for stage in stages for figure in quality.figure_names(method)]
     if name not in valid:
         close = [v for v in valid if v.endswith(f"/{name}")] or difflib.get_close_matches(name, valid, n=1)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from patchlight.devices import device_of, has_bf16_units
 from patchlight.errors import ConfigError
+from patchlight.losses import Penalty
 from patchlight.methods import TranslationMethod
 
 HALF = ("bf16-mixed", "16-mixed")
@@ -29,17 +30,19 @@ class Performance:
     """Settings of the `perf` group.
 
     `channels_last` is the memory layout of the networks' weights and features; `auto` takes it where convolutions are
-    computed in 16 bits, whose kernels want it. `compile` compiles each network with TorchInductor; the keys of
-    checkpoints stay as they are. `gradient_checkpointing` computes the generators' features again in the backward pass
-    instead of keeping them: a fifth more time, for large images.
+    computed in 16 bits, whose kernels want it. `compile` compiles each network with TorchInductor, without
+    discriminators that have a penalty; the keys of checkpoints stay as they are. `gradient_checkpointing` computes the
+    generators' features again in the backward pass instead of keeping them: a fifth more time, for large images.
     """
 
     channels_last: bool | Literal["auto"] = "auto"
     compile: bool = False
     gradient_checkpointing: bool = False
 
-    def apply(self, method: TranslationMethod, precision: str, accelerator: str) -> None:
-        """Prepare a method's networks, in place, before they are trained.
+    def apply(self, method: TranslationMethod, precision: str, accelerator: str) -> list[str]:
+        """Prepare a method's networks, in place, before they are trained; returns what there is to say of it.
+
+        A penalty differentiates a gradient of the discriminators, which those of compiled networks do not allow.
 
         Raises:
             ConfigError: there is no compiler, or a generator that cannot compute its features again.
@@ -54,11 +57,14 @@ class Performance:
         if self.channels_last is True or (self.channels_last == "auto" and precision in HALF):
             for network in networks:
                 network.to(memory_format=torch.channels_last)
-        if self.compile:
-            if device_of(accelerator).type == "cpu":
-                _require_compiler()
-            for network in networks:
-                network.compile()
+        if not self.compile:
+            return []
+        if device_of(accelerator).type == "cpu":
+            _require_compiler()
+        penalised = any(isinstance(module, Penalty) for module in method.modules())
+        for network in method.generators if penalised else networks:
+            network.compile()
+        return ["perf.compile: discriminators with a penalty are not compiled, the generators are"] * penalised
 
 
 def _require_compiler() -> None:

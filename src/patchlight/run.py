@@ -29,7 +29,7 @@ from patchlight.build import (
     patch_geometries,
     warming_up_loggers,
 )  # fmt: skip
-from patchlight.callbacks import BestCheckpoint, LastCheckpoint, Position, RunRecord
+from patchlight.callbacks import LastCheckpoint, Position, RunRecord
 from patchlight.checkpoint import BEST, LAST, remove_unfinished
 from patchlight.config import complete
 from patchlight.data import ImageDataModule
@@ -41,9 +41,9 @@ from patchlight.loggers import Dashboard, MetricsCSV, log_checkpoints, wandb_id
 from patchlight.manifest import make_manifest
 from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
-from patchlight.objective import STAGES, check_objective
+from patchlight.objective import check_objective
 from patchlight.outcome import measured, recorded
-from patchlight.parallel import ranks_of_this_job
+from patchlight.parallel import ranks_of_this_job, require_supported
 from patchlight.perf import settle_precision
 from patchlight.quiet import quieten
 from patchlight.ranks import is_first
@@ -80,13 +80,13 @@ def train(cfg: DictConfig) -> float | None:
     for note in _notes(run, cfg.resume):
         console.print(note)
     value: float | None = None
-    with recorded(run_dir, cfg.objective) as outcome, _clear_about_disks(), ranks_of_this_job():
+    with recorded(run_dir, cfg.objective) as outcome, _clear_errors(), ranks_of_this_job():
         run_dir.mkdir(parents=True, exist_ok=True)
         _go(cfg, run, run_dir)
         if cfg.objective is not None:
             value = run.evaluation.objective(cfg.objective)
             outcome.objective = measured(cfg.objective, value)
-    _print_summary(console, run_dir, run.evaluation.figures)
+        _print_summary(console, run_dir, run.evaluation.figures)
     return value
 
 
@@ -103,13 +103,15 @@ class Run:
     trainer: Trainer
     resume_point: ResumePoint | None
     evaluation: Evaluation
+    notes: list[str]
 
 
 def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     """Build everything, and find out what is wrong with it, before anything is written."""
+    require_supported(cfg.trainer.strategy, cfg.trainer.num_nodes)
     seed_everything(cfg.seed, verbose=False)
     method = build_method(cfg.model, data_channels(cfg.data))
-    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
+    notes = build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
     data = build_data(cfg.data, method)
     assert isinstance(data, ImageDataModule)
@@ -129,14 +131,12 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     if cfg.init_from is not None:
         begin_with(cfg.init_from, cfg.resume, method, callbacks, goes_on=point is not None)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    trainer = build_trainer(cfg, [*_usable(callbacks, data), Position(), RunRecord(config)], loggers)
     evaluation = Evaluation(cfg, method, data, callbacks)
     evaluation.prepare()
-    numbers = data.describe()["images"]
-    check_objective(
-        cfg.objective, evaluation.quality, method, [stage for stage in STAGES if all(numbers[stage].values())]
-    )
-    return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation)
+    notes += evaluation.leave_out_best()
+    check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
+    trainer = build_trainer(cfg, [*_usable(callbacks, evaluation), Position(), RunRecord(config)], loggers)
+    return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 
 def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
@@ -162,7 +162,7 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
 def _notes(run: Run, resume: str | None) -> list[str]:
     """What there is to say before training: of the checkpoint it goes on from, and of epochs beyond the schedule."""
     point, trainer = run.resume_point, run.trainer
-    notes = list(point.notes) if point is not None else []
+    notes = [*run.notes, *(point.notes if point is not None else ())]
     if point is not None and point.same_run and resume != "auto" and is_first():
         notes += set_aside_later(point)
     epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else sys.maxsize
@@ -181,17 +181,25 @@ def _wandb_id(point: ResumePoint | None, run_dir: Path) -> str | None:
     return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
 
 
-def _usable(callbacks: dict[str, Callback], data: ImageDataModule) -> list[Callback]:
-    """Without validation images there is no best checkpoint to be kept; the last one is written after the others."""
-    usable = [c for c in callbacks.values() if data.val_paths or not isinstance(c, BestCheckpoint)]
+def _usable(callbacks: dict[str, Callback], evaluation: Evaluation) -> list[Callback]:
+    """All but the best checkpoints for which there is no figure; the last one is written after the others."""
+    usable = [callback for callback in callbacks.values() if callback not in evaluation.left_out]
     return sorted(usable, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
 @contextmanager
-def _clear_about_disks() -> Iterator[None]:
-    """One message where a disk is full or a folder cannot be written."""
+def _clear_errors() -> Iterator[None]:
+    """One message where a disk is full, a folder cannot be written, or a worker process is gone."""
     try:
         yield
+    except RuntimeError as error:
+        text = " ".join(str(error).split())
+        if not text.startswith("DataLoader worker (pid"):
+            raise
+        raise TrainingError(
+            f"a process that reads images is gone ({text[:200]}): if memory ran out, lower data.num_workers or "
+            f"data.cache; resume=auto goes on from the newest checkpoint"
+        ) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -222,8 +230,9 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
 def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:
     if figures:
         table = Table("test", *figures)
-        for name in next(iter(figures.values())):
-            table.add_row(name, *(f"{values[name]:.4f}" for values in figures.values()))
+        # A metric of the user's own may have seen the test of the last weights only.
+        for name in dict.fromkeys(name for values in figures.values() for name in values):
+            table.add_row(name, *(f"{values[name]:.4f}" if name in values else "-" for values in figures.values()))
         console.print(table)
     for title, path in (
         ("samples", max((run_dir / "samples").glob("step_????????.png"), default=None)),

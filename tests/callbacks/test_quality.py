@@ -106,3 +106,13 @@ def test_ms_ssim_needs_images_of_one_known_size(size: Any, expected: bool) -> No
     quality = Quality()
     quality.prepare(size, {})
     assert ("ms_ssim" in quality.figure_names(cyclegan())) is expected
+
+
+def test_a_method_without_references(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no figures of pairs, and those of sets if there is a network for them."""
+    monkeypatch.setattr(CycleGAN, "references", {})
+    assert trainer(tmp_path, Quality()).test(cyclegan(), batches(), verbose=False) == [{}]
+    (figures,) = trainer(tmp_path, Quality(feature=Corners())).test(cyclegan(), batches(), verbose=False)
+    assert set(figures) == {f"test/{k}_corners" for k in ("frechet", "kernel")} | {
+        f"test/fake_{domain}/{k}_corners" for domain in "AB" for k in ("frechet", "kernel")
+    }

@@ -77,7 +77,7 @@ def test_a_run_writes_its_outcome(patchlight_train: Any, small: tuple[str, ...],
 def test_an_objective_without_images(patchlight_train: Any, small: tuple[str, ...], tmp_path: Path) -> None:
     result = patchlight_train(*small, "model.discriminator.n_layers=1", "data.val_size=0", "objective=val/l1")
     assert result.status == 1
-    assert "objective=val/l1 needs images of the val split, and the data has none" in result.err
+    assert "objective=val/l1 needs images of the val split, and the run looks at none" in result.err
     assert not list(tmp_path.glob("logs/*/runs/*"))
 
 

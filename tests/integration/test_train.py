@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -213,6 +214,43 @@ def test_a_run_without_validation_or_test(patchlight_train: Any, tiny_sets: Any,
     assert set(json.loads((run / "metrics.json").read_text())) == {"protocol"}
 
 
+@pytest.mark.parametrize(
+    ("more", "files", "figures"),
+    [
+        (("trainer.limit_val_batches=0", "evaluate_untrained=true"), ["last.ckpt"], {"untrained", "last"}),
+        (("trainer.limit_test_batches=0",), ["best.ckpt", "last.ckpt"], set()),
+    ],
+)
+def test_stages_can_be_left_out(
+    more: tuple[str, ...], files: list[str], figures: set[str], patchlight_train: Any, tiny_sets: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Figures that only the test of the last weights has are in the table, too."""
+    monkeypatch.setattr("patchlight.callbacks.Own", Own, raising=False)
+    outcome = patchlight_train(
+        *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=1", *more,
+        "+callbacks.own={_target_:patchlight.callbacks.Own}",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    run = the_run(tmp_path)
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == files
+    found = json.loads((run / "metrics.json").read_text())
+    assert set(found) == {"protocol", *figures}
+    assert json.loads((run / "outcome.json").read_text())["status"] == "finished"
+    if figures:
+        reason = "no best.ckpt: val/l1, which would choose it, is not measured: trainer.limit_val_batches=0 leaves"
+        assert reason in outcome.out
+        assert found["last"]["own"] == 0.25
+        assert ["own", "-", "0.2500"] in [line.replace("│", " ").split() for line in outcome.out.splitlines()]
+
+
+class Own(Callback):
+    """A metric of the user's."""
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        pl_module.log("test/own", 0.25)
+
+
 def test_overfitting_two_pairs(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     """The whole of it learns: the L1 term of two images, seen again and again, falls by more than two fifths."""
     outcome = patchlight_train(
@@ -226,6 +264,8 @@ def test_overfitting_two_pairs(patchlight_train: Any, tiny_sets: Any, tmp_path: 
 
 
 BAD = {
+    "trainer.strategy=fsdp": "trainer.strategy=fsdp is not supported: there are auto, ddp, ddp_spawn, ddp_fork",
+    "trainer.num_nodes=2": "trainer.num_nodes=2: this command starts the ranks of this machine alone",
     "model.gan_mode=foo": "model.gan_mode=foo should be 'lsgan', 'vanilla'",
     "model.discriminator.n_layer=3": "did you mean n_layers?",
     "model.discriminator.n_layers=0": "model.discriminator.n_layers must be an integer of at least 1, got 0",

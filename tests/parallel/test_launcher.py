@@ -94,7 +94,7 @@ def test_several_nodes_need_who_starts_them(monkeypatch: pytest.MonkeyPatch) -> 
     for name in OWN_NODES:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(
-        ConfigError, match=r"^trainer\.num_nodes=2: this command .* torchrun --nnodes=2 .* srun .* MASTER"
+        ConfigError, match=r"^trainer\.num_nodes=2: this command .*torchrun --nnodes=2 .* srun .* MASTER"
     ):
         require_supported("ddp", 2)
     with monkeypatch.context() as own:

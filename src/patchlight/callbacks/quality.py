@@ -88,7 +88,7 @@ class Quality(Callback):
         paired = self.paired.names(self.image_size)
         distances = self.distances.names if self.distances is not None else []
         for groups, figures in ((method.references, paired), (method.translations, distances)):
-            names += figures
+            names += figures if groups else []
             if len(groups) > 1:
                 names += [f"{group}/{figure}" for group in groups for figure in figures]
         return names
@@ -169,7 +169,7 @@ class Quality(Callback):
 
 def _with_means(figures: Mapping[str, Figures]) -> Figures:
     """Figures by group as one: their means by name and, of several groups, each with its group's name before it."""
-    names = next(iter(figures.values()))
+    names = next(iter(figures.values()), {})
     logged = {key: sum(f[key] for f in figures.values()) / len(figures) for key in names}
     if len(figures) > 1:
         logged |= {f"{group}/{key}": value for group, f in figures.items() for key, value in f.items()}
