@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import io
+import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -31,6 +34,66 @@ def zip_of(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             opened.writestr(name, content)
     return buffer.getvalue()
+
+
+@pytest.mark.parametrize("place", [-8, -4], ids=["checksum", "length"])
+@pytest.mark.parametrize("padding", [0, 2**20], ids=["plain", "padded"])
+def test_a_tar_gz_with_a_wrong_checksum_is_damaged(tmp_path: Path, place: int, padding: int) -> None:
+    """Also where blocks of zeros follow the end of the archive, which tar does not read by itself."""
+    archive = gzip.decompress(tar_of({"set/1.jpg": b"picture"})) + bytes(padding)
+    content = bytearray(gzip.compress(archive))
+    content[place] ^= 1
+    (tmp_path / "set.tar.gz").write_bytes(content)
+    with pytest.raises(archives.BadArchiveError, match=r"set.tar.gz: the archive is damaged \("):
+        archives.unpack(tmp_path / "set.tar.gz", tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set.tar.gz"]
+
+
+def test_what_follows_the_end_of_an_archive_is_bounded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FREE_EXPANSION", 2**16)
+    content = gzip.decompress(tar_of({"set/1.jpg": b"picture"})) + bytes(2**22)
+    (tmp_path / "set.tar.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(archives.BadArchiveError, match="over 20 times its own size"):
+        archives.unpack(tmp_path / "set.tar.gz", tmp_path / "set")
+
+
+@pytest.mark.parametrize("pack", [lambda tar: tar, gzip.compress, bz2.compress, lzma.compress])
+def test_every_compression_of_a_tar(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "set.tar").write_bytes(pack(gzip.decompress(tar_of({"set/1.jpg": b"picture"}))))
+    assert archives.unpack(tmp_path / "set.tar", tmp_path / "set") == 1
+    assert (tmp_path / "set" / "1.jpg").read_bytes() == b"picture"
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_of_two_files_with_one_name_the_last_counts(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "set.archive"
+    contents = [("set/1.jpg", b"first"), ("set/2.jpg", b"other"), ("set/1.jpg", b"last")]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as opened:
+            for name, content in contents:
+                opened.writestr(name, content)
+    else:
+        with tarfile.open(path, mode="w:gz") as tar:
+            for name, content in contents:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    assert archives.unpack(path, tmp_path / "set") == 2
+    assert {path.name: path.read_bytes() for path in (tmp_path / "set").iterdir()} == {
+        "1.jpg": b"last", "2.jpg": b"other"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [tar_of, zip_of])
+@pytest.mark.parametrize("names", [("set/a", "set/a/b.jpg"), ("set/a/b.jpg", "set/a")])
+def test_a_name_of_a_file_and_of_a_folder_is_refused(
+    tmp_path: Path, make: Callable[[dict[str, bytes]], bytes], names: tuple[str, str]
+) -> None:
+    (tmp_path / "set.archive").write_bytes(make(dict.fromkeys(names, b"x")))
+    with pytest.raises(archives.BadArchiveError, match=f"refused, '{names[1]}' in it is a file and a folder"):
+        archives.unpack(tmp_path / "set.archive", tmp_path / "set")
+    assert [path.name for path in tmp_path.iterdir()] == ["set.archive"]
 
 
 def test_a_zip_with_a_wrong_checksum_is_damaged(tmp_path: Path) -> None:

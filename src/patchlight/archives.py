@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
+import lzma
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
@@ -20,6 +23,20 @@ FREE_EXPANSION = 64 << 20
 """Bytes that any archive may hold, however small it is."""
 
 
+CHUNK = 1 << 20
+
+DECOMPRESSORS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
+}  # type: ignore[dict-item] # fmt: skip
+"""By the first bytes of a file."""
+
+
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+"""What the readers of archives raise at damage, besides an OSError without a number."""
+
+
 class BadArchiveError(DataError):
     """The archive is damaged, or not to be trusted."""
 
@@ -28,10 +45,25 @@ Entry = tuple[str, int, IO[bytes]]
 """Name in the archive, size in bytes, content."""
 
 
+class Allowance:
+    """How many bytes may still come out of an archive."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.left = MAX_EXPANSION * archive.stat().st_size + FREE_EXPANSION
+
+    def spend(self, size: int) -> None:
+        """Refuse an archive that grows beyond measure."""
+        self.left -= size
+        if self.left < 0:
+            raise BadArchiveError(f"{self.archive}: refused, it unpacks to over {MAX_EXPANSION} times its own size")
+
+
 def unpack(archive: Path, target: Path) -> int:
     """Unpack a .zip or .tar.gz so that `target` is its one top folder, or holds its content; how many files that were.
 
-    The files are written to a hidden folder beside `target`, which takes the name `target` when all of them are there.
+    The files are written to a hidden folder beside `target`, which takes the name `target` when all of them are there
+    and the checksums of the archive are right. Of files with the same name the last one counts, as for tar.
 
     Raises:
         BadArchiveError: it is damaged, holds a link, a device or a path that leads out of the target, or grows beyond
@@ -46,7 +78,7 @@ def unpack(archive: Path, target: Path) -> int:
         if count == 0:
             raise BadArchiveError(f"{archive}: the archive holds no file")
         _top_folder(work).rename(target)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         raise BadArchiveError(f"{archive}: the archive is damaged ({error})") from None
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -61,24 +93,25 @@ def unpack(archive: Path, target: Path) -> int:
 
 
 def _write(archive: Path, folder: Path) -> int:
-    allowance = MAX_EXPANSION * archive.stat().st_size + FREE_EXPANSION
-    count = 0
-    for name, size, content in _entries(archive):
+    allowance = Allowance(archive)
+    written: set[Path] = set()
+    for name, size, content in _entries(archive, allowance):
         path = _safe_path(archive, name)
-        allowance -= size
-        if allowance < 0:
-            raise BadArchiveError(f"{archive}: refused, it unpacks to over {MAX_EXPANSION} times its own size")
+        allowance.spend(size)
         if "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._"):
             continue
         destination = folder / path
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        with destination.open("xb") as file:
-            shutil.copyfileobj(content, file, length=1 << 20)
-        count += 1
-    return count
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with destination.open("wb") as file:
+                shutil.copyfileobj(content, file, length=CHUNK)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise BadArchiveError(f"{archive}: refused, {name!r} in it is a file and a folder") from None
+        written.add(destination)
+    return len(written)
 
 
-def _entries(archive: Path) -> Iterator[Entry]:
+def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
     """The files of the archive in their order; folders are made as files need them."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
@@ -92,7 +125,7 @@ def _entries(archive: Path) -> Iterator[Entry]:
                 with opened.open(info) as content:
                     yield info.filename, info.file_size, content
         return
-    with tarfile.open(archive, mode="r:*") as tar:
+    with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         for member in tar:
             if member.isdir():
                 _safe_path(archive, member.name)
@@ -102,6 +135,18 @@ def _entries(archive: Path) -> Iterator[Entry]:
                 raise BadArchiveError(f"{archive}: refused, {member.name!r} in it is a link or a device")
             with plain:
                 yield member.name, member.size, plain
+        # The checksum stands behind all that is in the archive, and is compared when that has been read.
+        while rest := stream.read(CHUNK):
+            allowance.spend(len(rest))
+
+
+def _decompressed(archive: Path) -> IO[bytes]:
+    with archive.open("rb") as file:
+        begin = file.read(8)
+    for signature, opener in DECOMPRESSORS.items():
+        if begin.startswith(signature):
+            return opener(archive)
+    return archive.open("rb")
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath:
