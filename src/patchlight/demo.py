@@ -30,7 +30,9 @@ class DemoConfig(BaseModel):
     device: str
     host: str
     port: int | None = Field(ge=1, le=65535)
+    hosts: list[str]
     max_mib: int = Field(ge=1)
+    max_stored_mib: int = Field(ge=1)
     max_pixels: int = Field(ge=1)
     palette: Literal["auto", "facades"] | list[str] | None
     open_browser: bool
@@ -62,7 +64,9 @@ def demo(config: DemoConfig) -> None:
             device=config.device,
             host=config.host,
             port=config.port,
+            hosts=tuple(config.hosts),
             max_bytes=config.max_mib * 2**20,
+            max_stored_bytes=config.max_stored_mib * 2**20,
             max_pixels=config.max_pixels,
             palette=parse_palette(config.palette),
             open_browser=config.open_browser,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.util
 import os
 import queue
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -36,6 +38,7 @@ def served(save: Save, tmp_path: Path) -> Iterator[str]:
         pytest.skip("Gradio is not installed: pip install 'patchlight[demo]'")
     ckpt = save("facades.ckpt", "pix2pix", "data.root=sets/facades", "data.direction=BtoA", ema=True)
     command = [sys.executable, "-m", "patchlight.demo", f"ckpt={ckpt}", "device=cpu", "max_mib=1", "max_pixels=10000"]
+    command.append("max_stored_mib=2")
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
         env={**os.environ, "TMPDIR": str(tmp_path)},
@@ -201,3 +204,43 @@ def test_upload_translate_draw_and_what_is_too_large(page: Page, tmp_path: Path)
     replace_upload(page, tmp_path / "my house.png")
     wait_for_another(page, "#pl-result", shown)
     assert np.array_equal(pixels(download(page, "#pl-download", tmp_path)), translate(noise))
+
+
+def multipart(content: bytes) -> tuple[bytes, dict[str, str]]:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    return head + content + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@pytest.mark.slow
+def test_other_sites_and_too_many_uploads(served: str, tmp_path: Path) -> None:
+    """Of the command itself, as Gradio would answer other origins (CORS) if it were asked."""
+
+    def request(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, str, list[str]]:
+        connection = http.client.HTTPConnection(urlsplit(served).netloc, timeout=60)
+        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answer = connection.getresponse()
+        found = (
+            answer.status,
+            answer.read().decode("utf-8", "replace"),
+            [name.lower() for name, _ in answer.getheaders()],
+        )
+        connection.close()
+        return found
+
+    status, said, _ = request("GET", "/config")
+    assert (status, '"components"' in said) == (200, True)
+    preflight = {"Access_Control_Request_Method": "POST"}
+    for method, path, more in (("GET", "/config", {}), ("OPTIONS", "/gradio_api/queue/join", preflight)):
+        for names in ({"Host": "evil.example", "Origin": "http://evil.example"}, {"Origin": "http://evil.example"}):
+            status, said, headers = request(method, path, **names, **more)
+            assert status == 403
+            assert "evil.example" in said
+            assert not [name for name in headers if name.startswith("access-control")]
+    for i in range(4):
+        body, given = multipart(bytes([i]) * 900_000)
+        status, said, _ = request("POST", "/gradio_api/upload", body, **given)
+        assert status == 200, said
+    kept = [path for path in tmp_path.glob("patchlight-demo-*/gradio/**/*") if path.is_file()]
+    assert sorted(path.read_bytes()[0] for path in kept) == [2, 3]
+    body, given = multipart(bytes(2**20 + 2**17))
+    assert request("POST", "/gradio_api/upload", body, **given)[0] == 413

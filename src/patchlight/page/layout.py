@@ -7,9 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
+from gradio.routes import App, ORJSONResponse
+from starlette.types import Receive, Scope, Send
 
 from patchlight.page.catalogue import DIRECTIONS, Catalogue
 from patchlight.page.events import Comparison, Input, Output, Settings, connect
+from patchlight.page.guard import Guard
 from patchlight.page.handlers import Handlers
 from patchlight.page.intake import Limits
 from patchlight.page.models import Choice
@@ -120,14 +123,25 @@ def _comparison(limits: Limits) -> Comparison:
     return Comparison(real, given, real_heat, fake_heat, legend, said)
 
 
-def launch(page: gr.Blocks, *, folder: Path, host: str, port: int, max_bytes: int, open_browser: bool) -> str:
+class GuardedApp(App):
+    """Gradio's application behind a guard, which also stands before what Gradio says to other origins (CORS)."""
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(default_response_class=ORJSONResponse)
+        self.guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.guard(super().__call__, scope, receive, send)
+
+
+def launch(page: gr.Blocks, *, guard: Guard, folder: Path, host: str, port: int, open_browser: bool) -> str:
     """Start serving the page in the background; returns its address."""
     page.queue(max_size=WAITING, api_open=False)
     _, url, _ = page.launch(
         prevent_thread_lock=True, quiet=True, share=False, inbrowser=open_browser, server_name=host, server_port=port,
-        max_file_size=max_bytes, show_error=True, footer_links=[], run_history=False, enable_monitoring=False,
+        max_file_size=guard.max_bytes, show_error=True, footer_links=[], run_history=False, enable_monitoring=False,
         ssr_mode=False, pwa=False, mcp_server=False, allowed_paths=[str(folder)], theme=_theme(),
-        css_paths=[Path(str(files("patchlight.page") / "page.css"))],
+        _app=GuardedApp(guard), css_paths=[Path(str(files("patchlight.page") / "page.css"))],
     )  # fmt: skip
     return url
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from patchlight.errors import ConfigError
 from patchlight.inference.devices import choose_device
+from patchlight.page.guard import OVERHEAD, Guard, Hosts, Uploads
 from patchlight.page.intake import Limits
 from patchlight.page.models import Models, find_choices
 from patchlight.page.palette import Setting
@@ -36,7 +37,9 @@ class Options:
     device: str
     host: str
     port: int | None
+    hosts: tuple[str, ...]
     max_bytes: int
+    max_stored_bytes: int
     max_pixels: int
     palette: Setting
     open_browser: bool
@@ -48,6 +51,8 @@ def serve(options: Options) -> None:
     Raises:
         UserError: there is no usable checkpoint, or the device, the host or the port cannot be used.
     """
+    if options.max_stored_bytes < options.max_bytes + OVERHEAD:
+        raise ConfigError("max_stored_mib should be larger than max_mib: one upload must fit")
     choose_device(options.device)
     choices = find_choices(options.ckpt)
     port = find_port(options.host, options.port)
@@ -59,15 +64,15 @@ def serve(options: Options) -> None:
         os.environ["no_proxy"] = ",".join(filter(None, (os.environ.get("no_proxy"), *LOCAL, options.host)))
         from patchlight.page.layout import build_page, launch
 
-        results = Path(folder) / "results"
+        results, uploads = Path(folder) / "results", Path(folder) / "gradio"
         results.mkdir()
+        guard = Guard(Hosts(known_names(options)), Uploads(uploads, options.max_stored_bytes), options.max_bytes)
         page = build_page(choices, Studio(Models(options.device), results), limits, options.palette)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             url = launch(
-                page, folder=results, host=options.host, port=port, max_bytes=options.max_bytes,
-                open_browser=options.open_browser,
-            )  # fmt: skip
+                page, guard=guard, folder=results, host=options.host, port=port, open_browser=options.open_browser
+            )
             print(f"Patchlight's page: {url}\nCtrl-C ends it.", flush=True)
             if options.host not in LOCAL:
                 print(f"host={options.host}: whoever can reach this machine can use the page.", flush=True)
@@ -77,6 +82,12 @@ def serve(options: Options) -> None:
             print(flush=True)
         finally:
             page.close(verbose=False)
+
+
+def known_names(options: Options) -> set[str]:
+    """Names of this machine under which the page may be asked for, besides localhost and all addresses."""
+    name = socket.gethostname()
+    return set(options.hosts) | (set() if options.host in LOCAL else {options.host, name, f"{name}.local"})
 
 
 def find_port(host: str, port: int | None) -> int:
