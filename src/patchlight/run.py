@@ -160,9 +160,9 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
 
 
 def _notes(run: Run, resume: str | None) -> list[str]:
-    """What there is to say before training: of the checkpoint it goes on from, and of epochs beyond the schedule."""
+    """What there is to say before training: of the images, the checkpoint it goes on from, epochs beyond the schedule."""
     point, trainer = run.resume_point, run.trainer
-    notes = [*run.notes, *(point.notes if point is not None else ())]
+    notes = [*run.data.notes, *run.notes, *(point.notes if point is not None else ())]
     if point is not None and point.same_run and resume != "auto" and is_first():
         notes += set_aside_later(point)
     epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else sys.maxsize

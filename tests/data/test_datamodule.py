@@ -224,6 +224,23 @@ def test_validation_split(paired: Path, save: Any) -> None:
     assert len(module(paired, max_train=3).train_dataloader()) == 3
 
 
+@pytest.mark.parametrize(("pairs", "kept"), [(1, 0), (2, 1), (12, 1), (29, 2), (160, 16), (400, 16)])
+def test_at_most_a_tenth_is_kept_for_validation(pairs: int, kept: int, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    image = Image.fromarray(np.zeros((16, 32, 3), np.uint8))
+    image.save(tmp_path / "train" / "0.png")
+    for i in range(1, pairs):
+        (tmp_path / "train" / f"{i}.png").hardlink_to(tmp_path / "train" / "0.png")
+    data = module(tmp_path, val_size="auto")
+    assert len(data.val_paths) == kept
+    assert data.describe()["images"]["train"] == {"A": pairs - kept, "B": pairs - kept}
+    verb = "is" if kept == 1 else "are"
+    note = f"{kept} of the {pairs} training pairs {verb} kept for validation, as there is no val split"
+    assert data.notes == ([f"data.val_size=auto: {note}"] if kept < 16 else [])
+    if pairs == 29:
+        assert module(tmp_path, val_size=5).notes == [], "a number is obeyed"
+
+
 def test_integer_keys_mean_the_first_epoch(paired: Path) -> None:
     dataset = module(paired).train_dataloader().dataset
     assert torch.equal(dataset[2]["A"], dataset[SampleKey(0, 2)]["A"])  # type: ignore[arg-type]

@@ -197,9 +197,13 @@ def test_the_built_in_sets_are_rendered_and_read(patchlight_train: Any, tmp_path
     for data in ("synthetic", "synthetic_unpaired"):
         outcome = patchlight_train(
             *SMALL, f"data={data}", "data.render.n_train=4", "data.render.n_test=2", "data.render.size=64",
-            "trainer.max_steps=1", f"hydra.run.dir={data}",
+            "trainer.max_steps=1", f"hydra.run.dir={data}", "data.val_size=auto",
         )  # fmt: skip
         assert outcome.status == 0, outcome.err
+        images = "pairs" if data == "synthetic" else "images of each domain"
+        assert (
+            f"data.val_size=auto: 1 of the 4 training {images} is kept for validation, as there is no val split\n"
+        ) in outcome.out
     assert (tmp_path / "data/synthetic-64-4-2/train/00003.png").is_file()
     assert (tmp_path / "data/synthetic-unpaired-64-4-2/testB/00001.png").is_file()
 

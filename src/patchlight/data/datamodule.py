@@ -17,7 +17,17 @@ from patchlight.data.batches import Batch, Sample, collate, normalise
 from patchlight.data.cache import Arena, budget
 from patchlight.data.checks import as_size, at_least, check_fit, not_negative, one_of, positive
 from patchlight.data.datasets import Direction, PairedDataset, Processing, UnpairedDataset
-from patchlight.data.folders import Domains, Layout, Pairing, Source, cut_validation, find_split, require_root
+from patchlight.data.folders import (
+    VAL_SIZE,
+    Domains,
+    Layout,
+    Pairing,
+    Source,
+    automatic_val_size,
+    cut_validation,
+    find_split,
+    require_root,
+)
 from patchlight.data.image_io import Channels
 from patchlight.data.inspection import inspect
 from patchlight.data.sampling import EpochSampler
@@ -36,9 +46,10 @@ class ImageDataModule(LightningDataModule):
     float32; in a training that is done on the device.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
-    Where there is no validation split, `val_size` images are cut from the training split, by seed. Sizes are pixels,
-    one number or [height, width]. `size_multiple` and `min_size` are what the networks ask of images. With `render`,
-    the built-in set is rendered into `root` at first use.
+    Where there is no validation split, `val_size` images are cut from the training split, by seed; `auto` is 16, but at
+    most a tenth of them and at least one. Sizes are pixels, one number or [height, width]. `size_multiple` and
+    `min_size` are what the networks ask of images. With `render`, the built-in set is rendered into `root` at first
+    use.
 
     `cache` is how much memory all processes of this machine may use to keep decoded images, in GiB; `auto` is a quarter
     of what is available. `num_workers` is per rank; `auto` is a core each, at most 8, or where training itself needs
@@ -67,7 +78,7 @@ class ImageDataModule(LightningDataModule):
         num_workers: int | Literal["auto"] = "auto",
         cache: float | Literal["auto"] = "auto",
         pin_memory: bool | None = None,
-        val_size: int = 16,
+        val_size: int | Literal["auto"] = "auto",
         max_train: int | None = None,
         max_eval: int | None = None,
         seed: int = 0,
@@ -93,7 +104,9 @@ class ImageDataModule(LightningDataModule):
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.pin_memory = pin_memory
-        self.val_size = at_least("val_size", val_size, 0)
+        self.val_size = val_size if val_size == "auto" else at_least("val_size", val_size, 0)
+        self.notes: list[str] = []
+        """What is to be told of the set, besides errors; filled by `setup`."""
         self.max_train = None if max_train is None else positive("max_train", max_train)
         self.max_eval = None if max_eval is None else positive("max_eval", max_eval)
         self.seed = at_least("seed", seed, 0)
@@ -127,7 +140,7 @@ class ImageDataModule(LightningDataModule):
             find_split(self.root, split, self.pairing, self.layout) for split in ("train", "val", "test")
         )
         if len(train) and not len(val):
-            train, val = cut_validation(train, self.val_size, self.seed, paired=self.pairing == "paired")
+            train, val = self._cut(train)
         splits: dict[Split, Domains] = {
             "train": _first(train, self.max_train),
             "val": _first(val, self.max_eval),
@@ -135,6 +148,17 @@ class ImageDataModule(LightningDataModule):
         }
         inspect(splits, self._processing, self.root, paired=self.pairing == "paired")
         self._splits = splits
+
+    def _cut(self, train: Domains) -> tuple[Domains, Domains]:
+        """Training and validation images of a training split."""
+        size = automatic_val_size(train) if self.val_size == "auto" else self.val_size
+        if self.val_size == "auto" and size < VAL_SIZE:
+            images = "pairs" if self.pairing == "paired" else "images of each domain"
+            self.notes.append(
+                f"data.val_size=auto: {size} of the {min(len(train.a), len(train.b))} training {images} "
+                f"{'is' if size == 1 else 'are'} kept for validation, as there is no val split"
+            )
+        return cut_validation(train, size, self.seed, paired=self.pairing == "paired")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train")

@@ -18,6 +18,9 @@ Pairing = Literal["paired", "unpaired"]
 Split = Literal["train", "val", "test"]
 Half = Literal["whole", "left", "right"]
 
+VAL_SIZE = 16
+"""Images that `data.val_size=auto` cuts from a training split that is large enough."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -158,6 +161,12 @@ def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
             raise DataError(f"{found[stem]} and {path} have the same name, so their partner is not clear: rename one")
         found[stem] = path
     return found
+
+
+def automatic_val_size(train: Domains) -> int:
+    """How many images of each domain are cut off for validation: VAL_SIZE, but at most a tenth, and at least one."""
+    smallest = min(len(train.a), len(train.b))
+    return min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
 
 
 def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tuple[Domains, Domains]:
