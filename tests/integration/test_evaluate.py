@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from patchlight import evaluate
@@ -82,7 +83,9 @@ def test_the_figures_are_those_of_the_final_test(
     )
 
 
-def test_other_images_and_the_validation_split(patchlight_train: Any, evaluated: Eval, tmp_path: Path) -> None:
+def test_other_images_and_the_validation_split(
+    patchlight_train: Any, evaluated: Eval, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     outcome = patchlight_train(*MODELS["pix2pix"], *TINY)
     assert outcome.status == 0, outcome.err
     root = Path(json.loads((tmp_path / "run/manifest.json").read_text())["data"]["root"])
@@ -99,7 +102,8 @@ def test_other_images_and_the_validation_split(patchlight_train: Any, evaluated:
     )
     assert one["ckpt"]["figures"]["l1"] == pytest.approx(np.abs(generated - target).mean() / 127.5, abs=0.01)
 
-    status, _, complaints = evaluated(ckpt, "split=val", "output=val", "n_samples=0")
+    status, said, complaints = evaluated(ckpt, "split=val", "output=val", "n_samples=0")
+    assert f"images:  {root}\n" in said
     assert (status, complaints) == (0, "")
     val = json.loads((tmp_path / "val/metrics.json").read_text())
     assert val["protocol"]["images"] == 2
@@ -122,3 +126,26 @@ def test_other_images_and_the_validation_split(patchlight_train: Any, evaluated:
         assert status == 1
         assert complaints.startswith(f"patchlight-eval: {message}"), complaints
         assert complaints.count("\n") == 1
+
+    # From another folder: a set that is rendered is rendered there, and that is said; of another one it is the name.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    ckpt = f"ckpt={tmp_path / 'run/checkpoints/last.ckpt'}"
+    monkeypatch.chdir(elsewhere)
+    status, said, complaints = evaluated(ckpt, "output=figures", "n_samples=0")
+    assert (status, complaints) == (0, "")
+    name = root.relative_to(tmp_path)
+    assert said.startswith(
+        f"data.root={name} of the training is relative to the folder that it ran in, and is not in {elsewhere}: the "
+        f"built-in set is rendered into {elsewhere / name}\n"
+    )
+    trained = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert json.loads((elsewhere / "figures/metrics.json").read_text())["ckpt"]["figures"] == trained["last"]
+    saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    saved["patchlight"]["config"]["data"] |= {"render": None, "root": "sets/facades"}
+    torch.save(saved, "facades.ckpt")
+    status, _, complaints = evaluated("ckpt=facades.ckpt", "output=none")
+    assert (status, complaints) == (1, (
+        f"patchlight-eval: data.root=sets/facades of the training is relative to the folder that it ran in, and is not "
+        f"in {elsewhere}: run the command in that folder, or give the images by data=DIR\n"
+    ))  # fmt: skip
