@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,7 +20,8 @@ class FeatureCache:
 
     The content is that of the prepared image, so that another size, crop or file is another entry and nothing is ever
     out of date. A damaged file is begun anew. Several processes may share the file: it is written in one piece, with
-    what the others have added since.
+    what the others have added since. Where it cannot be written, the features are kept in memory alone, with one
+    warning: they only save time.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -40,20 +44,29 @@ class FeatureCache:
         self._added = True
 
     def write(self) -> None:
-        """Write out what is new; without a file nothing is done.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
+        """Write out what is new; without a file nothing is done. Warns if the file cannot be written."""
         if self.path is None or not self._added:
             return
         self._features = _read(self.path) | self._features
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         content = {"keys": list(self._features), "features": torch.stack(list(self._features.values()))}
-        torch.save(content, temporary)
-        temporary.replace(self.path)
-        self._added = False
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # By way of memory: PyTorch hides what the disk has to say.
+            stream = io.BytesIO()
+            torch.save(content, stream)
+            temporary.write_bytes(stream.getbuffer())
+            temporary.replace(self.path)
+            self._added = False
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            warnings.warn(
+                f"{self.path} cannot be written ({error.strerror}): features of real images are not kept for the next "
+                f"run, which computes them again",
+                stacklevel=2,
+            )
+            self.path = None
 
 
 def content_key(image: Tensor) -> str:
