@@ -144,10 +144,10 @@ def test_a_file_that_cannot_be_opened(
 ) -> None:  # fmt: skip
     opened = Image.open
 
-    def refuse(path: Any, *args: Any) -> Any:
+    def refuse(path: Any, *args: Any, **options: Any) -> Any:
         if str(path).endswith("trainA/A0.png"):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return opened(path, *args)
+        return opened(path, *args, **options)
 
     monkeypatch.setattr(Image, "open", refuse)
     assert kit.found(look(domains)) == {"unreadable": ["trainA/A0.png cannot be read as an image (Permission denied)"]}

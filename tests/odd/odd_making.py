@@ -101,18 +101,38 @@ def deep_png(array: Array) -> bytes:
     return png(width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], chunk(b"IDAT", zlib.compress(rows)))
 
 
-def deep_tiff(array: Array) -> bytes:
-    """A TIFF file of 16-bit RGB, which Pillow reads but does not write; its directory stands before the pixels."""
+def deep_tiff(array: Array, separated: bool = False) -> bytes:
+    """A TIFF file of 16-bit RGB or CMYK, which Pillow reads but does not write; its directory stands first."""
     height, width, channels = array.shape
     pixels = array.astype("<u2").tobytes()
-    bits, strip = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6  # where these begin
+    bits, strip = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 2 * channels  # where these begin
     tags = [
-        (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, bits), (259, 3, 1, 1), (262, 3, 1, 2),
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, bits), (259, 3, 1, 1),
+        (262, 3, 1, 5 if separated else 2),
         (273, 4, 1, strip), (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(pixels)),
     ]  # fmt: skip
     directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
     head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + directory + bytes(4)
-    return head + struct.pack("<HHH", 16, 16, 16) + pixels
+    return head + struct.pack(f"<{channels}H", *[16] * channels) + pixels
+
+
+def cmyk16_tiff(array: Array) -> bytes:
+    """A TIFF file of 16-bit CMYK, 0 to 65535, without black; its directory stands before the pixels."""
+    inks = np.dstack([255 - array, np.zeros(array.shape[:2], np.uint8)]) * np.uint16(257)
+    return deep_tiff(inks, separated=True)
+
+
+def damaged_jpeg(array: Array, *, first: float, zeros: int, **options: Any) -> bytes:
+    """A JPEG file in which some bytes are lost, from a share of its length on: its markers are all there."""
+    content = bytearray(encoded(array, "JPEG", quality=95, **options))
+    begin = int(len(content) * first)
+    content[begin : begin + zeros] = bytes(zeros)
+    return bytes(content)
+
+
+def decoded(content: bytes) -> Array:
+    """What Pillow makes of a file."""
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
 def orientation(value: int) -> Image.Exif:

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from odd_making import HEIGHT, WIDTH, Entry, Write, chunk, deep_png, deep_tiff, encoded, png, written
+from odd_making import HEIGHT, WIDTH, Entry, Write, chunk, deep_png, deep_tiff, encoded, photo, png, saved, written
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 28\n%%EndComments\nshowpage\n%%EOF\n"
+"""A program, which readers of EPS give to Ghostscript."""
 
 
 def refused() -> Iterator[Entry]:
     """All of them."""
-    for part in (cut_off, no_images, damaged, links):
+    for part in (cut_off, no_images, damaged, jpegs, no_numbers, links):
         yield from part()
 
 
@@ -56,6 +59,9 @@ def no_images() -> Iterator[Entry]:
         "archive named .png": ("archive.png", b"PK\3\4" + bytes(400)),
         "noise named .webp": ("noise.webp", np.random.default_rng(0).bytes(4000)),
         "zeros named .tif": ("zeros.tif", bytes(4096)),
+        "EPS named .png": ("drawing.png", EPS),
+        "JPEG 2000 named .jpg": ("jpeg-2000.jpg", encoded(photo(90), "JPEG2000")),
+        "icon named .bmp": ("icon.bmp", encoded(photo(91), "ICO")),
         "text with a newline in its name": ("text\nlines.png", b"hello\n"),
     }
     for name, (file, content) in contents.items():
@@ -90,6 +96,32 @@ def damaged() -> Iterator[Entry]:
         content = png(size, size, 8, 2, chunk(b"IDAT", b""))
         refused = r"is too large to be decoded safely \(.*\): scale it down first"
         yield Entry(name, file, written(content), refused=refused, checks=too_large)
+
+
+def jpegs() -> Iterator[Entry]:
+    """JPEG files whose markers tell that they are damaged, and which decoders read in silence."""
+    content = encoded(photo(92), "JPEG", quality=95, restart_marker_blocks=2)
+    swapped = content.replace(b"\xff\xd1", b"\xff\xd6", 1)
+    lost = content.replace(b"\xff\xd1", b"\xa1\xd1", 1)
+    whole = encoded(photo(93), "JPEG", quality=95)
+    middle = len(whole) - 200
+    broken = whole[:middle] + b"\xff\x01" + whole[middle + 2 :]
+    for name, file, damaged in (
+        ("restart marker out of order", "restart.jpg", swapped),
+        ("lost restart marker", "lost-restart.jpg", lost),
+        ("marker among the pixels", "marker.jpg", broken),
+    ):
+        refused = r"cannot be read as an image \(its pixels are damaged: "
+        yield Entry(name, file, written(damaged), refused=refused, checks=frozenset({"unreadable"}))
+
+
+def no_numbers() -> Iterator[Entry]:
+    """Floating-point files with values that are none."""
+    for name, file, value in (("NaN", "nan.tif", np.nan), ("infinity", "infinity.tif", -np.inf)):
+        values = np.full((HEIGHT, WIDTH), 0.5, np.float32)
+        values[3, 4:7] = value
+        refused = rf"cannot be read as an image \(3 of its {HEIGHT * WIDTH} values are NaN or infinite\)"
+        yield Entry(name, file, saved(values), refused=refused, checks=frozenset({"unreadable"}))
 
 
 def links() -> Iterator[Entry]:

@@ -14,6 +14,9 @@ from odd_making import (
     Array,
     Entry,
     chunk,
+    cmyk16_tiff,
+    damaged_jpeg,
+    decoded,
     deep_png,
     deep_tiff,
     encoded,
@@ -68,6 +71,10 @@ def formats() -> Iterator[Entry]:
     yield Entry("PNG named .jpg", "really-png.jpg", written(encoded(a, "PNG")), a)
     a = photo(14)
     yield Entry("more after the end", "more.jpg", written(encoded(a, "JPEG", quality=95) + b"\0junk" * 99), a, 2)
+    content = damaged_jpeg(photo(16), first=0.7, zeros=200)
+    yield Entry(
+        "JPEG with lost bytes", "lost-bytes.jpg", written(content), decoded(content), checks=frozenset({"damaged_jpeg"})
+    )
     a = photo(15)
     yield Entry("damaged colour profile", "profile.png", saved(a, icc_profile=b"no profile"), a)
 
@@ -87,6 +94,8 @@ def depths() -> Iterator[Entry]:
     yield Entry("16-bit RGB PNG", "rgb16-png.png", written(deep_png(a * np.uint16(257))), a, deep=True, checks=bits)
     a = photo(24)
     yield Entry("16-bit RGB TIFF", "rgb16-tiff.tif", written(deep_tiff(a * np.uint16(257))), a, deep=True, checks=bits)
+    a = photo(29)
+    yield Entry("16-bit CMYK TIFF", "cmyk16.tif", written(cmyk16_tiff(a)), a, 1, checks=bits)
     g = luma(photo(25))
     content = f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + (g.astype(np.uint16) * 257).astype(">u2").tobytes()
     yield Entry("16-bit PGM", "pgm16.pgm", written(content), gray3(g), deep=True, checks=gray_bits)
@@ -96,9 +105,9 @@ def depths() -> Iterator[Entry]:
     yield Entry("float TIFF", "float.tif", saved(g / np.float32(255)), gray3(g), deep=True, checks=gray_bits)
     g = luma(photo(28))
     wild = (g / np.float32(255)).astype(np.float32)
-    wild[:4], wild[4:8], wild[8:12] = np.nan, 7.0, -7.0
+    wild[:4], wild[4:8] = 7.0, -7.0
     expected = g.copy()
-    expected[:4], expected[4:8], expected[8:12] = 0, 255, 0
+    expected[:4], expected[4:8] = 255, 0
     found = gray_bits | {"value_range"}
     yield Entry("float TIFF out of range", "float-wild.tif", saved(wild), gray3(expected), deep=True, checks=found)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from patchlight.errors import DataError
+from patchlight.data.jpeg import refuse_damaged_jpeg
+from patchlight.image_file import open_image
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -37,47 +34,37 @@ def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
     Gray is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
 
     Raises:
-        DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
+        DataError: the file is not there, truncated, no image, holds NaN or infinity, or is so large that decoding it
+            may exhaust memory.
     """
     with open_image(path) as file:
-        file.load()
+        load(path, file)
         ImageOps.exif_transpose(file, in_place=True)
         return _to_mode(file, "L" if channels == 1 else "RGB")
 
 
-@contextmanager
-def open_image(
-    path: str | Path, called: str | None = None, advice: str = ": replace or remove it"
-) -> Iterator[Image.Image]:
-    """An image file, to be decoded within the context. All that goes wrong there becomes one message.
-
-    The message calls the file by its path, or as it is `called`; `advice` is its end.
+def load(path: str | Path, file: Image.Image) -> None:
+    """Decode a file that has just been opened.
 
     Raises:
-        DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
+        ValueError: it is a JPEG whose markers show damage.
     """
-    name = called or str(path)
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
-            raise OSError("it is no regular file")
-        if found.st_size == 0:
-            raise OSError("it has no bytes")
-        with Image.open(path) as file:
-            # Pillow only warns here. Its warning is not turned into an error, because entering `catch_warnings` for
-            # every image makes Python show every other once-only warning of the run again and again.
-            if Image.MAX_IMAGE_PIXELS is not None and file.width * file.height > Image.MAX_IMAGE_PIXELS:
-                raise Image.DecompressionBombError(f"{file.width}x{file.height} pixels")
-            yield file
-    except DataError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(f"{name} is too large to be decoded safely ({error}): scale it down first") from None
-    except MemoryError:
-        raise DataError(f"{name} needs more memory than there is: scale it down first") from None
-    except Exception as error:  # a damaged file makes decoders raise all kinds, struct.error for one
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
-        raise DataError(f"{name} cannot be read as an image ({reason or type(error).__name__}){advice}") from None
+    file.load()
+    if file.format in ("JPEG", "MPO"):
+        refuse_damaged_jpeg(Path(path).read_bytes())
+
+
+def finite_values(image: Image.Image) -> NDArray[np.float32]:
+    """The values of a floating-point image, H W.
+
+    Raises:
+        ValueError: some are NaN or infinite.
+    """
+    values = np.asarray(image)
+    wrong = values.size - int(np.isfinite(values).sum())
+    if wrong:
+        raise ValueError(f"{wrong} of its {values.size} values are NaN or infinite")
+    return values
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -86,7 +73,7 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray((np.nan_to_num(np.asarray(image)).clip(0, 1) * 255).round().astype(np.uint8))
+        image = Image.fromarray((finite_values(image).clip(0, 1) * 255).round().astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")

@@ -43,6 +43,8 @@ def _shape(f: Facts, min_side: int, max_aspect: float) -> Iterator[Finding]:
 
 def _coding(f: Facts) -> Iterator[Finding]:
     name = f.item.name
+    if f.damage:
+        yield _of(f, "damaged_jpeg", f"{name} can be decoded, but is damaged ({f.damage})")
     if f.bits > 8:
         number = f"{f.bits}-bit floating-point" if f.mode == "F" else f"{f.bits}-bit"
         dark = "; they would be almost black" if f.mode != "F" and f.bits == 16 and 0 < f.high < 16_384 else ""

@@ -35,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "pair_size": Check("error", "pair of different sizes", "make both images equally large; fix= leaves them out"),
     "odd_width": Check("error", "odd width of a side-by-side pair", "cut it to an even width; fix= leaves it out"),
     "too_small": Check("error", "image too small", "remove it, or lower min_side; fix= leaves it out"),
+    "damaged_jpeg": Check("warning", "JPEG that is damaged inside", "look at it, and copy it again"),
     "leak": Check("warning", "same image in training and evaluation", "remove one of them; fix= takes it out of train"),
     "near_leak": Check("warning", "nearly the same image in both", "look at them, and keep such images in one split"),
     "twins": Check("warning", "both images of a pair are the same", "check how the pairs were made"),

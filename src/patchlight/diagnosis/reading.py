@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from patchlight.data.image_io import open_image, read_image, to_array
+from patchlight.data.image_io import read_image, to_array
 from patchlight.diagnosis.inventory import Item
+from patchlight.diagnosis.jpeg_errors import passed_over
 from patchlight.diagnosis.labels import Histogram, histogram
 from patchlight.errors import DataError, shown
+from patchlight.image_file import open_image
 
 Array = NDArray[np.uint8]
 
@@ -58,7 +60,8 @@ class Facts:
     """What is known of a file. `width` and `height` are those of the upright image, 0 where it cannot be read.
 
     `mode` is Pillow's, `channels` "gray" or "colour", `bits` those of a channel, `low` and `high` the range of values
-    where there are more than 8. `trouble` is a check and what it says, where the file cannot be used.
+    where there are more than 8. `damage` is what a decoder passed over. `trouble` is a check and what it says, where
+    the file cannot be used.
     """
 
     item: Item
@@ -74,6 +77,7 @@ class Facts:
     width: int = 0
     height: int = 0
     views: tuple[View, ...] = ()
+    damage: str = ""
     trouble: tuple[str, str] | None = None
 
 
@@ -86,7 +90,10 @@ def read_all(items: Sequence[Item], workers: int, advance: Callable[[], None]) -
         return facts
 
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(read, items))
+        facts = list(pool.map(read, items))
+    photos = [f.item.path for f in facts if f.trouble is None and f.format in ("JPEG", "MPO")]
+    damage = passed_over(photos, workers) if photos else {}
+    return [replace(f, damage=damage[f.item.path]) if f.item.path in damage else f for f in facts]
 
 
 def read_facts(item: Item) -> Facts:

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from patchlight.data.image_io import open_image
+from patchlight.data.image_io import load
 from patchlight.errors import DataError
+from patchlight.image_file import decode_unchanged, open_image
 from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
 
 Format = Literal["png", "jpg", "tif", "webp"]
@@ -33,6 +34,9 @@ OPTIONS: dict[Format, dict[str, Any]] = {
 
 BITS_PER_SAMPLE = 258
 
+DEEP_MODES = ("LA", "RGB", "RGBA")
+"""Modes of 8 bits in which Pillow reads what may have 16; other colours, as CMYK, are read with 8 as in training."""
+
 
 def read_pixels(path: Path) -> Pixels:
     """The first image of a file, upright.
@@ -41,10 +45,9 @@ def read_pixels(path: Path) -> Pixels:
         DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
     """
     with open_image(path, called="it", advice="") as file:
-        file.load()
-        if file.mode not in ("I", "F") and not file.mode.startswith("I;16") and _has_16_bits(path, file):
-            return _read_deep(path, file.getexif().get(ORIENTATION, 1) if file.format == "PNG" else 1)
-        return from_image(file)
+        load(path, file)
+        deep = _read_deep(path, file) if file.mode in DEEP_MODES and _has_16_bits(path, file) else None
+        return from_image(file) if deep is None else deep
 
 
 def announced_pixels(path: Path) -> int:
@@ -67,12 +70,15 @@ def _has_16_bits(path: Path, file: Image.Image) -> bool:
     return False
 
 
-def _read_deep(path: Path, orientation: int) -> Pixels:
-    """By OpenCV, which turns a TIFF upright by itself, and may take a truncated file for a whole one."""
-    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if array is None:
-        raise DataError("its 16-bit values cannot be decoded")
-    return from_array(upright(_swapped(np.asarray(array)), orientation))
+def _read_deep(path: Path, file: Image.Image) -> Pixels | None:
+    """By OpenCV; None for what it cannot read, or reads as an image of another size."""
+    array = decode_unchanged(path.read_bytes(), str(file.format))
+    if array is None or array.dtype != np.uint16:
+        return None
+    orientation = file.getexif().get(ORIENTATION, 1)
+    # OpenCV turns a TIFF by itself.
+    pixels = from_array(upright(_swapped(array), orientation if file.format == "PNG" else 1))
+    return pixels if sorted(pixels.size) == sorted(file.size) else None
 
 
 def write_pixels(path: Path, pixels: Pixels) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.image_io import finite_values
 from patchlight.errors import DataError
 
 Array = NDArray[Any]
@@ -101,7 +102,7 @@ def from_image(image: Image.Image) -> Pixels:
     if mode.startswith("I;16") or mode == "I":
         array: Array = np.asarray(image).astype(np.int64).clip(0, 65535).astype(np.uint16)
     elif mode == "F":
-        array = (np.nan_to_num(np.asarray(image)).clip(0, 1) * 65535).round().astype(np.uint16)
+        array = (finite_values(image).clip(0, 1) * 65535).round().astype(np.uint16)
     elif mode in ("L", "LA", "RGB", "RGBA") and (mode[-1] == "A" or not image.has_transparency_data):
         array = np.asarray(image)
     else:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from patchlight.errors import DataError
+from patchlight.image_file import TooLargeError, open_content, open_image
 from patchlight.inference.files import read_pixels, write_pixels
 from patchlight.inference.pixels import Pixels
 from patchlight.page.palette import Palette
@@ -44,11 +42,11 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
     if size > limits.max_bytes:
         raise DataError(f"The file has {size / 2**20:.1f} MiB: at most {limits.max_bytes / 2**20:g} are allowed.")
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             width, height = file.size
-    except Image.DecompressionBombError:
+    except TooLargeError:
         raise DataError(f"The image has too many pixels: at most {_millions(limits)} are allowed.") from None
-    except (OSError, SyntaxError, ValueError):
+    except DataError:
         raise DataError("The file cannot be read as an image: give PNG, JPEG, WebP or TIFF.") from None
     if width * height > limits.max_pixels:
         raise DataError(
@@ -63,7 +61,7 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
 
 def showable(path: Path, pixels: Pixels, folder: Path) -> Path:
     """The file itself if browsers can show it, or else a PNG of the same pixels in `folder`."""
-    with Image.open(path) as file:
+    with open_image(path) as file:
         if file.format in SHOWN_BY_BROWSERS:
             return path
     copy = folder / f"{path.stem}.png"
@@ -81,11 +79,11 @@ def read_drawing(url: str, palette: Palette, side: int) -> Pixels:
         if not url.startswith(PREFIX) or len(url) > 8 * side * side + 4096:
             raise ValueError
         data = base64.b64decode(url.removeprefix(PREFIX), validate=True)
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with open_content(data, "the drawing", formats=("PNG",)) as image:
             if image.size != (side, side):
                 raise ValueError
             array = np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, binascii.Error):
+    except ValueError:  # of which DataError and binascii.Error are kinds
         raise DataError("The drawing did not arrive as it should: reload the page and draw again.") from None
     return Pixels(palette.snapped(array) if palette.labels else array)
 

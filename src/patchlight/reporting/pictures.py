@@ -12,6 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from patchlight.errors import DataError
+from patchlight.image_file import open_image
 from patchlight.reporting.collect import Run
 
 MAX_SIDE, MIN_SIDE = 256, 96
@@ -122,9 +124,9 @@ def _fingerprint(run: Run, translation: Translation) -> str:
 
 def _pixels(path: Path) -> bytes:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.convert("RGB").tobytes()
-    except (OSError, ValueError):
+    except DataError:
         return b""
 
 
@@ -166,9 +168,9 @@ def _side(n_pictures: int, budget: int) -> int:
 def _embed(path: Path, side: int, alt: str) -> Picture | None:
     """A picture file in WebP, at most `side` pixels high and wide; None where it is missing or damaged."""
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             image = file.convert("RGB")
-    except (OSError, ValueError):
+    except DataError:
         return None
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     content = io.BytesIO()
