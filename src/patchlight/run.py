@@ -160,7 +160,7 @@ def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
 
 
 def _notes(run: Run, resume: str | None) -> list[str]:
-    """What there is to say before training: of the images, the checkpoint it goes on from, epochs beyond the schedule."""
+    """What there is to say before training: of images, the checkpoint it goes on from, epochs beyond the schedule."""
     point, trainer = run.resume_point, run.trainer
     notes = [*run.data.notes, *run.notes, *(point.notes if point is not None else ())]
     if point is not None and point.same_run and resume != "auto" and is_first():
