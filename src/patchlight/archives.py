@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Any
 
 from patchlight.errors import DataError
 
@@ -22,12 +22,11 @@ MAX_EXPANSION = 20
 FREE_EXPANSION = 64 << 20
 """Bytes that any archive may hold, however small it is."""
 
-
 CHUNK = 1 << 20
 
-DECOMPRESSORS: dict[bytes, Callable[[Path], IO[bytes]]] = {
+DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
-}  # type: ignore[dict-item] # fmt: skip
+}  # fmt: skip
 """By the first bytes of a file."""
 
 
@@ -145,7 +144,8 @@ def _decompressed(archive: Path) -> IO[bytes]:
         begin = file.read(8)
     for signature, opener in DECOMPRESSORS.items():
         if begin.startswith(signature):
-            return opener(archive)
+            stream: IO[bytes] = opener(archive)
+            return stream
     return archive.open("rb")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def open_image(
 
 
 @contextmanager
-def open_content(content: bytes, called: str, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+def open_content(content: bytes, called: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """An image file's content, to be decoded within the context, as `open_image` does.
 
     Raises:
