@@ -20,14 +20,18 @@ from patchlight.image_file import try_jpeg
 NEXT = b"\n=== next file ===\n"
 """Is written after each file."""
 
+WORTH_A_PROCESS = 100
+"""So many files take about as long as starting a process."""
+
 
 def passed_over(paths: Sequence[Path], workers: int) -> dict[Path, str]:
     """What libjpeg said of JPEG files of which it had something to say, by `workers` processes.
 
     It says one thing of each. Nothing is found where OpenCV has been built to keep it to itself.
     """
-    parts = [part for i in range(workers) if (part := paths[i::workers])]
-    with ThreadPoolExecutor(max(len(parts), 1)) as pool:
+    processes = max(1, min(workers, len(paths) // WORTH_A_PROCESS))
+    parts = [paths[i::processes] for i in range(processes)]
+    with ThreadPoolExecutor(processes) as pool:
         return {path: said for found in pool.map(_ask, parts) for path, said in found.items()}
 
 
