@@ -66,6 +66,7 @@ def test_in_one_process_it_is_batch_norm() -> None:
     assert torch.equal(own.eval()(x), stock.eval()(x))
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional.all_reduce is deprecated:FutureWarning")
 def test_two_ranks_share_their_statistics(tmp_path: Path) -> None:
     # Forked, because a new process imports torch for some seconds.
     multiprocessing.start_processes(halves, args=(str(tmp_path),), nprocs=2, start_method="fork")
