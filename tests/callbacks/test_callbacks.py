@@ -124,6 +124,8 @@ def test_progress_says_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixtur
     run.fit(pix2pix(), batches(4), batches())
     printed = capsys.readouterr().out
     assert "epoch   1  batch       4  l1 0." in printed
+    assert "Epoch 1/1" in printed
+    assert "Epoch 0" not in printed
     assert progress._steps_left(run) == 0
     shown = progress.get_metrics(run, run.lightning_module)
     assert {"g_gan", "g_l1", "d_real", "d_fake"} <= set(shown)

@@ -54,6 +54,13 @@ class Progress(RichProgressBar):
                 shown["left"] = str(timedelta(seconds=round(elapsed / done * left)))
         return shown
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """The bar's title: Lightning counts epochs from 0, all other lines of a run from 1."""
+        title = f"Epoch {current_epoch + 1}"
+        if self.trainer.max_epochs is not None and self.trainer.max_epochs > 0:
+            title += f"/{self.trainer.max_epochs}"
+        return title.ljust(len(self.validation_description))  # or the bar would jump when validation begins
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
         if trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
