@@ -26,11 +26,18 @@ ADVICE = (
 )
 """Warnings that say nothing to whoever runs a training."""
 
+LIGHTNING = ("lightning.pytorch", "lightning.fabric")
+"""Lightning's loggers."""
+
 
 def quieten() -> None:
-    """Show only what concerns the user; called by every process of a run."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """Show only what concerns the user, and what `hydra.verbose` or `hydra.job_logging` ask for.
+
+    Called by every process of a run, once Lightning is imported, which sets the levels of its loggers anew.
+    """
+    levels = _levels_asked_for()
+    for name in LIGHTNING:
+        logging.getLogger(name).setLevel(levels.get(name, levels.get("lightning", logging.WARNING)))
     for message in ADVICE:
         warnings.filterwarnings("ignore", message)
     # What Pillow says of damaged metadata names no file; what keeps a file from being read is told otherwise.
@@ -53,3 +60,18 @@ def gc_paused() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _levels_asked_for() -> dict[str, str]:
+    """The levels that the command line, or a file of it, gives loggers by their names."""
+    from hydra.core.hydra_config import HydraConfig  # here, because this module comes before what is large
+
+    if not HydraConfig.initialized():  # a rank that another one has started, or a script
+        return {}
+    hydra = HydraConfig.get()
+    loggers = hydra.job_logging.get("loggers") or {}
+    levels = {name: node.level for name, node in loggers.items() if "level" in node}
+    verbose = hydra.verbose
+    if isinstance(verbose, bool):
+        return levels | (dict.fromkeys(LIGHTNING, "DEBUG") if verbose else {})
+    return levels | dict.fromkeys([verbose] if isinstance(verbose, str) else verbose, "DEBUG")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,9 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def patchlight_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def patchlight_train(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Iterator[Command]:
     """Calls `patchlight-train` with the arguments given, in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
@@ -43,7 +46,11 @@ def patchlight_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         printed = capsys.readouterr()
         return Outcome(status, printed.out, printed.err)
 
-    return run
+    logger = logging.getLogger()
+    level, handlers = logger.level, list(logger.handlers)
+    yield run
+    logger.setLevel(level)
+    logger.handlers[:] = handlers  # those of the run write to what pytest has closed by now
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from PIL import Image
 
 from patchlight.build import build_method, data_channels
 from patchlight.config import config_dir
+from patchlight.quiet import quieten
 
 PICTURED = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
@@ -246,6 +249,40 @@ def test_stages_can_be_left_out(
         assert reason in outcome.out
         assert found["last"]["own"] == 0.25
         assert ["own", "-", "0.2500"] in [line.replace("│", " ").split() for line in outcome.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("more", "shown", "hidden"),
+    [
+        ((), ["INFO"], ["DEBUG", "lightning"]),
+        (("hydra.verbose=true",), ["INFO", "DEBUG", "lightning"], []),
+        (("hydra.verbose=[test_of_logging]",), ["INFO", "DEBUG"], ["lightning"]),
+        (("hydra.job_logging.root.level=ERROR",), [], ["INFO", "DEBUG", "lightning"]),
+        (("hydra/job_logging=none",), [], ["INFO", "DEBUG", "lightning"]),
+        (("+hydra.job_logging.loggers.lightning={level:INFO}",), ["INFO", "lightning"], ["DEBUG"]),
+    ],
+)  # fmt: skip
+def test_logging_is_hydras(
+    more: tuple[str, ...], shown: list[str], hidden: list[str], patchlight_train: Any, tiny_sets: Any,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    """The levels and handlers of the command line hold, and Lightning's lines are for whoever asks for them."""
+    mine = logging.getLogger("test_of_logging")
+    mine.setLevel(logging.NOTSET)
+
+    def report(cfg: Any) -> None:
+        quieten()
+        mine.info("hello")
+        mine.debug("hello")
+        logging.getLogger("lightning.pytorch").info("lightning says")
+
+    monkeypatch.setattr("patchlight.train.run_job", report)
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+    outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", *more)
+    assert outcome.status == 0, outcome.err
+    for kind in [*shown, *hidden]:
+        line = "lightning says" if kind == "lightning" else rf"\[test_of_logging\]\[{kind}\] - hello"
+        assert (re.search(line, outcome.out) is not None) == (kind in shown), kind
 
 
 class Own(Callback):
