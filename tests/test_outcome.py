@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from patchlight.errors import TrainingError
-from patchlight.outcome import Objective, Outcome, first_difference, measured, recorded
+from patchlight.outcome import LENGTHS, Objective, Outcome, first_difference, measured, recorded
 
 
 def test_what_ends_well_is_recorded_at_its_end(tmp_path: Path) -> None:
@@ -72,6 +72,9 @@ def test_the_first_key_that_differs_is_named(tmp_path: Path) -> None:
 
     assert difference() is None
     assert difference(seed=2) == "seed=2, and there 1"
+    longer = OmegaConf.create({**now, "trainer": {"limit_val_batches": 1.0, "max_steps": 9}})
+    assert first_difference(longer, tmp_path) == "trainer.max_steps=9, and there not set"
+    assert first_difference(longer, tmp_path, apart_from=LENGTHS) is None
     assert difference(model={"lr": 1.0, "betas": [0.5, 0.99], "penalties": {}}) == (
         "model.betas=[0.5, 0.99], and there [0.5, 0.9]"
     )

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,11 @@ from patchlight.files import write_json
 from patchlight.ranks import is_first
 
 FILE = "outcome.json"
+
+LENGTHS = frozenset(
+    {"trainer.max_epochs", "trainer.max_steps", "model.schedule.n_epochs", "model.schedule.n_epochs_decay"}
+)
+"""What may differ between a finished run and the longer one that goes on with it."""
 
 Status = Literal["finished", "failed", "left out"]
 
@@ -110,10 +115,10 @@ def overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
 
 
-def first_difference(cfg: DictConfig, folder: Path) -> str | None:
+def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] = ()) -> str | None:
     """How a completed configuration differs from that of the run in a folder; None if it is the same or there is none.
 
-    `resume` and the folder's own place may differ.
+    `resume`, the folder's own place and the keys of `apart_from` may differ.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -126,7 +131,7 @@ def first_difference(cfg: DictConfig, folder: Path) -> str | None:
     if not before.get("trainer.limit_val_batches"):
         before["trainer.limit_val_batches"] = now.get("trainer.limit_val_batches")  # a run without images to validate
     for key in [*now, *before]:
-        if key != "resume" and now.get(key) != before.get(key):
+        if key != "resume" and key not in apart_from and now.get(key) != before.get(key):
             return f"{key}={_shown(now, key)}, and there {_shown(before, key)}"
     return None
 

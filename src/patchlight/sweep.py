@@ -76,24 +76,28 @@ def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
 def _finished_before(cfg: DictConfig, folder: Path) -> Outcome | None:
     """The outcome of this very job where it is finished; where it is not, the job goes on in its folder.
 
+    With resume=auto a job of other lengths is not finished: it goes on to its new end.
+
     Raises:
         OtherRunError: the folder holds another job.
     """
     from patchlight.config import complete
-    from patchlight.outcome import Outcome, first_difference
+    from patchlight.outcome import LENGTHS, Outcome, first_difference
     from patchlight.schema import validate
 
     validate(cfg)
     complete(cfg)
     difference = first_difference(cfg, folder)
-    if difference is not None:
+    of_other_length = difference is not None and first_difference(cfg, folder, apart_from=LENGTHS) is None
+    if difference is not None and not (of_other_length and cfg.resume == "auto"):
         raise OtherRunError(
-            f"{folder} holds another run, which would be lost ({difference}): choose another folder with "
+            f"{folder} holds another run, which would be lost ({difference}): "
+            f"{'go on with it to its new end by resume=auto, or ' * of_other_length}choose another folder with "
             f"hydra.sweep.dir=DIR"
         )
     if (folder / "config.yaml").is_file() and cfg.resume is None:
         cfg.resume = "auto"
-    outcome = Outcome.read(folder)
+    outcome = Outcome.read(folder) if difference is None else None
     return outcome if outcome is not None and outcome.status == "finished" else None
 
 

@@ -7,33 +7,48 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
-from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Position, Quality, RunRecord
+from killing import differences
+from patchlight.callbacks import EMA, BestCheckpoint, Health, LastCheckpoint, Position, Quality, RunRecord
 from patchlight.callbacks.ema import generator_state
 from patchlight.callbacks.signals import CAUGHT, Signals
 from patchlight.checkpoint import AtomicCheckpointIO, read_checkpoint, weights
 from patchlight.data.workers import settle_worker
 from patchlight.errors import ConfigError
-from patchlight.methods import Pix2Pix
-from patchlight.networks import PatchDiscriminator, UNetGenerator
+from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.methods.schedules import linear
+from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 
 
-def method() -> Pix2Pix:
+def method(**settings: Any) -> Pix2Pix:
     torch.manual_seed(0)
-    return Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1), inference_mode="eval")
+    return Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1), inference_mode="eval", **settings)
 
 
-def batches(n: int) -> DataLoader[Any]:
+class From(SequentialSampler):
+    """Begins later, as the data module's sampler does in a run that goes on within an epoch."""
+
+    skip = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.skip, len(self)))
+
+
+def batches(n: int, skip: int = 0) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(0)
     images = [{k: torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1 for k in "AB"} for _ in range(n)]
-    return DataLoader(images, batch_size=None)  # type: ignore[arg-type]
+    sampler = From(images)
+    sampler.skip = skip
+    return DataLoader(images, batch_size=None, sampler=sampler, generator=generator)  # type: ignore[arg-type]
 
 
 def trainer(folder: Path, *callbacks: Callback, **settings: Any) -> Trainer:
@@ -256,3 +271,82 @@ def test_a_checkpoint_is_written_in_one_piece(tmp_path: Path) -> None:
     assert torch.equal(io.load_checkpoint(path.with_name("previous.ckpt"))["a"], torch.ones(3))
     io.remove_checkpoint(path)
     assert not path.exists()
+
+
+def cyclegan(**settings: Any) -> CycleGAN:
+    torch.manual_seed(0)
+    generators = [ResNetGenerator(3, 3, 0, 4) for _ in range(2)]
+    return CycleGAN(*generators, *(PatchDiscriminator(3, 4, 1) for _ in range(2)), pool_size=3, **settings)
+
+
+def test_the_best_checkpoint_has_no_pools_and_can_be_gone_on_from(tmp_path: Path) -> None:
+    best, last = BestCheckpoint(tmp_path / "c", monitor="val/score"), LastCheckpoint(tmp_path / "c")
+    trainer(tmp_path, Score(1.0), best, last).fit(cyclegan(), batches(4), batches(1))
+    with_pools, without = read_checkpoint(last.path), read_checkpoint(best.path)
+    assert len(with_pools["ranks"][0]["pools"]["a"]["images"]) == 3
+    assert without["ranks"][0]["pools"] is None
+    assert last.path.stat().st_size - best.path.stat().st_size > 2 * 3 * (3 * 16 * 16 * 4)
+    assert with_pools["optimizer_states"][0]["state"].keys() == without["optimizer_states"][0]["state"].keys()
+    resumed = cyclegan()
+    again = BestCheckpoint(tmp_path / "d", monitor="val/score")
+    trainer(tmp_path, Score(2.0), again, max_epochs=2).fit(
+        resumed, batches(4), batches(1), ckpt_path=best.path, weights_only=True
+    )
+    assert (resumed.d_steps, len(resumed.pool_a), resumed.pool_a.mean_age) == (8, 3, pytest.approx(2.0, abs=1.5))
+    # Another folder has no best checkpoint yet, whatever the score was in the first.
+    assert read_checkpoint(again.path)["global_step"] == 8
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.parametrize(
+    ("make", "settings", "stop"),
+    [
+        (method, {"accumulate": 2}, 4),
+        (cyclegan, {"d_steps_per_g_step": 2}, 2),
+    ],
+)
+def test_health_figures_go_on_between_steps(make: Any, settings: Any, stop: int, tmp_path: Path) -> None:
+    """Batches that wait, and turns in which the generators do not move, show the figures of the step before."""
+
+    def figures(name: str, limit: int = -1, skip: int = 0, ckpt_path: Path | None = None) -> list[dict[str, float]]:
+        seen = Figures()
+        health = Health(tmp_path / name, n_images=2)
+        callbacks = (health, seen, LastCheckpoint(tmp_path / name))
+        trainer(tmp_path, *callbacks, max_steps=limit, log_every_n_steps=1).fit(
+            make(**settings), batches(6, skip), ckpt_path=ckpt_path, weights_only=True
+        )
+        return seen.found
+
+    whole = figures("whole")
+    parts = figures("parts", limit=stop)
+    parts += figures("rest", skip=stop, ckpt_path=tmp_path / "parts" / "last.ckpt")
+    assert parts == whole
+    assert any("health/grad_ratio" in found for found in whole)
+
+
+class Figures(Callback):
+    """What `Health` has logged of each batch."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        logged = trainer.callback_metrics.items()
+        self.found.append({name: float(value) for name, value in logged if name.startswith("health/")})
+
+
+def test_a_finished_run_is_made_longer(tmp_path: Path) -> None:
+    """To the bit as if it had been that long from the start, where the rates of the first epochs are the same."""
+
+    def fit(name: str, lengths: tuple[int, int], ckpt_path: Path | None = None) -> dict[str, Any]:
+        model = method()
+        model.schedule_factory = partial(linear, n_epochs=lengths[0], n_epochs_decay=lengths[1])
+        last = LastCheckpoint(tmp_path / name)
+        trainer(tmp_path, last, max_epochs=sum(lengths)).fit(model, batches(3), ckpt_path=ckpt_path, weights_only=True)
+        return read_checkpoint(last.path)
+
+    fit("short", (2, 0))
+    longer, alone = fit("longer", (3, 1), ckpt_path=tmp_path / "short" / "last.ckpt"), fit("alone", (3, 1))
+    assert alone["optimizer_states"][0]["param_groups"][0]["lr"] == 0.0
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "ranks", "progress", "global_step"):
+        assert list(differences(longer[part], alone[part], part)) == []

@@ -138,6 +138,15 @@ def test_a_plain_sweep_goes_on_in_the_folder_that_is_named(
     assert {name: o for name, o in outcomes(tmp_path / "here").items() if name != "2"} == before
     assert "3 jobs: 1 finished, 2 failed" in result.out
 
+    longer = (*command, "model.schedule.n_epochs=150")
+    result = patchlight_train(*longer)
+    assert result.status == 1
+    assert "n_epochs=150, and there 100): go on with it to its new end by resume=auto, or choose another" in result.err
+    assert patchlight_train(*longer, "resume=auto").status == 0
+    assert begun == ["0", "1", "2", "0", "1"]
+    assert patchlight_train(*longer).status == 0
+    assert begun == ["0", "1", "2", "0", "1"]
+
 
 def test_what_was_stopped_goes_on_from_its_checkpoint(training: Any, patchlight_train: Any) -> None:
     """A signal ends the whole sweep, and leaves no outcome."""
