@@ -1,6 +1,7 @@
 """The kill test: a training killed at random moments and resumed ends with the same bits as one left alone.
 
-`python tests/integration/killing.py --times 20` runs it that often for each model and prints a line per kill.
+`python tests/integration/killing.py --times 20` runs it that often for each model and prints a line per kill. Two
+batches make a step and the generators move in every second one, so that a kill finds batches that wait, and turns.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ COMMON = (
     "callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.last.every_n_train_steps=5", "logger=csv", "trainer=cpu",
     "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "model.schedule.n_epochs=2",
     "model.schedule.n_epochs_decay=2", "model.discriminator.ndf=16", "model.discriminator.n_layers=2",
+    "model.accumulate=2", "model.d_steps_per_g_step=2",
 )  # fmt: skip
 
 MODELS = {
