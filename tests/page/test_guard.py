@@ -110,6 +110,12 @@ def test_the_oldest_uploads_make_room(tmp_path: Path) -> None:
     assert Uploads(tmp_path / "nowhere", 10).make_room(10)
 
 
+def test_every_event_makes_room(guard: Guard) -> None:
+    files = [stored(guard.uploads.folder, f"{i}/shown.png", 2 * OVERHEAD, 100 - i) for i in range(3)]
+    assert ask(guard, "POST", "/gradio_api/queue/join", content_length="20") == (200, "answered")
+    assert [path.exists() for path in files] == [False, True, True]
+
+
 def test_uploads_under_way_count(guard: Guard) -> None:
     guard.uploads.coming = 3 * OVERHEAD
     assert ask(guard, "POST", "/gradio_api/upload", content_length=str(OVERHEAD + 1)) == (

@@ -63,7 +63,7 @@ class Hosts:
 
 
 class Uploads:
-    """The folder of uploaded files, which never holds more than `limit` bytes: the oldest go first."""
+    """The folder of uploads and of what is shown, which is kept to `limit` bytes: the oldest go first."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder
@@ -131,7 +131,8 @@ class Guard:
             refusal = PlainTextResponse("The length of a request must be given.", 411)
         elif int(size) > limit:
             refusal = PlainTextResponse(f"The request has {int(size)} bytes: at most {limit} are allowed.", 413)
-        elif uploading and not self.uploads.make_room(int(size)):
+        # Gradio puts copies of results into the same folder, so that every event may have to make room.
+        elif not self.uploads.make_room(int(size) if uploading else 0) and uploading:
             refusal = PlainTextResponse("Too many uploads are under way: try again in a moment.", 503)
         else:
             self.uploads.coming += int(size) if uploading else 0
