@@ -16,9 +16,6 @@ from patchlight.config import check_command_line, compose_config, config_dir
 from patchlight.errors import ConfigError, DataError, UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from patchlight.data import ImageDataModule
     from patchlight.evaluation import Figures
 
 NAME = "patchlight-eval"
@@ -95,9 +92,8 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     data = build_data(cfg.data, method)
     assert isinstance(data, ImageDataModule)
-    console = Console(highlight=False, soft_wrap=True)
-    if config.root is None and not data.root.is_absolute() and not data.root.is_dir():
-        _missing_here(data, console)
+    if config.root is None and not data.root.is_dir():
+        raise _missing(data.root)
     data.prepare_data()
     if not data.root.is_dir():
         raise DataError(f"data={data.root} is not a folder: give that of the image set by data=DIR")
@@ -115,6 +111,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         write_json(path, _report(figures, evaluation.protocol(averaged, config.split), config, checkpoint))
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}): make room or choose another output") from None
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(config.split, str(config.ckpt))
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}")
@@ -124,15 +121,14 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     return figures
 
 
-def _missing_here(data: ImageDataModule, console: Console) -> None:
-    """Say where a built-in set will be rendered; refuse to go on without any other, whose folder is in another place.
-
-    The checkpoint knows of the images by a path relative to the folder in which the training was started.
-    """
-    here = f"data.root={data.root} of the training is relative to the folder that it ran in, and is not in {Path.cwd()}"
-    if data.render is None:
-        raise DataError(f"{here}: run the command in that folder, or give the images by data=DIR")
-    console.print(f"{here}: the built-in set is rendered into {data.root.resolve()}")
+def _missing(root: Path) -> DataError:
+    """What to say where the images of the training are not; they are never rendered where a checkpoint says."""
+    if root.is_absolute():
+        return DataError(f"data.root={root} of the training is not there: give the images by data=DIR")
+    return DataError(
+        f"data.root={root} of the training is relative to the folder that it ran in, and is not in {Path.cwd()}: run "
+        f"the command in that folder, or give the images by data=DIR"
+    )
 
 
 def _report(
