@@ -22,6 +22,7 @@ from patchlight.schema import validate
         ("model/generator=unet_12", "model/generator=unet_12 is no choice: did you mean unet_128"),
         ("experiment=nothing", "experiment=nothing is no choice: .*demo"),
         ("model.gan_mode=[1", "cannot be read: write key=value"),
+        ("data=null", "data=null is no choice: the configuration cannot be composed: Config group override must be"),
     ],
 )
 def test_command_lines_that_do_not_compose(override: str, message: str) -> None:
@@ -34,7 +35,7 @@ def test_command_lines_that_do_not_compose(override: str, message: str) -> None:
     [
         ("model.gan_mode=foo", "model.gan_mode=foo should be 'lsgan', 'vanilla', 'wgangp', 'hinge' or 'nonsaturating'"),
         ("model.discriminator.norm=layer", "model.discriminator.norm=layer should be 'batch', 'instance', 'none'"),
-        ("data.image_size=abc", "data.image_size=abc should be a valid integer or a valid array"),
+        ("data.image_size=abc", "data.image_size=abc should be a valid integer or a list"),
         ("data.image_size=12.5", "data.image_size=12.5 should be a valid integer"),
         ("data.batch_size=true", "data.batch_size=True should be a valid integer"),
         ("data.direction=AtoC", "data.direction=AtoC should be 'AtoB' or 'BtoA'"),

@@ -130,8 +130,8 @@ def test_the_sheet_of_an_earlier_set_goes(typed: Type) -> None:
         (["data=set", "output=file/x"], "output=file/x cannot be made (Not a directory)"),
         (["data=set", "layout=pairs"], "layout=pairs should be 'auto', 'paired' or 'unpaired'"),
         (["data=set", "labels=C"], "labels=C should be 'auto', 'A' or 'B'"),
-        (["data=set", "workers=0"], "workers=0 should be auto, or at least 1"),
-        (["data=set", "min_side=0"], "min_side=0 should be greater than or equal to 1"),
+        (["data=set", "workers=0"], "workers=0 should be 'auto' or at least 1"),
+        (["data=set", "min_side=0"], "min_side=0 should be at least 1"),
         (["data=set", "min_sides=3"], "min_sides is no key of the configuration: did you mean min_side?"),
     ],
 )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
 
@@ -22,18 +22,16 @@ NAME = "patchlight-bench"
 Part = Literal["step", "overhead", "input", "translate", "start", "scaling"]
 
 
-class BenchConfig(BaseModel):
+class BenchConfig(CommandConfig):
     """The keys of configs/bench.yaml."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    parts: list[Part]
-    steps: list[str] | None
+    parts: Annotated[list[Part], Field(min_length=1)]
+    steps: Annotated[list[str], Field(min_length=1)] | None
     rounds: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     root: str | None
-    backends: list[Literal["torch", "onnx"]]
+    backends: Annotated[list[Literal["torch", "onnx"]], Field(min_length=1)]
     output: str
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -68,6 +69,19 @@ def data_channels(data: DictConfig) -> dict[str, int]:
     own = data.channels_a, data.channels_b
     a, b = own if data.direction == "AtoB" else reversed(own)
     return {"A": a, "B": b}
+
+
+def try_optimizers(method: TranslationMethod) -> None:
+    """Build the optimizers and their schedules once, for a single number, before there is anything to lose.
+
+    Raises:
+        ConfigError: one of them refuses its settings, which a training would find out with all images read.
+    """
+    for key, factory in zip(("optimizer", "optimizer_d"), method.optimizer_factories, strict=True):
+        with named(f"model.{key}"):
+            optimizer = factory([nn.Parameter(torch.zeros(1))])
+        with named("model.schedule"):
+            method.schedule_factory(optimizer)
 
 
 def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModule:
@@ -216,4 +230,7 @@ def named(path: str) -> Iterator[None]:
             raise ConfigError(f"{path}.{text}") from None
         raise ConfigError(f"{path} cannot be built: {text}") from None
     except ValueError as error:
-        raise ConfigError(f"{path}.{error}") from None
+        text = str(error)
+        raise ConfigError(f"{path}.{text}" if text[:1].islower() else f"{path} cannot be built: {text}") from None
+    except (TypeError, ArithmeticError) as error:
+        raise ConfigError(f"{path} cannot be built: {error}") from None

@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from typing import Any, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from patchlight.config import explained
+from patchlight.config.explain import unknown_key
 from patchlight.errors import ConfigError, UserError
+from patchlight.schema.values import allowed, require_usual_size, word, written
 
-M = TypeVar("M", bound=BaseModel)
+
+class CommandConfig(BaseModel):
+    """The keys of a command, in their types; no number is infinite, and no word empty."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, str_min_length=1)
+
+
+Device = word(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, cuda, cuda:1 or mps")
+"""Where a network computes, by PyTorch's name."""
+
+M = TypeVar("M", bound=CommandConfig)
 
 
 def typed(cfg: DictConfig, model: type[M], examples: Mapping[str, str]) -> M:
@@ -20,18 +33,22 @@ def typed(cfg: DictConfig, model: type[M], examples: Mapping[str, str]) -> M:
     Raises:
         ConfigError: a key without value or with a wrong one.
     """
-    missing = OmegaConf.missing_keys(cfg)
+    with explained("the configuration"):
+        missing = OmegaConf.missing_keys(cfg)
     for key, example in examples.items():
         if key in missing:
             raise ConfigError(f"{key} is not set: give {example}")
-    content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    with explained("the configuration"):
+        content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    for key in content.keys() - model.model_fields.keys():
+        raise ConfigError(unknown_key(key, model.model_fields))
     try:
-        return model(**content)
+        config = model(**content)
+        require_usual_size(content)
+        return config
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part in content or isinstance(part, int))
-        allowed = first["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{place or first['loc'][0]}={first['input']} should be {allowed}") from None
+        key = str(error.errors()[0]["loc"][0])
+        raise ConfigError(f"{key}={written(content.get(key))} should be {allowed(error, key)}") from None
 
 
 def stop(command: str, error: UserError) -> NoReturn:

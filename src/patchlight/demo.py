@@ -9,9 +9,9 @@ from typing import Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, Device, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
 
@@ -21,13 +21,11 @@ EXAMPLES = {"ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt, or a folder o
 """What to write for a key that has no default."""
 
 
-class DemoConfig(BaseModel):
+class DemoConfig(CommandConfig):
     """The keys of configs/demo.yaml."""
 
-    model_config = ConfigDict(strict=True, extra="forbid")
-
     ckpt: str
-    device: str
+    device: Device
     host: str
     port: int | None = Field(ge=1, le=65535)
     hosts: list[str]

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError, shown
 
@@ -34,17 +34,15 @@ DATA = "data="
 """How the folder is given. Hydra would take it for a choice from the group of that name, so it is told `root=`."""
 
 
-class DoctorConfig(BaseModel):
+class DoctorConfig(CommandConfig):
     """The keys of configs/doctor.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     root: str
     layout: Literal["auto", "paired", "unpaired"]
     labels: Literal["auto", "A", "B"] | None
     output: str | None
     fix: str | None
-    workers: Literal["auto"] | int
+    workers: Literal["auto"] | Annotated[int, Field(ge=1)]
     min_side: int = Field(ge=1)
     max_aspect: float = Field(ge=1)
     blank_std: float = Field(ge=0)
@@ -109,8 +107,6 @@ def doctor(config: DoctorConfig) -> int:
 def _workers(asked: int | Literal["auto"]) -> int:
     if asked == "auto":
         return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    if asked < 1:
-        raise ConfigError(f"workers={asked} should be auto, or at least 1")
     return asked
 
 

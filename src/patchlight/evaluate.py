@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, compose_config, config_dir
 from patchlight.errors import ConfigError, DataError, UserError
 
@@ -30,10 +30,8 @@ DATA = "data="
 """How the image set is given, as in a training; as a key it would be one of Hydra's groups."""
 
 
-class EvalConfig(BaseModel):
+class EvalConfig(CommandConfig):
     """The keys of configs/eval.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     ckpt: str
     root: str | None
@@ -44,8 +42,8 @@ class EvalConfig(BaseModel):
     n_samples: int = Field(ge=0)
     lpips: bool | None
     feature: Literal["inception", "alexnet"] | None
-    accelerator: str | None
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] | None
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None
+    num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] | None
     overwrite: bool
 
 

@@ -8,9 +8,9 @@ from typing import Literal, cast, get_args
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
 
@@ -25,10 +25,8 @@ EXAMPLES = {
 Format = Literal["onnx", "pt2", "safetensors", "reference"]
 
 
-class ExportConfig(BaseModel):
+class ExportConfig(CommandConfig):
     """The keys of configs/export.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     ckpt: str
     output: str

@@ -9,9 +9,8 @@ from typing import Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import UserError
 
@@ -24,17 +23,15 @@ EXAMPLES = {
 """What to write for a key that has no default."""
 
 
-class ImportConfig(BaseModel):
+class ImportConfig(CommandConfig):
     """The keys of configs/import.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     input: str
     output: str
     epoch: str | int
     direction: Literal["AtoB", "BtoA"]
     method: Literal["pix2pix", "cyclegan"] | None
-    gan_mode: str | None
+    gan_mode: Literal["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating", "relativistic"] | None
     dropout: bool | None
     padding: Literal["reflect", "replicate", "zero"] | None
     overwrite: bool

@@ -9,9 +9,8 @@ from typing import Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
 
@@ -20,10 +19,8 @@ NAME = "patchlight-report"
 RUNS = "runs=DIR, the folder of a sweep or of several runs"
 
 
-class ReportConfig(BaseModel):
+class ReportConfig(CommandConfig):
     """The keys of configs/report.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     runs: str | list[str]
     output: str | None

@@ -27,6 +27,7 @@ from patchlight.build import (
     build_trainer,
     data_channels,
     patch_geometries,
+    try_optimizers,
     warming_up_loggers,
 )  # fmt: skip
 from patchlight.callbacks import LastCheckpoint, Position, RunRecord
@@ -49,6 +50,7 @@ from patchlight.quiet import quieten
 from patchlight.ranks import is_first
 from patchlight.resume import ResumePoint, find_checkpoint, require_fit, set_aside_later
 from patchlight.schema import validate
+from patchlight.schema.lengths import check_lengths
 from patchlight.start import begin_with
 
 
@@ -111,6 +113,7 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     require_supported(cfg.trainer.strategy, cfg.trainer.num_nodes)
     seed_everything(cfg.seed, verbose=False)
     method = build_method(cfg.model, data_channels(cfg.data))
+    try_optimizers(method)
     notes = build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
     data = build_data(cfg.data, method)
@@ -136,6 +139,7 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
     notes += evaluation.leave_out_best()
     check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
     trainer = build_trainer(cfg, [*_usable(callbacks, evaluation), Position(), RunRecord(config)], loggers)
+    check_lengths(cfg.trainer, cfg.model, data.n_train, data.batch_sizes["train"], trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 

@@ -17,6 +17,7 @@ from patchlight.jobs import sigterm_reaches_all
 from patchlight.plan import choose_sweep
 from patchlight.quiet import gc_paused
 from patchlight.run_id import choose_run_id
+from patchlight.schema import validate
 from patchlight.sweep import run_job
 
 
@@ -49,11 +50,9 @@ def main() -> None:
 
 def _check(command: Command) -> None:
     """Look at all that is asked for before the first job of it begins."""
-    _check_folders(sys.argv[1:], command.configs[0].paths.log_dir)
-    from patchlight.schema import validate
-
     for cfg in command.configs:
         validate(cfg)
+    _check_folders(sys.argv[1:], command.configs[0].paths.log_dir)
     if command.plan is not None:
         from patchlight.objective import check_search
 

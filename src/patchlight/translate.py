@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 import hydra
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from patchlight.commands import stop, typed
+from patchlight.commands import CommandConfig, Device, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError, shown
 
@@ -25,10 +25,8 @@ EXAMPLES = {
 """What to write for a key that has no default."""
 
 
-class TranslateConfig(BaseModel):
+class TranslateConfig(CommandConfig):
     """The keys of configs/translate.yaml."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     ckpt: str
     input: str
@@ -39,7 +37,7 @@ class TranslateConfig(BaseModel):
     format: Literal["png", "jpg", "tif", "webp"] | None
     overwrite: bool
     batch_size: int | None = Field(ge=1)
-    device: str
+    device: Device
     precision: Literal["auto", "32-true", "bf16"]
     backend: Literal["torch", "onnx"]
     compile: bool

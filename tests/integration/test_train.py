@@ -309,7 +309,7 @@ BAD = {
     "trainer.num_nodes=2": "trainer.num_nodes=2: this command starts the ranks of this machine alone",
     "model.gan_mode=foo": "model.gan_mode=foo should be 'lsgan', 'vanilla'",
     "model.discriminator.n_layer=3": "did you mean n_layers?",
-    "model.discriminator.n_layers=0": "model.discriminator.n_layers must be an integer of at least 1, got 0",
+    "model.discriminator.n_layers=0": "model.discriminator.n_layers=0 should be at least 1",
     "data.root=/nowhere": "data.root=/nowhere is not a folder",
     "data.image_size=abc": "data.image_size=abc should be a valid integer",
     "model.discriminator.n_layers=4": "data.image_size=32: its receptive field is 142 px and it needs images",
@@ -319,9 +319,11 @@ BAD = {
     "data.val_size=500": "data.val_size=500 leaves nothing to train on",
     "data.load_size=16": "data.load_size=16 is smaller than data.image_size=32",
     "resume=here.ckpt": "here.ckpt is not there",
-    "model.lambda_l1=-1": "model.lambda_l1 must not be negative",
+    "model.lambda_l1=-1": "model.lambda_l1=-1 should be at least 0",
     "trainer.precision=16-false": "trainer.precision=16-false should be",
-    "trainer.accelerator=tpux": "trainer cannot be built: You selected an invalid accelerator name",
+    "trainer.accelerator=tpux": "trainer.accelerator=tpux should be 'auto', 'cpu'",
+    "trainer.limit_train_batches=0.0001": "trainer.limit_train_batches=0.0001 leaves nothing to train on: an epoch has",
+    "model.optimizer.betas=[0,0.9]": "model.optimizer.betas must be either both floats",
 }
 
 

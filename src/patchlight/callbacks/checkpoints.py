@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from pydantic import PositiveFloat, PositiveInt
 from torch import distributed
 
 from patchlight.callbacks.signals import Signals
@@ -58,9 +59,9 @@ class LastCheckpoint(SafePoints):
     def __init__(
         self,
         folder: str | Path,
-        every_n_train_steps: int | None = None,
-        every_n_minutes: float | None = 10.0,
-        every_n_epochs: int = 1,
+        every_n_train_steps: PositiveInt | None = None,
+        every_n_minutes: PositiveFloat | None = 10.0,
+        every_n_epochs: PositiveInt = 1,
     ) -> None:
         for name, value in (
             ("every_n_train_steps", every_n_train_steps),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pydantic import Field
 from torch import Tensor
 
 from patchlight.checkpoint import EMA_KEY
@@ -25,7 +26,7 @@ class EMA(Callback):
     Source: Yazici et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training", equation 4.
     """
 
-    def __init__(self, decay: float = 0.999, warmup: bool = True) -> None:
+    def __init__(self, decay: Annotated[float, Field(gt=0, lt=1)] = 0.999, warmup: bool = True) -> None:
         if not 0 < decay < 1:
             raise ValueError(f"decay must be between 0 and 1, got {decay}")
         self.decay = decay

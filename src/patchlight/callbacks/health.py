@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from patchlight.callbacks.alarms import Alarms
@@ -42,7 +43,9 @@ class Health(Callback):
         ValueError: a number below 1, or fewer than two images to compare.
     """
 
-    def __init__(self, folder: str | Path, window: int = 20, n_images: int = 32) -> None:
+    def __init__(
+        self, folder: str | Path, window: PositiveInt = 20, n_images: Annotated[int, Field(ge=2)] = 32
+    ) -> None:
         if window < 1:
             raise ValueError(f"window must be at least 1, got {window}")
         if n_images < 2:

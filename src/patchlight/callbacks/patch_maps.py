@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
+from pydantic import PositiveInt
 from torch import Tensor
 
 from patchlight.callbacks.validation_pictures import LATEST, Kept, ValidationPictures
@@ -28,7 +29,13 @@ class PatchMaps(ValidationPictures):
         ValueError: a number below 1, or fewer scored than shown.
     """
 
-    def __init__(self, folder: str | Path, n_images: int = 3, n_scored: int = 16, every_n_validations: int = 1) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        n_images: PositiveInt = 3,
+        n_scored: PositiveInt = 16,
+        every_n_validations: PositiveInt = 1,
+    ) -> None:
         super().__init__(folder, n_images, n_kept=n_scored, every_n_validations=every_n_validations)
         if n_scored < n_images:
             raise ValueError(f"n_scored must be at least n_images={n_images}, got {n_scored}")

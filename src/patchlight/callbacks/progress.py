@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
+from pydantic import NonNegativeInt
 from rich.console import Console
 
 from patchlight.methods import TranslationMethod
@@ -20,7 +21,7 @@ class Progress(RichProgressBar):
     terminal, only the lines are printed.
     """
 
-    def __init__(self, refresh_rate: int = 10) -> None:
+    def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
         super().__init__(refresh_rate=refresh_rate, leave=False)
         self._started = 0.0
         self._step_at_start = 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -37,8 +38,8 @@ class Quality(Callback):
         self,
         lpips: bool = False,
         feature: Literal["inception", "alexnet"] | nn.Module | None = None,
-        kernel_subsets: int = 100,
-        kernel_subset_size: int = 100,
+        kernel_subsets: PositiveInt = 100,
+        kernel_subset_size: PositiveInt = 100,
         feature_cache: str | Path | None = None,
     ) -> None:
         for name, value in (("kernel_subsets", kernel_subsets), ("kernel_subset_size", kernel_subset_size)):

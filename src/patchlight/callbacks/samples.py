@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from pydantic import PositiveInt
 from torch import Tensor
 
 from patchlight.callbacks.validation_pictures import LATEST, Kept, ValidationPictures
@@ -26,7 +27,7 @@ class Samples(ValidationPictures):
         ValueError: a number below 1.
     """
 
-    def __init__(self, folder: str | Path, n_images: int = 4, every_n_validations: int = 1) -> None:
+    def __init__(self, folder: str | Path, n_images: PositiveInt = 4, every_n_validations: PositiveInt = 1) -> None:
         super().__init__(folder, n_images, n_kept=n_images, every_n_validations=every_n_validations)
 
     def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:

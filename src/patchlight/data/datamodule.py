@@ -6,10 +6,11 @@ import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from patchlight.data.augment import Augment
@@ -37,6 +38,9 @@ from patchlight.data.workers import choose_workers, settle_worker
 from patchlight.errors import DataError
 
 Split = Literal["train", "val", "test"]
+
+Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
+"""Pixels: of both sides, or [height, width]."""
 
 
 class ImageDataModule(LightningDataModule):
@@ -69,19 +73,19 @@ class ImageDataModule(LightningDataModule):
         channels_a: Channels = 3,
         channels_b: Channels = 3,
         preprocess: Preprocess = "resize_and_crop",
-        load_size: int | list[int] = 286,
-        image_size: int | list[int] = 256,
+        load_size: Sides = 286,
+        image_size: Sides = 256,
         flip: bool = True,
         augment: Augment | None = None,
-        batch_size: int = 1,
-        eval_batch_size: int = 1,
-        num_workers: int | Literal["auto"] = "auto",
-        cache: float | Literal["auto"] = "auto",
+        batch_size: PositiveInt = 1,
+        eval_batch_size: PositiveInt = 1,
+        num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto",
+        cache: NonNegativeFloat | Literal["auto"] = "auto",
         pin_memory: bool | None = None,
-        val_size: int | Literal["auto"] = "auto",
-        max_train: int | None = None,
-        max_eval: int | None = None,
-        seed: int = 0,
+        val_size: NonNegativeInt | Literal["auto"] = "auto",
+        max_train: PositiveInt | None = None,
+        max_eval: PositiveInt | None = None,
+        seed: NonNegativeInt = 0,
         size_multiple: int = 1,
         min_size: int = 1,
         render: SyntheticSet | None = None,
@@ -180,6 +184,11 @@ class ImageDataModule(LightningDataModule):
     def begin_at(self, epoch: int, images: int) -> None:
         """Let training begin in this epoch, after so many of its images, those of all ranks counted."""
         self._begin = (epoch, images)
+
+    @property
+    def n_train(self) -> int:
+        """The samples of an epoch: pairs, or images of the larger domain."""
+        return len(self._splits["train"])
 
     @property
     def val_paths(self) -> list[Path]:

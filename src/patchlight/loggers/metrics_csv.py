@@ -10,6 +10,7 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
+from pydantic import PositiveInt
 
 from patchlight.ranks import is_first
 
@@ -21,7 +22,7 @@ class MetricsCSV(CSVLogger):
     every moment: a new column makes a new file that takes the old one's place.
     """
 
-    def __init__(self, folder: str | Path, flush_logs_every_n_steps: int = 50) -> None:
+    def __init__(self, folder: str | Path, flush_logs_every_n_steps: PositiveInt = 50) -> None:
         super().__init__(save_dir=folder, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps)
 
     @property

@@ -15,6 +15,7 @@ from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experime
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
+from pydantic import PositiveFloat
 from torch import Tensor
 
 from patchlight.loggers.dashboard import Dashboard
@@ -55,8 +56,8 @@ class WandbRun(WandbLogger, Dashboard):
         id: str | None = None,
         offline: bool = False,
         log_model: bool = False,
-        init_timeout: float = 10.0,
-        finish_timeout: float = 15.0,
+        init_timeout: PositiveFloat = 10.0,
+        finish_timeout: PositiveFloat = 15.0,
     ) -> None:
         for key, seconds in (("init_timeout", init_timeout), ("finish_timeout", finish_timeout)):
             if seconds <= 0:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 PenaltyKind = Literal["mixed", "real", "fake"]
@@ -121,7 +122,11 @@ class GradientPenalty(Penalty):
     """
 
     def __init__(
-        self, kind: PenaltyKind = "mixed", constant: float = 1.0, weight: float = 10.0, interval: int = 1
+        self,
+        kind: PenaltyKind = "mixed",
+        constant: float = 1.0,
+        weight: PositiveFloat = 10.0,
+        interval: PositiveInt = 1,
     ) -> None:
         super().__init__(weight, interval)
         if kind not in get_args(PenaltyKind):
@@ -142,7 +147,7 @@ class R1(Penalty):
 
     kind: PenaltyKind = "real"
 
-    def __init__(self, gamma: float = 10.0, interval: int = 1) -> None:
+    def __init__(self, gamma: PositiveFloat = 10.0, interval: PositiveInt = 1) -> None:
         super().__init__(gamma / 2, interval)
 
     def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Penalised:

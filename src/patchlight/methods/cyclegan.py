@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -63,21 +64,21 @@ class CycleGAN(TranslationMethod):
         gan_mode: AdversarialMode = "lsgan",
         real_label: float = 1.0,
         fake_label: float = 0.0,
-        lambda_a: float = 10.0,
-        lambda_b: float = 10.0,
-        lambda_identity: float = 0.5,
-        pool_size: int = 50,
-        pool_seed: int = 0,
+        lambda_a: NonNegativeFloat = 10.0,
+        lambda_b: NonNegativeFloat = 10.0,
+        lambda_identity: NonNegativeFloat = 0.5,
+        pool_size: NonNegativeInt = 50,
+        pool_seed: NonNegativeInt = 0,
         penalties: Mapping[str, Penalty] | None = None,
         unpenalized_critic: bool = False,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
-        accumulate: int = 1,
-        clip_g: float | None = None,
-        clip_d: float | None = None,
-        d_steps_per_g_step: int = 1,
-        discriminator_start: int = 0,
+        accumulate: PositiveInt = 1,
+        clip_g: PositiveFloat | None = None,
+        clip_d: PositiveFloat | None = None,
+        d_steps_per_g_step: PositiveInt = 1,
+        discriminator_start: NonNegativeInt = 0,
         on_nonfinite: OnNonFinite = "stop",
         inference_mode: InferenceMode = "eval",
     ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -50,17 +51,17 @@ class Pix2Pix(TranslationMethod):
         gan_mode: AdversarialMode = "vanilla",
         real_label: float = 1.0,
         fake_label: float = 0.0,
-        lambda_l1: float = 100.0,
+        lambda_l1: NonNegativeFloat = 100.0,
         penalties: Mapping[str, Penalty] | None = None,
         unpenalized_critic: bool = False,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
         schedule: ScheduleFactory | None = None,
-        accumulate: int = 1,
-        clip_g: float | None = None,
-        clip_d: float | None = None,
-        d_steps_per_g_step: int = 1,
-        discriminator_start: int = 0,
+        accumulate: PositiveInt = 1,
+        clip_g: PositiveFloat | None = None,
+        clip_d: PositiveFloat | None = None,
+        d_steps_per_g_step: PositiveInt = 1,
+        discriminator_start: NonNegativeInt = 0,
         on_nonfinite: OnNonFinite = "stop",
         inference_mode: InferenceMode = "paper",
     ) -> None:

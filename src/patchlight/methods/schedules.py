@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
@@ -37,7 +38,7 @@ class EpochSchedule(LambdaLR):
         self._last_lr = rates
 
 
-def linear(optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100) -> LRScheduler:
+def linear(optimizer: Optimizer, n_epochs: NonNegativeInt = 100, n_epochs_decay: NonNegativeInt = 100) -> LRScheduler:
     """Constant for `n_epochs`, then down in equal steps to 0, which is the rate one epoch after the last and from then.
 
     lr(e) = lr(0) max(0, 1 - max(0, e + 1 - n_epochs) / (n_epochs_decay + 1)) for e = 0, 1, ...
@@ -53,14 +54,18 @@ def linear(optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100)
 
 
 def step(
-    optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100, step_size: int = 50, gamma: float = 0.1
+    optimizer: Optimizer,
+    n_epochs: NonNegativeInt = 100,
+    n_epochs_decay: NonNegativeInt = 100,
+    step_size: PositiveInt = 50,
+    gamma: PositiveFloat = 0.1,
 ) -> LRScheduler:
     """Multiplied by `gamma` every `step_size` epochs."""
     _require_lengths(n_epochs, n_epochs_decay)
     return EpochSchedule(optimizer, lambda epoch: gamma ** (epoch // step_size))
 
 
-def cosine(optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100) -> LRScheduler:
+def cosine(optimizer: Optimizer, n_epochs: NonNegativeInt = 100, n_epochs_decay: NonNegativeInt = 100) -> LRScheduler:
     """Half a cosine, from the full rate at the first epoch to 0 after `n_epochs`.
 
     lr(e) = lr(0) (1 + cos(pi min(e, n_epochs + n_epochs_decay) / n_epochs)) / 2 for e = 0, 1, ...
@@ -81,7 +86,7 @@ def cosine(optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100)
     return EpochSchedule(optimizer, multiplier, end=end)
 
 
-def constant(optimizer: Optimizer, n_epochs: int = 100, n_epochs_decay: int = 100) -> LRScheduler:
+def constant(optimizer: Optimizer, n_epochs: NonNegativeInt = 100, n_epochs_decay: NonNegativeInt = 100) -> LRScheduler:
     """The same rate throughout."""
     _require_lengths(n_epochs, n_epochs_decay)
     return EpochSchedule(optimizer, lambda epoch: 1.0)
@@ -99,11 +104,11 @@ class Plateau(ReduceLROnPlateau):
         optimizer: Optimizer,
         monitor: str,
         mode: Literal["min", "max"] = "min",
-        n_epochs: int = 100,
-        n_epochs_decay: int = 100,
-        factor: float = 0.2,
-        threshold: float = 0.01,
-        patience: int = 5,
+        n_epochs: NonNegativeInt = 100,
+        n_epochs_decay: NonNegativeInt = 100,
+        factor: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+        threshold: NonNegativeFloat = 0.01,
+        patience: NonNegativeInt = 5,
     ) -> None:
         _require_lengths(n_epochs, n_epochs_decay)
         super().__init__(optimizer, mode=mode, factor=factor, threshold=threshold, patience=patience)

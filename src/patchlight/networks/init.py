@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from pydantic import PositiveFloat
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
@@ -11,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 InitType = Literal["normal", "xavier", "kaiming", "orthogonal"]
 
 
-def init_weights(network: nn.Module, init_type: InitType = "normal", gain: float = 0.02) -> None:
+def init_weights(network: nn.Module, init_type: InitType = "normal", gain: PositiveFloat = 0.02) -> None:
     """Draw the initial weights of a network in place.
 
     Convolutions and linear layers: `normal` is N(0, gain^2), `xavier` is Xavier's normal scaled by the gain,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.base import Discriminator
@@ -33,7 +36,12 @@ class PatchDiscriminator(Discriminator):
     """
 
     def __init__(
-        self, in_channels: int, ndf: int = 64, n_layers: int = 3, norm: Norm = "batch", spectral_norm: bool = False
+        self,
+        in_channels: PositiveInt,
+        ndf: PositiveInt = 64,
+        n_layers: Annotated[int, Field(ge=1, le=16)] = 3,
+        norm: Norm = "batch",
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
@@ -80,7 +88,9 @@ class PixelDiscriminator(Discriminator):
     Source: Isola et al. 2017, section 4.4 and appendix 6.1.2.
     """
 
-    def __init__(self, in_channels: int, ndf: int = 64, norm: Norm = "batch", spectral_norm: bool = False) -> None:
+    def __init__(
+        self, in_channels: PositiveInt, ndf: PositiveInt = 64, norm: Norm = "batch", spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("ndf", ndf, 1)

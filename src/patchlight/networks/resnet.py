@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.antialias import Antialias, BlurDownsample, BlurUpsample
@@ -33,10 +34,10 @@ class ResNetGenerator(Generator):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        n_blocks: int = 9,
-        ngf: int = 64,
+        in_channels: PositiveInt,
+        out_channels: PositiveInt,
+        n_blocks: NonNegativeInt = 9,
+        ngf: PositiveInt = 64,
         norm: Norm = "instance",
         dropout: bool = False,
         padding: Padding = "reflect",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.base import Generator
@@ -28,10 +31,10 @@ class UNetGenerator(Generator):
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
-        num_downs: int = 8,
-        ngf: int = 64,
+        in_channels: PositiveInt,
+        out_channels: PositiveInt,
+        num_downs: Annotated[int, Field(ge=1, le=16)] = 8,
+        ngf: PositiveInt = 64,
         norm: Norm = "batch",
         dropout: bool = False,
     ) -> None:

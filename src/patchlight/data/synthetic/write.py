@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from patchlight.data.folders import Pairing
 from patchlight.data.synthetic.layout import draw_facade
@@ -39,10 +41,10 @@ class SyntheticSet:
         DataError: a number out of range.
     """
 
-    n_train: int = 400
-    n_test: int = 100
-    size: int = 256
-    seed: int = 0
+    n_train: PositiveInt = 400
+    n_test: NonNegativeInt = 100
+    size: Annotated[int, Field(ge=64)] = 256
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         for name, minimum in (("n_train", 1), ("n_test", 0), ("size", 64), ("seed", 0)):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,34 +15,21 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from patchlight.config.explain import explain, one_line
+from patchlight.config.files import fault, find, first_fault
 from patchlight.errors import ConfigError
 from patchlight.plan import Plan, job_folder, sweep_folder
 from patchlight.run_id import run_id
 
-OURS = {
-    "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
-    "trainer.gradient_clip_algorithm": "model.clip_g and model.clip_d, which bound the norm",
-    "trainer.accumulate_grad_batches": "model.accumulate",
-}
-"""Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
-
-EXTRAS = {
-    "hydra/launcher/submitit_slurm": "slurm",
-    "hydra/launcher/joblib": "joblib",
-    "hydra/launcher/ray": "ray",
-    "hydra/sweeper/optuna": "optuna",
-}
-"""Launchers and sweepers that are plugins of Hydra, and what of this package brings them."""
-
 
 def config_dir() -> Path:
     """The folder of YAML files: inside the package where it was installed, beside `src/` in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "configs"
     return installed if installed.is_dir() else package.parents[1] / "configs"
 
@@ -59,14 +45,36 @@ def compose_config(config_name: str, overrides: Sequence[str] = (), with_hydra: 
     """The configuration that a command line with these overrides gets, Hydra's own part included if asked for.
 
     Raises:
-        ConfigError: an unknown key, an unknown choice of a group, or an override that cannot be read.
+        ConfigError: an unknown key, an unknown choice of a group, an override or a file that cannot be read.
     """
     register_resolvers()
+    folders = [*_searched(overrides), config_dir()]
+    _check_chosen(config_name, overrides, folders)
     with _hydra_of_its_own(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         try:
             return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_explain(error, config_name, overrides)) from None
+            raise ConfigError(explain(error, config_name, overrides, folders)) from None
+        except Exception as error:  # such as a ValueError of Hydra's, which does not say which file is at fault
+            found = first_fault(folders, overrides)
+            null = next((f"{override} is no choice: " for override in overrides if override.endswith("=null")), "")
+            raise ConfigError(found or f"{null}the configuration cannot be composed: {one_line(error)}") from None
+
+
+def _searched(overrides: Sequence[str]) -> list[Path]:
+    """The folders in which files are looked for before those of this package."""
+    given = [override for override in overrides if override.startswith("hydra.searchpath=")]
+    return [Path(path) for override in given for path in re.findall(r"file://([^'\",\]]+)", override)]
+
+
+def _check_chosen(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> None:
+    """Look at the files that are chosen by name, of which Hydra would say less or, of a byte order mark, nothing."""
+    choices = [override.lstrip("+").partition("=")[::2] for override in overrides]
+    for name in (config_name, *(f"{group}/{choice}" for group, choice in choices)):
+        path = find(name, folders)
+        found = fault(path) if path is not None else None
+        if found is not None:
+            raise ConfigError(found)
 
 
 @contextmanager
@@ -112,7 +120,9 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     if args.help or args.hydra_help or args.info or args.cfg or args.shell_completion:
         return None
     name = args.config_name or config_name
-    searchpath = [f"hydra.searchpath=[file://{Path(args.config_dir).resolve()}]"] if args.config_dir else []
+    if name != config_name and (config_dir() / f"{name}.yaml").is_file():
+        raise ConfigError(f"--config-name={name} is the configuration of another command: leave it out")
+    searchpath = [_searchpath(args.config_dir)] if args.config_dir else []
     plan = Plan.of([], _parse(args.overrides))
     if "sweep" in plan.keys:
         raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")
@@ -141,6 +151,17 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     return command
 
 
+def _searchpath(folder: str) -> str:
+    """The override that has files looked for in a folder, too.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(f"--config-dir={folder} is not a folder: give one with experiment/NAME.yaml and the like")
+    return f"hydra.searchpath=['file://{Path(folder).resolve()}']"
+
+
 def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig]:
     """The configurations of `read_command_line`, none where the command line asks for help or information."""
     command = read_command_line(argv, config_name)
@@ -148,10 +169,13 @@ def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
+    for override in overrides:
+        if not override.lstrip("+~").partition("=")[0]:
+            raise ConfigError(f"{override!r} cannot be read: write key=value")
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override!r} cannot be read: write key=value ({_one_line(error)})") from None
+        raise ConfigError(f"{error.override!r} cannot be read: write key=value ({one_line(error)})") from None
 
 
 def _split(cfg: DictConfig) -> tuple[DictConfig, DictConfig]:
@@ -168,62 +192,6 @@ def _require_grid(plan: Plan) -> None:
             raise ConfigError(f"{override.input_line} is an interval, in which only sweep=optuna chooses values")
 
 
-def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> str:
-    """One message for what went wrong in composing, with the names that would have been right."""
-    messages = list(_messages(error))
-    for cause, message in messages:
-        if isinstance(cause, MissingConfigException) and cause.options:
-            wrong = str(cause.missing_cfg_file)
-            if wrong in EXTRAS:
-                return f"{wrong.rpartition('/')[2]} is not installed: pip install 'patchlight[{EXTRAS[wrong]}]'"
-            group, _, choice = wrong.rpartition("/")
-            return f"{group}={choice} is no choice: {_did_you_mean(choice, cause.options)}"
-        match = re.search(r"Could not override '([^']+)'", message)
-        if match:
-            return _unknown_key(match.group(1).split("@")[0], config_name, overrides)
-    return f"the configuration cannot be composed: {_one_line(messages[-1][1])}"
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
-
-
-def _messages(error: BaseException | None) -> Iterator[tuple[BaseException, str]]:
-    while error is not None:
-        yield error, str(error)
-        error = error.__cause__
-
-
-def _unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
-    kept = [o for o in overrides if not o.lstrip("+~").startswith(f"{key}=")]
-    try:
-        valid = compose(config_name, overrides=kept)
-    except (HydraException, OmegaConfBaseException):
-        valid = compose(config_name)
-    parent, _, leaf = key.rpartition(".")
-    node: Any = OmegaConf.select(valid, parent) if parent else valid
-    while not isinstance(node, DictConfig) and parent:
-        parent, _, leaf = parent.rpartition(".")
-        node = OmegaConf.select(valid, parent) if parent else valid
-    return unknown_key(f"{parent}.{leaf}" if parent else leaf, [str(k) for k in node])
-
-
-def unknown_key(key: str, valid: Iterable[str]) -> str:
-    """The message for a key that is not there, with its valid siblings."""
-    if key in OURS:
-        return f"{key} has no effect on a GAN, whose optimizers step by hand: use {OURS[key]}"
-    parent, _, leaf = key.rpartition(".")
-    place = f"{parent} has" if parent else "there are"
-    return f"{key} is no key of the configuration: {_did_you_mean(leaf, valid, place)}"
-
-
-def _did_you_mean(wrong: str, valid: Iterable[str], place: str = "there are") -> str:
-    names = sorted(name for name in valid if not name.startswith("_"))
-    close = difflib.get_close_matches(wrong, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}{place} {', '.join(names)}"
-
-
 def complete(cfg: DictConfig) -> None:
     """Fill in, in place, what follows from other keys unless it was given.
 
@@ -236,7 +204,10 @@ def complete(cfg: DictConfig) -> None:
         raise ConfigError(f"{missing[0]} is not set: give {missing[0]}=VALUE")
     with explained("the configuration"):
         if cfg.trainer.max_epochs is None:
-            cfg.trainer.max_epochs = cfg.model.schedule.n_epochs + cfg.model.schedule.n_epochs_decay
+            schedule = cfg.model.get("schedule")
+            if schedule is None:
+                raise ConfigError("trainer.max_epochs=null takes the length of model.schedule, which is null: give one")
+            cfg.trainer.max_epochs = schedule.n_epochs + schedule.n_epochs_decay
         OmegaConf.resolve(cfg)
 
 
@@ -246,7 +217,7 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{what} cannot be resolved: {_one_line(error)}") from None
+        raise ConfigError(f"{what} cannot be resolved: {one_line(error)}") from None
 
 
 # Here, so that a process to which a launcher hands a job knows it, too.

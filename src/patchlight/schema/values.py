@@ -1,0 +1,145 @@
+"""Checks one value of the configuration against a type, and says in one sentence what is allowed."""
+
+from __future__ import annotations
+
+import collections.abc
+import datetime
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from patchlight.errors import ConfigError
+
+LARGEST = 2**63 - 1
+"""Larger integers are none to PyTorch and NumPy."""
+
+PLAIN = (int, float, bool, str, NoneType, Any, Path, list, dict, tuple, datetime.timedelta)
+"""Types whose values a file can hold."""
+
+
+def _require_target(value: Any) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return value
+    raise PydanticCustomError("built", "a group of keys with a _target_")
+
+
+def _require_no_bool(value: Any) -> Any:
+    # Which Python takes for the integer that is equal to it.
+    return f"{value}" if isinstance(value, bool) else value
+
+
+Built = Annotated[Any, AfterValidator(_require_target)]
+"""An object, which a file describes by its class and arguments."""
+
+
+def word(pattern: str, description: str) -> Any:
+    """The type of words that match a regular expression, with what to say of them."""
+
+    def require_match(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise PydanticCustomError("word", description)
+        return value
+
+    return Annotated[str, AfterValidator(require_match)]
+
+
+def checker(hint: Any) -> TypeAdapter[Any]:
+    """What checks values of a type. Infinity and not a number are nowhere a setting."""
+    return TypeAdapter(hint, config=ConfigDict(allow_inf_nan=False))
+
+
+def check_value(path: str, value: Any, type_checker: TypeAdapter[Any]) -> None:
+    """Check a value; what waits for an interpolation is left out.
+
+    Raises:
+        ConfigError: it is of another type, or out of bounds.
+    """
+    if _is_open(value):
+        return
+    try:
+        type_checker.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        place = error.errors()[0]["loc"]
+        if isinstance(value, Mapping) and place and place[0] in value:
+            path, value = f"{path}.{place[0]}", value[place[0]]
+        raise ConfigError(f"{path}={written(value)} should be {allowed(error)}") from None
+    require_usual_size({path: value})
+
+
+def require_usual_size(values: Mapping[str, Any]) -> None:
+    """Raise a ConfigError if one of these values is, or has within it, an integer of more than 64 bits."""
+    for key, value in values.items():
+        if any(abs(number) > LARGEST for number in _integers(value)):
+            raise ConfigError(f"{key}={written(value)} should be at most {LARGEST}")
+
+
+def _is_open(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_is_open, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_open, value))
+    return isinstance(value, str) and ("${" in value or value == "???")
+
+
+def _integers(value: Any) -> list[int]:
+    if isinstance(value, Mapping | list):
+        return [n for item in (value.values() if isinstance(value, Mapping) else value) for n in _integers(item)]
+    return [value] if isinstance(value, int) else []
+
+
+def writable(hint: Any, other: Any = Built) -> Any:
+    """The type with `other` in place of every class of which a file cannot hold a value."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal and not any(isinstance(arg, bool) for arg in args):
+        return Annotated[hint, BeforeValidator(_require_no_bool)]
+    if hint in PLAIN or origin is Literal:
+        return hint
+    if origin is Annotated:
+        return Annotated[(writable(args[0], other), *args[1:])]
+    if origin in (Union, UnionType):
+        return Union[tuple(writable(arg, other) for arg in args)]  # noqa: UP007
+    if origin is tuple:
+        return tuple[tuple(arg if arg is Ellipsis else writable(arg, other) for arg in args)]  # type: ignore[misc]
+    if origin in (list, collections.abc.Sequence, collections.abc.Iterable):
+        return list[writable(args[0], other)]  # type: ignore[misc]
+    if origin in (dict, collections.abc.Mapping):
+        return dict[str, writable(args[1], other)]  # type: ignore[misc]
+    return other
+
+
+def allowed(error: ValidationError, key: str | None = None) -> str:
+    """What is allowed, after "should be"; with a key, only what is said of that one."""
+    return " or ".join(dict.fromkeys(_allowed(e) for e in error.errors() if key is None or e["loc"][0] == key))
+
+
+def _allowed(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "too_long" | "too_short" if error["ctx"]["field_type"] in ("List", "Tuple"):
+            bound, word = ("max_length", "most") if error["type"] == "too_long" else ("min_length", "least")
+            return f"a list of at {word} {error['ctx'][bound]}"
+        case "greater_than_equal":
+            return f"at least {error['ctx']['ge']}"
+        case "less_than_equal":
+            return f"at most {error['ctx']['le']}"
+        case "none_required":
+            return "null"
+        case "dict_type":
+            return "a group of keys"
+        case "list_type":
+            return "a list"
+        case "missing":
+            return "a list of more"
+    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    place = f" at place {error['loc'][-1]}" if error["loc"] and isinstance(error["loc"][-1], int) else ""
+    return message + place
+
+
+def written(value: Any) -> str:
+    """A value as it is given on the command line."""
+    return "null" if value is None else str(value)
