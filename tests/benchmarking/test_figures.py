@@ -30,9 +30,10 @@ def test_an_exponent_is_the_slope_in_logarithms() -> None:
 
 def test_the_files(tmp_path: Path) -> None:
     overhead = Comparison("all of it", plain=[1.0], ours=[1.04], against="bare", notes={"overhead": 0.04})
+    begun = Comparison("begun", plain=[2.0, 2.0], ours=[3.0, 2.5], against="import", notes={"of_the_time": 1.37})
     results = Results(
         machine={"processor": "Some", "cores": 2, "gpus": []}, precision="32-true", rounds=3, peaks={"float32": 6e9},
-        comparisons=[STEP, overhead],
+        comparisons=[STEP, overhead, begun],
         scaling={
             "pixels": {
                 "values": [1.0, 4.0], "seconds": [0.1, 2.0], "peak_bytes": [1, 2], "time_exponent": 1.04,
@@ -51,4 +52,5 @@ def test_the_files(tmp_path: Path) -> None:
     # 3e9 operations in a second of the 6e9 that there could be.
     assert "| a step | 2.00 s | 1.00 s | 2.00 (1.00 to 4.00) | 1.0 of 2.0 GiB | 50% |" in text
     assert "| all of it, against: bare | 1.00 s | 1.04 s | +4.0% time |" in text
+    assert "| begun, against: import | 2.00 s | 2.75 s | 1.36 (1.25 to 1.50) of the time |" in text
     assert "| pixels | 1: 100 ms, 4: 2.00 s | 1.04 | 0.50 |" in text

@@ -74,9 +74,12 @@ def test_everything_else_is_measured(tmp_path: Path) -> None:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):  # as within the command
         (translation,) = measuring.translate(images=3, cases=[TINY])
     assert 0 < translation.ours[0] < 1
-    first, helped = measuring.start(TINY)
+    first, helped, begun, *refused = measuring.start(TINY, TINY)
     assert 1 < first.ours[0] < 60
     assert helped.ours[0] < first.ours[0]
+    assert begun.notes["of_the_time"] == pytest.approx(begun.ours[0] / begun.plain[0])
+    assert len(refused) == 3
+    assert all(comparison.plain == begun.plain for comparison in refused)
     scale = measuring.scaling({"batch size": ((1.0, TINY), (2.0, StepCase("two", "pix2pix", 64, 3, batch=2, width=4)))})
     assert len(scale["batch size"]["seconds"]) == 2
     assert -2 < scale["batch size"]["time_exponent"] < 3

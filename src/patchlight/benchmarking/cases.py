@@ -63,6 +63,12 @@ OVERHEAD = (
 TRANSLATIONS = (STEPS[0], STEPS[4])
 """Steps whose generators are timed in translating files."""
 
+IMPORTS = "import lightning.pytorch, torchvision"
+"""What a start is compared with: the least that a Lightning training with torchvision takes to begin."""
+
+MISTAKES = ("model.gan_mod=lsgan", "trainer.max_steps=ten", "model.gan_mode=lsgn")
+"""A wrong key, a wrong value and a wrong choice on the command line of `patchlight-train`."""
+
 Scale = tuple[tuple[float, StepCase], ...]
 """Sizes with the step at each."""
 

@@ -15,7 +15,16 @@ from typing import Any
 
 import torch
 
-from patchlight.benchmarking.cases import OVERHEAD, SCALING, STEPS, TRANSLATIONS, Scale, StepCase
+from patchlight.benchmarking.cases import (
+    IMPORTS,
+    MISTAKES,
+    OVERHEAD,
+    SCALING,
+    STEPS,
+    TRANSLATIONS,
+    Scale,
+    StepCase,
+)  # fmt: skip
 from patchlight.benchmarking.contestant import Contestant
 from patchlight.benchmarking.figures import Comparison, exponent
 from patchlight.benchmarking.flops import matmul_peak
@@ -108,21 +117,36 @@ class Bench:
                 found.append(self._compare(label, plain, ours, per=images))
         return found
 
-    def start(self, case: StepCase = STEPS[0]) -> list[Comparison]:
-        """From the command to the end of the first step, against a script with the plain step; and `--help`."""
-        self._built_in(case)
+    def start(self, case: StepCase = STEPS[0], small: StepCase = OVERHEAD[-1]) -> list[Comparison]:
+        """Starts of `patchlight-train`: to the end of the first step, to the help and to refused mistakes.
+
+        The first step of `case` is compared with a script that has the plain step, that of `small` and the refused
+        mistakes with the import of Lightning and torchvision.
+        """
+        for step in (case, small):
+            self._built_in(step)
         script = (
             f"import sys; sys.path.insert(0, {str(plain_dir())!r}); import torch; from plain_step import pix2pix_step; "
             f"pix2pix_step({case.size}, 1, {case.depth}, 3, {case.width}, torch.device({self.device.type!r}))()"
         )
         first, help_ = Comparison("start, first step"), Comparison("start, --help", against="import torch")
+        begun = Comparison(f"start, first step of {small.name}", against=IMPORTS)
+        refused = {mistake: Comparison(f"start, refused {mistake}", against=IMPORTS) for mistake in MISTAKES}
         for _ in range(self.rounds):
             self.tell("start")
-            first.plain.append(_seconds([sys.executable, "-c", script]))
+            first.plain.append(_seconds(["-c", script]))
             first.ours.append(self._first_step(case))
-            help_.plain.append(_seconds([sys.executable, "-c", "import torch"]))
-            help_.ours.append(_seconds([sys.executable, "-m", "patchlight.train", "--help"]))
-        return [first, help_]
+            help_.plain.append(_seconds(["-c", "import torch"]))
+            help_.ours.append(_seconds(["-m", "patchlight.train", "--help"]))
+            imported = _seconds(["-c", IMPORTS])
+            begun.plain.append(imported)
+            begun.ours.append(self._first_step(small))
+            for mistake, comparison in refused.items():
+                comparison.plain.append(imported)
+                comparison.ours.append(_seconds(["-m", "patchlight.train", mistake], status=1))
+        for comparison in (begun, *refused.values()):
+            comparison.notes["of_the_time"] = 1 / comparison.ratio
+        return [first, help_, begun, *refused.values()]
 
     def scaling(self, rows: Mapping[str, Scale] = SCALING) -> dict[str, dict[str, Any]]:
         """How time and memory of our step grow with one of its sizes, with the exponents that fit them."""
@@ -199,9 +223,10 @@ class Bench:
         return folder
 
 
-def _seconds(command: Sequence[str]) -> float:
+def _seconds(arguments: Sequence[str], status: int = 0) -> float:
+    """How long Python takes with these arguments, which end with that exit status."""
     started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{' '.join(command[:3])} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != status:
+        raise BenchError(f"{' '.join(arguments[:3])} ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
     return time.perf_counter() - started

@@ -68,6 +68,8 @@ class Results:
         name = c.name if c.against == "plain" else f"{c.name}, against: {c.against}"
         if "overhead" in c.notes:
             times = f"{c.notes['overhead']:+.1%} time"
+        if "of_the_time" in c.notes:
+            times = f"{1 / c.ratio:.2f} ({1 / ratios[-1]:.2f} to {1 / ratios[0]:.2f}) of the time"
         return name, _seconds(statistics.median(c.plain)), _seconds(statistics.median(c.ours)), times, memory, share
 
 
