@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -22,9 +23,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TARGETS = ["help", "install", "demo", "test", "test-all", "lint", "types", "check", "bench", "notebooks", "clean"]
 
 
-def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
+HEAVY = {
+    "torch", "torchvision", "lightning", "torchmetrics", "scipy", "matplotlib", "numpy", "cv2", "PIL", "pandas",
+    "albumentations", "wandb", "optuna", "sqlalchemy", "joblib", "submitit", "rich",
+}  # fmt: skip
+
+
+def python(code: str, arguments: Iterable[str] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60, check=True
     )
 
 
@@ -55,8 +62,11 @@ def test_the_download_command_starts_without_the_heavy_packages() -> None:
 def test_a_training_imports_little_beside_lightning() -> None:
     """A process of its own, as a user's command is one. What Lightning itself imports cannot be helped."""
     code = """
-import sys
-import lightning.pytorch, torchvision
+import gc, sys
+from patchlight.quiet import import_lightning
+import_lightning()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
+import torchvision
 theirs = set(sys.modules)
 import patchlight.run, patchlight.train
 ours = set(sys.modules) - theirs
@@ -72,6 +82,31 @@ print(*sorted(name for name in ours if name.startswith(parts)))
         "yaml",
     }  # fmt: skip
     assert parts == ""
+
+
+def test_a_mistake_is_refused_without_pytorch() -> None:
+    """One process for all of them."""
+    mistakes = {
+        "model.gan_mod=lsgan": "model.gan_mod is no key of the configuration: did you mean gan_mode?",
+        "trainer.max_steps=ten": "trainer.max_steps=ten should be a valid integer",
+        "model.gan_mode=lsgn": "model.gan_mode=lsgn should be 'lsgan', ",
+        "model=pix3pix": "model=pix3pix is no choice: did you mean pix2pix?",
+    }
+    code = """
+import sys
+from patchlight.train import main
+for mistake in sys.argv[1:]:
+    sys.argv[1:] = [mistake]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 1
+print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
+"""
+    answer = python(code, arguments=mistakes)
+    assert set(answer.stdout.split()) & HEAVY == set()
+    for line, start in zip(answer.stderr.splitlines(), mistakes.values(), strict=True):
+        assert line.startswith(f"patchlight-train: {start}")
 
 
 def test_the_collector_rests_while_pytorch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from patchlight.commands import CommandConfig, Device, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
+from patchlight.quiet import import_lightning
 
 NAME = "patchlight-demo"
 
@@ -53,6 +54,7 @@ def demo(config: DemoConfig) -> None:
     if importlib.util.find_spec("gradio") is None:
         raise ConfigError("the page needs Gradio: pip install 'patchlight[demo]'")
     # Here, so that --help does not wait for them.
+    import_lightning()
     from patchlight.page.palette import parse_palette
     from patchlight.page.serve import Options, serve
 

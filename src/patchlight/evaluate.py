@@ -14,6 +14,7 @@ from pydantic import Field
 from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, compose_config, config_dir
 from patchlight.errors import ConfigError, DataError, UserError
+from patchlight.quiet import import_lightning, quieten
 
 if TYPE_CHECKING:
     from patchlight.evaluation import Figures
@@ -62,6 +63,7 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         UserError: the checkpoint, the images or the folder cannot be used.
     """
     # Here, so that --help does not wait for them.
+    import_lightning()
     from lightning.pytorch import seed_everything
     from rich.console import Console
     from rich.table import Table
@@ -73,7 +75,6 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     from patchlight.evaluation import Evaluation
     from patchlight.files import write_json
     from patchlight.perf import settle_precision
-    from patchlight.quiet import quieten
 
     quieten()
     output = _make_folder(Path(config.output).expanduser(), config.overwrite)

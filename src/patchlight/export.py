@@ -13,6 +13,7 @@ from pydantic import Field
 from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError
+from patchlight.quiet import import_lightning
 
 NAME = "patchlight-export"
 
@@ -75,6 +76,7 @@ def export(config: ExportConfig) -> None:
     """
     kind = config.chosen_format()
     # Here, so that --help does not wait for them.
+    import_lightning()
     from patchlight.exporting.run import Wishes, export_graph, export_reference, export_tensors
 
     wishes = Wishes(

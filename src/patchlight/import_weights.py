@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from patchlight.commands import CommandConfig, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import UserError
+from patchlight.quiet import import_lightning
 
 NAME = "patchlight-import"
 
@@ -52,6 +53,7 @@ def import_weights(config: ImportConfig) -> None:
         UserError: the files cannot be used, or the checkpoint cannot be written.
     """
     # Here, so that --help does not wait for them.
+    import_lightning()
     import torch
     from rich.console import Console
 

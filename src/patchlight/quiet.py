@@ -75,3 +75,9 @@ def _levels_asked_for() -> dict[str, str]:
     if isinstance(verbose, bool):
         return levels | (dict.fromkeys(LIGHTNING, "DEBUG") if verbose else {})
     return levels | dict.fromkeys([verbose] if isinstance(verbose, str) else verbose, "DEBUG")
+
+
+def import_lightning() -> None:
+    """Import Lightning and PyTorch, for commands that import more of this package later."""
+    with gc_paused():
+        import lightning.pytorch  # noqa: F401

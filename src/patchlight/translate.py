@@ -14,6 +14,7 @@ from pydantic import Field
 from patchlight.commands import CommandConfig, Device, stop, typed
 from patchlight.config import check_command_line, config_dir
 from patchlight.errors import ConfigError, UserError, shown
+from patchlight.quiet import import_lightning, quieten
 
 NAME = "patchlight-translate"
 
@@ -62,6 +63,7 @@ def translate(config: TranslateConfig) -> int:
         UserError: nothing can be done at all.
     """
     # Here, so that --help does not wait for them.
+    import_lightning()
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -69,7 +71,6 @@ def translate(config: TranslateConfig) -> int:
     from patchlight.inference.jobs import find_jobs
     from patchlight.inference.loading import TrainedModel
     from patchlight.inference.pipeline import translate_files
-    from patchlight.quiet import quieten
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     quieten()
