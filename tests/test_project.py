@@ -78,8 +78,8 @@ print(*sorted(name for name in ours if name.startswith(parts)))
     packages, parts = python(code).stdout.splitlines()
     # No wandb, albumentations, pandas, optuna, joblib, submitit, gradio, onnx or tensorboard.
     assert set(packages.split()) <= {
-        "antlr4", "attr", "cv2", "hydra", "omegaconf", "patchlight", "pydantic", "pydantic_core", "typing_inspection",
-        "yaml",
+        "annotated_types", "antlr4", "attr", "cv2", "hydra", "omegaconf", "patchlight", "pydantic", "pydantic_core",
+        "typing_inspection", "yaml",
     }  # fmt: skip
     assert parts == ""
 
