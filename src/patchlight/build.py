@@ -16,10 +16,11 @@ from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
-from patchlight.errors import ConfigError, EmptyPatchMapError, UserError
+from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
 from patchlight.loggers.wandb_session import warming_up
@@ -39,12 +40,23 @@ def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationM
     Raises:
         ConfigError: a value that a network, loss or method refuses, by its key.
     """
-    roles: Mapping[str, Role] = locate(model["_target_"], "model").roles
-    networks = {name: build_network(model, role, channels) for name, role in roles.items()}
+    networks = {name: build_network(model, role, channels) for name, role in locate_roles(model).items()}
     own = {key: value for key, value in model.items() if key not in NETWORK_KEYS}
     with named("model"):
         method: TranslationMethod = instantiate(own, **networks, _convert_="all")
     return method
+
+
+def locate_roles(model: Mapping[str, Any] | DictConfig) -> Mapping[str, Role]:
+    """The parts that the networks of a `model` section play, by their names.
+
+    Raises:
+        ConfigError: it names no method.
+    """
+    method = locate(model["_target_"], "model")
+    if not (isinstance(method, type) and issubclass(method, TranslationMethod)):
+        raise ConfigError(f"model._target_={model['_target_']} is no method: derive it from TranslationMethod")
+    return method.roles
 
 
 def build_network(model: DictConfig, role: Role, channels: Mapping[str, int]) -> nn.Module:
@@ -60,7 +72,7 @@ def build_network(model: DictConfig, role: Role, channels: Mapping[str, int]) ->
             f"patchlight.networks.{role.kind.capitalize()}, which says what images it can take"
         )
     with named("model.init"):
-        init_weights(network, init_type=model.init.init_type, gain=model.init.gain)
+        init_weights(network, **{str(key): value for key, value in model.init.items()})
     return network
 
 
@@ -234,3 +246,17 @@ def named(path: str) -> Iterator[None]:
         raise ConfigError(f"{path}.{text}" if text[:1].islower() else f"{path} cannot be built: {text}") from None
     except (TypeError, ArithmeticError) as error:
         raise ConfigError(f"{path} cannot be built: {error}") from None
+
+
+@contextmanager
+def recorded_in(path: str | Path) -> Iterator[None]:
+    """Say of a value that is wrong in which checkpoint it stands.
+
+    Raises:
+        DataError: in place of any error of the configuration.
+    """
+    try:
+        yield
+    except (ConfigError, OmegaConfBaseException) as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"{path} has a configuration that cannot be used: {text}") from None

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from patchlight import __version__
 from patchlight.errors import DataError, TrainingError
+from patchlight.trust import trusted_config
+from patchlight.trust.contents import check_contents
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 """The checkpoints that a run keeps: of its newest state, of the one before, and of the best."""
@@ -57,14 +59,27 @@ def read_checkpoint(path: str | Path, mapped: bool = False) -> dict[str, Any]:
     checkpoint = _load(path, mapped)
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
-    if checkpoint[RECORD_KEY]["format"] < FORMAT:
+    record = checkpoint[RECORD_KEY]
+    if not isinstance(record, dict) or type(record.get("format")) is not int:
+        raise DataError(f"{path} is damaged: what it says of the run that wrote it has no format")
+    if record["format"] < FORMAT:
         raise DataError(f"{path} was written by a version of patchlight before the first release and cannot be used")
-    if checkpoint[RECORD_KEY]["format"] > FORMAT:
+    if record["format"] > FORMAT:
         raise DataError(
-            f"{path} was written by patchlight {checkpoint[RECORD_KEY]['version']}, which is newer than this "
+            f"{path} was written by patchlight {str(record.get('version'))[:20]}, which is newer than this "
             f"{__version__}: update patchlight"
         )
+    check_contents(path, checkpoint, record)
     return checkpoint
+
+
+def recorded_config(checkpoint: Mapping[str, Any], path: str | Path, *, trust: bool) -> dict[str, Any]:
+    """The configuration of the run that wrote a checkpoint, see `trusted_config`.
+
+    Raises:
+        DataError: it cannot be used, or names code that is not this package's, without `trust`.
+    """
+    return trusted_config(checkpoint[RECORD_KEY]["config"], str(path), trust=trust)
 
 
 def verify(path: Path, tensors: bool = True) -> None:
@@ -81,6 +96,8 @@ def verify(path: Path, tensors: bool = True) -> None:
             return  # whatever it is, PyTorch says what is wrong with it
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{info.filename} is compressed, which PyTorch never does")
                 if tensors or not TENSORS.fullmatch(info.filename):
                     with archive.open(info) as record:
                         while record.read(CHUNK):

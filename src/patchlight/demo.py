@@ -35,6 +35,7 @@ class DemoConfig(CommandConfig):
     max_pixels: int = Field(ge=1)
     palette: Literal["auto", "facades"] | list[str] | None
     open_browser: bool
+    trust: bool
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="demo")
@@ -70,6 +71,7 @@ def demo(config: DemoConfig) -> None:
             max_pixels=config.max_pixels,
             palette=parse_palette(config.palette),
             open_browser=config.open_browser,
+            trust=config.trust,
         )
     )
 

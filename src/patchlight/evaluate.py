@@ -46,6 +46,7 @@ class EvalConfig(CommandConfig):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None
     num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] | None
     overwrite: bool
+    trust: bool
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="eval")
@@ -64,27 +65,43 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     """
     # Here, so that --help does not wait for them.
     import_lightning()
+    import torch
     from lightning.pytorch import seed_everything
     from rich.console import Console
     from rich.table import Table
 
-    from patchlight.build import build_callbacks, build_data, build_method, build_performance, data_channels
+    from patchlight.build import (
+        build_callbacks,
+        build_data,
+        build_method,
+        build_performance,
+        data_channels,
+        recorded_in,
+    )
     from patchlight.callbacks.first_images import FirstImages
-    from patchlight.checkpoint import EMA_KEY, RECORD_KEY, read_checkpoint, weights
+    from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
     from patchlight.data import ImageDataModule
     from patchlight.evaluation import Evaluation
     from patchlight.files import write_json
     from patchlight.perf import settle_precision
+    from patchlight.schema import validate
 
     quieten()
-    output = _make_folder(Path(config.output).expanduser(), config.overwrite)
     checkpoint = read_checkpoint(config.ckpt)
-    cfg = _configuration(checkpoint[RECORD_KEY]["config"], config)
+    recorded = recorded_config(checkpoint, config.ckpt, trust=config.trust)
+    with recorded_in(config.ckpt):
+        cfg = _configuration(recorded, config)
+        validate(cfg)
+    output = _make_folder(Path(config.output).expanduser(), config.overwrite)
     settle_precision(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
-    method = build_method(cfg.model, data_channels(cfg.data))
+    state = weights(checkpoint, config.weights)
     try:
-        method.load_state_dict(weights(checkpoint, config.weights))
+        with recorded_in(config.ckpt):
+            with torch.device("meta"):  # so that no more memory is taken than the file holds weights for
+                build_method(cfg.model, data_channels(cfg.data)).load_state_dict(state, assign=True)
+            method = build_method(cfg.model, data_channels(cfg.data))
+        method.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]
         raise DataError(f"{config.ckpt} holds other networks than its own record describes ({detail})") from None
@@ -139,33 +156,62 @@ def _report(
     }
 
 
+TRAINER_KEYS = ("precision", "accelerator", "deterministic", "benchmark")
+"""What a test takes over of the training's trainer; the rest belongs to training, or names files and processes."""
+
+QUALITY_KEYS = ("lpips", "feature", "kernel_subsets", "kernel_subset_size")
+QUALITY = "patchlight.callbacks.Quality"
+
+
 def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfig:
-    """The configuration of the training on one device and without what belongs to a training only."""
+    """The configuration of the training on one device and without what belongs to a training only.
+
+    The images are those that `data.root` names. No other path of the file is used: nothing is rendered, and features
+    are kept where this command's own configuration says.
+    """
     # A checkpoint that was made of bare weights knows of its model and data only.
-    base = compose_config("train", ["data.root=."])
-    cfg = OmegaConf.create({**OmegaConf.to_container(base, resolve=False), **recorded})  # type: ignore[dict-item]
-    quality = {
-        name: node
-        for name, node in (cfg.callbacks or {}).items()
-        if node is not None and node["_target_"] == "patchlight.callbacks.Quality"
-    }
-    cfg.callbacks = quality or {"quality": {"_target_": "patchlight.callbacks.Quality"}}
-    for node in cfg.callbacks.values():
-        for key in ("lpips", "feature"):
-            if getattr(config, key) is not None:
-                node[key] = getattr(config, key)
-    cfg.trainer.limit_val_batches = cfg.trainer.limit_test_batches = 1.0
-    given = {"data.root": config.root, "data.num_workers": config.num_workers}
-    given |= {"model.inference_mode": config.inference_mode, "trainer.accelerator": config.accelerator}
-    given |= {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.strategy": "auto", "perf.compile": False}
-    for key, value in given.items():
-        if value is not None:
-            OmegaConf.update(cfg, key, value)
-    if config.root is not None and cfg.data.get("render") is not None:
-        cfg.data.render = None  # the images are there
-    if cfg.data.root is None:
+    base: dict[str, Any] = OmegaConf.to_container(compose_config("train", ["data.root=."]), resolve=False)  # type: ignore[assignment]
+    model, data, trainer, perf, callbacks = (
+        _section(recorded, name) for name in ("model", "data", "trainer", "perf", "callbacks")
+    )
+    data = {**base["data"], "root": None, **data, "render": None, "augment": None}
+    given = {"root": config.root, "num_workers": config.num_workers}
+    data |= {key: value for key, value in given.items() if value is not None}
+    if config.inference_mode is not None:
+        model["inference_mode"] = config.inference_mode
+    if config.accelerator is not None:
+        trainer["accelerator"] = config.accelerator
+    if data.get("root") is None:
         raise ConfigError("data is not set and the checkpoint knows of no images: give data=DIR")
-    return cfg
+    own: dict[str, Any] = next((node for node in callbacks.values() if _is_quality(node)), {})
+    quality = base["callbacks"]["quality"] | {key: own[key] for key in QUALITY_KEYS if key in own}
+    quality |= {key: getattr(config, key) for key in ("lpips", "feature") if getattr(config, key) is not None}
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_epochs": 1, "default_root_dir": config.output}
+    return OmegaConf.create(
+        {
+            **base,
+            "seed": recorded.get("seed", base["seed"]),
+            "model": model,
+            "data": data,
+            "trainer": base["trainer"] | {key: trainer[key] for key in TRAINER_KEYS if key in trainer} | alone,
+            "perf": base["perf"] | {key: perf[key] for key in ("channels_last",) if key in perf},
+            "callbacks": {"quality": quality},
+            "logger": None,
+            "paths": base["paths"] | {"run_dir": config.output},
+        }
+    )
+
+
+def _section(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A copy of a section of a configuration; one that is not there is empty."""
+    section = recorded.get(name) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name} should be a group of keys")
+    return dict(section)
+
+
+def _is_quality(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("_target_") == QUALITY
 
 
 def _make_folder(output: Path, overwrite: bool) -> Path:

@@ -41,6 +41,7 @@ class ExportConfig(CommandConfig):
     opset: int = Field(ge=18, le=23)
     speed: bool
     overwrite: bool
+    trust: bool
 
     def chosen_format(self) -> Format:
         """The format, which the ending of `output` says unless it is given.
@@ -83,7 +84,7 @@ def export(config: ExportConfig) -> None:
         ckpt=Path(config.ckpt).expanduser(), output=Path(config.output).expanduser(), direction=config.direction,
         weights=config.weights, inference_mode=config.inference_mode, value_range=config.range,
         every_network=config.networks == "all", license=config.license, opset=config.opset, speed=config.speed,
-        overwrite=config.overwrite,
+        overwrite=config.overwrite, trust=config.trust,
     )  # fmt: skip
     match kind:
         case "reference":

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from yaml import YAMLError
 
-from patchlight.errors import TrainingError, UserError
+from patchlight.errors import DataError, TrainingError, UserError
 from patchlight.files import write_json
 from patchlight.ranks import is_first
+from patchlight.trust import read_yaml
 
 FILE = "outcome.json"
 
@@ -124,8 +124,8 @@ def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] =
     if not path.is_file():
         return None
     try:
-        before = _flat(OmegaConf.to_container(OmegaConf.load(path)))
-    except (YAMLError, KeyError, TypeError):
+        before = _flat(read_yaml(path))
+    except (DataError, KeyError, TypeError):
         return None  # the run was killed while it wrote the file, and writes it again
     now = _flat(OmegaConf.to_container(cfg))
     if not before.get("trainer.limit_val_batches"):

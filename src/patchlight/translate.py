@@ -44,6 +44,7 @@ class TranslateConfig(CommandConfig):
     compile: bool
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
     patchmap: bool
+    trust: bool
 
 
 @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="translate")
@@ -76,8 +77,8 @@ def translate(config: TranslateConfig) -> int:
     quieten()
     output = Path(config.output).expanduser()
     jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
+    model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
     _make_folder(output)
-    model = TrainedModel(Path(config.ckpt).expanduser())
     translator = model.translator(
         weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
         inference_mode=config.inference_mode, tile=config.tile,

@@ -13,10 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight import __version__
 from patchlight.checkpoint import RECORD_KEY
+from patchlight.errors import DataError
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.translator import Translator
 from patchlight.manifest import git_state
+from patchlight.trust import read_json
 
 
 def describe(
@@ -59,14 +61,15 @@ def _git_of_the_run(checkpoint: Path) -> dict[str, Any] | None:
     """What the manifest of the run says, if the checkpoint still lies in its folder."""
     manifest = checkpoint.absolute().parent.parent / "manifest.json"
     try:
-        found: dict[str, Any] | None = json.loads(manifest.read_text(encoding="utf-8")).get("git")
-    except (OSError, ValueError, AttributeError):
+        found = read_json(manifest)
+    except DataError:
         return None
-    return found
+    git = found.get("git") if isinstance(found, dict) else None
+    return git if isinstance(git, dict) and isinstance(git.get("commit"), str) else None
 
 
 def _commit(git: Mapping[str, Any] | None) -> str:
-    return "unknown" if git is None else git["commit"] + (", changed" if git["changed"] else "")
+    return "unknown" if git is None else git["commit"] + (", changed" if git.get("changed") else "")
 
 
 def plain(section: DictConfig) -> dict[str, Any]:

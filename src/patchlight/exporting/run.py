@@ -40,6 +40,7 @@ class Wishes:
     opset: int
     speed: bool
     overwrite: bool
+    trust: bool
 
 
 def export_graph(wishes: Wishes, kind: Literal["onnx", "pt2"]) -> None:
@@ -125,12 +126,16 @@ def export_reference(wishes: Wishes) -> None:
     if wishes.direction is not None or wishes.inference_mode is not None or wishes.value_range != "normalised":
         raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
     console = _console()
-    model = TrainedModel(wishes.ckpt)
+    model = TrainedModel(wishes.ckpt, trust=wishes.trust)
     networks = {
         name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
     }
     files = reference_files(networks, wishes.output, wishes.overwrite)
     config = plain(model.config.model)
+    try:
+        options, changes = command_line_options(networks, config), remarks(networks, config)
+    except KeyError as error:
+        raise DataError(f"{wishes.ckpt} does not say the {error.args[0]} of its networks") from None
     write_reference(networks, files)
     for name, path in files.items():
         console.print(f"{path}: {name}")
@@ -139,16 +144,13 @@ def export_reference(wishes: Wishes) -> None:
         f"equal to the bit when read again; the reference's A is domain {direction[0]} as it lies on the disk and its "
         f"B is {direction[-1]}, by its option --direction {direction}"
     )
-    console.print(
-        f"its options: {command_line_options(networks, config)} --input_nc {model.channels['A']} "
-        f"--output_nc {model.channels['B']}"
-    )
-    for remark in remarks(networks, config):
+    console.print(f"its options: {options} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
+    for remark in changes:
         console.print(f"note: {remark}")
 
 
 def _translator(wishes: Wishes) -> tuple[TrainedModel, Translator]:
-    model = TrainedModel(wishes.ckpt)
+    model = TrainedModel(wishes.ckpt, trust=wishes.trust)
     translator = model.translator(
         weights=wishes.weights, direction=wishes.direction, device="cpu", inference_mode=wishes.inference_mode
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 from torch import Tensor, nn
 
-from patchlight.build import build_method, build_network, data_channels
-from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint
+from patchlight.build import build_method, build_network, data_channels, locate_roles, recorded_in
+from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.devices import Precision, choose_device, uses_bf16
@@ -22,11 +23,20 @@ from patchlight.inference.translator import Direction, Translator
 from patchlight.methods import Role
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Discriminator, Generator
-from patchlight.schema import locate
+from patchlight.schema import check_group, check_value, checker
 
 __all__ = ["TrainedModel", "Weights", "load"]
 
 N = TypeVar("N", bound=nn.Module)
+
+Side = Annotated[int, Field(ge=1)]
+IMAGES: Mapping[str, Any] = {
+    "direction": Direction,
+    "channels_a": Side,
+    "channels_b": Side,
+    "image_size": Side | tuple[Side, Side],
+}
+"""What is needed to know of the images of a training, and its types."""
 
 
 def load(
@@ -38,6 +48,7 @@ def load(
     precision: Precision = "32-true",
     inference_mode: InferenceMode | None = None,
     tile: Tile = AUTO,
+    trust: bool = False,
 ) -> Translator:
     """The generator of a checkpoint, ready to translate images; nothing else than the checkpoint is needed.
 
@@ -46,13 +57,14 @@ def load(
     training. Only a method with a generator for each can go both ways. `device` None is the first accelerator there
     is, else the CPU. `precision` `auto` computes in bfloat16 where the device has matrix units for it.
     `inference_mode` None is that of the training, which its final test used. `tile` is the side in pixels of the tiles
-    in which larger images are translated; `auto` chooses them, None translates every image in one piece.
+    in which larger images are translated; `auto` chooses them, None translates every image in one piece. `trust` runs
+    what is not this package's own, where the checkpoint names it: a network of a module of yours, for example.
 
     Raises:
-        DataError: the file is not there, damaged, or no checkpoint of this project.
+        DataError: the file is not there, damaged, no checkpoint of this project, or it names code that is not trusted.
         ConfigError: the checkpoint has no generator for this direction, or the machine no such device.
     """
-    return TrainedModel(path).translator(
+    return TrainedModel(path, trust=trust).translator(
         weights=weights, direction=direction, device=device, precision=precision, inference_mode=inference_mode,
         tile=tile,
     )  # fmt: skip
@@ -61,16 +73,27 @@ def load(
 class TrainedModel:
     """What a checkpoint holds, and the networks in it made ready for use.
 
+    Its configuration is data: without `trust` it may name nothing but this package's own classes and those on the list
+    of `patchlight.trust`.
+
     Raises:
-        DataError: the file is not there, damaged, or no checkpoint of this project.
+        DataError: the file is not there, damaged, no checkpoint of this project, or it names code that is not trusted.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, trust: bool = False) -> None:
         self.path = path
         self.checkpoint = read_checkpoint(path, mapped=True)
-        self.config: DictConfig = OmegaConf.create(self.checkpoint[RECORD_KEY]["config"])
+        recorded = recorded_config(self.checkpoint, path, trust=trust)
+        with recorded_in(path):
+            for section in ("model", "data"):
+                check_value(section, recorded.get(section), checker(dict[str, Any]))
+            check_group("model", recorded["model"])
+            for key, hint in IMAGES.items():
+                check_value(f"data.{key}", recorded["data"].get(key), checker(hint))
+            check_value("model.inference_mode", recorded["model"].get("inference_mode"), checker(InferenceMode))
+            self.roles: Mapping[str, Role] = locate_roles(recorded["model"])
+        self.config: DictConfig = OmegaConf.create(recorded)
         self.channels = data_channels(self.config.data)
-        self.roles: Mapping[str, Role] = locate(self.config.model["_target_"], "model").roles
 
     @property
     def trained_direction(self) -> Direction:
@@ -81,7 +104,8 @@ class TrainedModel:
     @property
     def untrained(self) -> frozenset[str]:
         """The networks that an imported checkpoint holds with initial weights, because no file had them."""
-        return frozenset(self.checkpoint[RECORD_KEY].get("untrained", []))
+        names = self.checkpoint[RECORD_KEY].get("untrained", [])
+        return frozenset(name for name in names if isinstance(name, str))
 
     @cached_property
     def generators(self) -> dict[Direction, str]:
@@ -123,7 +147,7 @@ class TrainedModel:
         role = self.roles[name]
         assert role.writes is not None
         return Translator(
-            self._network(name, weights, Generator),
+            self.network(name, weights, Generator),
             in_channels=sum(self.channels[domain] for domain in role.reads),
             out_channels=self.channels[role.writes],
             direction=direction,
@@ -149,10 +173,10 @@ class TrainedModel:
                         f"{self.path} was imported without the discriminator of direction={direction}: there is no "
                         f"patch map before it has been trained"
                     )
-                with torch.device("meta"):
+                with torch.device("meta"), recorded_in(self.path):
                     boundary = build_method(self.config.model, self.channels).boundary
                 return Judge(
-                    self._network(name, "raw", Discriminator),
+                    self.network(name, "raw", Discriminator),
                     sees_source=len(role.reads) > 1,
                     boundary=boundary,
                     device=choose_device(str(device) if device is not None else None),
@@ -175,15 +199,22 @@ class TrainedModel:
             )
         return wanted, self.generators[wanted]
 
-    def _network(self, name: str, which: Weights, kind: type[N]) -> N:
+    def network(self, name: str, which: Weights, kind: type[N]) -> N:
+        """A network by its name in the method, with its weights, for use and not for training.
+
+        Raises:
+            DataError: the checkpoint holds another network than its own record describes.
+        """
         prefix = f"{name}."
         state = {
-            key.removeprefix(prefix): value.clone()  # it lies in the file, which may be replaced
+            # Copied, as it lies in the file, which may be replaced.
+            key.removeprefix(prefix): value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
             for key, value in weights_of(self.checkpoint, which).items()
             if key.startswith(prefix)
         }
         try:
-            network = self._filled(self.roles[name], state)
+            with recorded_in(self.path):
+                network = self._filled(self.roles[name], state)
         except RuntimeError as error:
             detail = " ".join(str(error).split())[:300]
             raise DataError(f"{self.path} holds another network than its own record describes ({detail})") from None
@@ -194,8 +225,16 @@ class TrainedModel:
         """The network with these weights; where they are all that it holds, it is built without initialising them."""
         with torch.device("meta"):
             network = build_network(self.config.model, role, self.channels)
+        _check_kinds(network, state)
         network.load_state_dict(state, assign=True)
         if any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()]):
             network = build_network(self.config.model, role, self.channels)
             network.load_state_dict(state)
         return network
+
+
+def _check_kinds(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Raise a RuntimeError, as PyTorch does for shapes, where whole numbers stand for others or the other way round."""
+    for key, own in network.state_dict().items():
+        if key in state and state[key].is_floating_point() != own.is_floating_point():
+            raise RuntimeError(f"{key} is {state[key].dtype} and should be {own.dtype}")

@@ -27,7 +27,7 @@ class Choice:
     problem: str | None = None
 
 
-def find_choices(ckpt: Path) -> list[Choice]:
+def find_choices(ckpt: Path, *, trust: bool = False) -> list[Choice]:
     """The checkpoint itself, or all below a folder; those that are plainly damaged have their reason.
 
     Whether the others are whole is only known once they are loaded, which would take too long for a folder of many.
@@ -36,23 +36,23 @@ def find_choices(ckpt: Path) -> list[Choice]:
         DataError: there is none that could be used.
     """
     if not ckpt.is_dir():
-        TrainedModel(ckpt)
+        TrainedModel(ckpt, trust=trust)
         return [Choice(ckpt.name, ckpt)]
     paths = sorted(path for path in ckpt.rglob("*.ckpt") if path.is_file() and not path.name.startswith("."))
     if not paths:
         raise DataError(f"ckpt={ckpt} has no *.ckpt below it: give a checkpoint, a run or a folder of runs")
-    choices = [Choice(path.relative_to(ckpt).as_posix(), path, _damage(path)) for path in paths]
+    choices = [Choice(path.relative_to(ckpt).as_posix(), path, _damage(path, trust)) for path in paths]
     if all(choice.problem for choice in choices):
         raise DataError(f"none of the {len(choices)} checkpoints below ckpt={ckpt} can be used: {choices[0].problem}")
     return choices
 
 
-def _damage(path: Path) -> str | None:
+def _damage(path: Path, trust: bool) -> str | None:
     """Why a file is no checkpoint, where its outside already says so: PyTorch writes archives."""
     if zipfile.is_zipfile(path):
         return None
     try:
-        TrainedModel(path)
+        TrainedModel(path, trust=trust)
     except UserError as error:
         return str(error)
     return None
@@ -80,8 +80,8 @@ class Loaded:
     @property
     def side(self) -> int:
         """The side of the squares that it was trained on, in pixels."""
-        side: int = self.model.config.data.image_size
-        return side
+        size: int | list[int] = self.model.config.data.image_size
+        return size if isinstance(size, int) else max(size)
 
     def translator(self, direction: Direction, weights: Weights) -> Translator:
         """See `TrainedModel.translator`."""
@@ -100,8 +100,9 @@ class Loaded:
 class Models:
     """Loads checkpoints, keeps those used last, and loads again what a training has written anew."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *, trust: bool = False) -> None:
         self.device = device
+        self.trust = trust
         self._kept: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
         self._lock = Lock()
 
@@ -117,7 +118,7 @@ class Models:
             except OSError:
                 raise DataError(f"The checkpoint {path} is not there any more: choose another one.") from None
             if key not in self._kept:
-                loaded = Loaded(TrainedModel(path), self.device)
+                loaded = Loaded(TrainedModel(path, trust=self.trust), self.device)
                 for old in [kept for kept in self._kept if kept[0] == path]:
                     del self._kept[old]
                 self._kept[key] = loaded

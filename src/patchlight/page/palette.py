@@ -93,7 +93,7 @@ def choose_palette(setting: Setting, config: DictConfig, direction: Direction) -
     """
     if isinstance(setting, Palette):
         return setting
-    if config.data.get("render") is not None and config.data.pairing == "paired":
+    if config.data.get("render") is not None and config.data.get("pairing") == "paired":
         return FACADES if direction == "AtoB" else ANY
     name = f"{config.data.get('root', '')} {config.get('task', '')}".lower()
     return FACADES if "facades" in name and direction == "BtoA" else ANY

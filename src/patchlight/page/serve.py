@@ -43,6 +43,7 @@ class Options:
     max_pixels: int
     palette: Setting
     open_browser: bool
+    trust: bool
 
 
 def serve(options: Options) -> None:
@@ -54,7 +55,7 @@ def serve(options: Options) -> None:
     if options.max_stored_bytes < options.max_bytes + OVERHEAD:
         raise ConfigError("max_stored_mib should be larger than max_mib: one upload must fit")
     choose_device(options.device)
-    choices = find_choices(options.ckpt)
+    choices = find_choices(options.ckpt, trust=options.trust)
     port = find_port(options.host, options.port)
     limits = Limits(options.max_bytes, options.max_pixels)
     with tempfile.TemporaryDirectory(prefix="patchlight-demo-", ignore_cleanup_errors=True) as folder:
@@ -67,7 +68,8 @@ def serve(options: Options) -> None:
         results, uploads = Path(folder) / "results", Path(folder) / "gradio"
         results.mkdir()
         guard = Guard(Hosts(known_names(options)), Uploads(uploads, options.max_stored_bytes), options.max_bytes)
-        page = build_page(choices, Studio(Models(options.device), results), limits, options.palette)
+        studio = Studio(Models(options.device, trust=options.trust), results)
+        page = build_page(choices, studio, limits, options.palette)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             url = launch(

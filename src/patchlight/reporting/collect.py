@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from patchlight.errors import DataError
+from patchlight.trust import read_json, read_yaml
 
 FINISHED, UNFINISHED, UNREADABLE = "finished", "unfinished", "unreadable"
 
@@ -142,9 +139,9 @@ def _json(path: Path, empty: Any) -> Any:
     if not path.is_file():
         return empty
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _DamagedError(f"{path} is damaged: {error}") from None
+        content = read_json(path)
+    except DataError as error:
+        raise _DamagedError(str(error)) from None
     if not isinstance(content, type(empty)):
         raise _DamagedError(f"{path} is damaged: it should hold {'an object' if empty == {} else 'a list'}")
     if isinstance(content, list) and not all(isinstance(item, dict) for item in content):
@@ -156,9 +153,9 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return _mapping(path, "all of it", OmegaConf.to_container(OmegaConf.load(path), resolve=False))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise _DamagedError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        return _mapping(path, "all of it", read_yaml(path))
+    except DataError as error:
+        raise _DamagedError(str(error)) from None
 
 
 def _csv(path: Path) -> pd.DataFrame:

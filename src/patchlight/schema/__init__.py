@@ -17,7 +17,7 @@ from patchlight.schema.bounds import bounds_of
 from patchlight.schema.signatures import Signature, keys_of, locate, signature
 from patchlight.schema.values import Built, check_value, checker, writable, written
 
-__all__ = ["HYDRA_KEYS", "NETWORK_KEYS", "locate", "validate"]
+__all__ = ["HYDRA_KEYS", "NETWORK_KEYS", "check_group", "check_value", "checker", "locate", "validate"]
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 

@@ -1,0 +1,10 @@
+"""What a file of somebody else's may say: plain data of bounded size, and names from a list.
+
+Nothing here locates, imports or builds what a file names. It is compared as text.
+"""
+
+from patchlight.trust.check import trusted_config
+from patchlight.trust.plain import plain
+from patchlight.trust.reading import read_json, read_yaml
+
+__all__ = ["plain", "read_json", "read_yaml", "trusted_config"]
