@@ -112,7 +112,7 @@ def test_only_our_checkpoints_are_read(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "x.ckpt"
     with pytest.raises(DataError, match="x.ckpt is not there"):
         read_checkpoint(path)
-    torch.save({"patchlight": make_record({"a": 1}), "x": torch.ones(2)}, path)
+    torch.save({"patchlight": make_record({"a": 1}), "state_dict": {"x": torch.ones(2)}}, path)
     assert read_checkpoint(path)["patchlight"]["config"] == {"a": 1}
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(DataError, match="x.ckpt is damaged"):

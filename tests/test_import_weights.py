@@ -159,6 +159,7 @@ def test_what_cannot_be_used(typed: Typed) -> None:
     torch.save({key: value for key, value in good.items() if "model.model.1.model.1." not in key}, "hole.pth")
     torch.save({**good, "model.model.3.bias": torch.zeros(7)}, "shape.pth")
     torch.save([1, 2], "list.pth")
+    torch.save({"model.0.weight": torch.zeros(1).expand(10**12)}, "vast.pth")
     save(PatchDiscriminator(5, ndf=2), "other/latest_net_D.pth")
     save(UNetGenerator(3, 3, num_downs=5, ngf=2), "other/latest_net_G.pth")
     for arguments, message in {
@@ -169,6 +170,7 @@ def test_what_cannot_be_used(typed: Typed) -> None:
         (
             "input=shape.pth",
         ): "shape.pth does not fit the network that it seems to be: model.model.3.bias has shape (7,)",
+        ("input=vast.pth",): "vast.pth has no values of its own for each place of model.0.weight",
         ("input=list.pth",): "list.pth holds a list: a dictionary of tensors by name is needed",
         ("input=other", "method=pix2pix"): "D sees 5 channels where there should be 6",
         ("input=other/latest_net_D.pth",): "is a discriminator: give the generator",

@@ -72,6 +72,18 @@ def test_a_run_that_was_left_out_before_it_began(make_run: MakeRun) -> None:
         ("alarms.json", "[1]", "alarms.json is damaged: it should hold a list of objects"),
         ("config.yaml", "a: [", "config.yaml is damaged"),
         ("config.yaml", "- 1", "config.yaml is damaged"),
+        ("config.yaml", "a: !!python/object/apply:os.system ['touch made']", "config.yaml is damaged: could not"),
+        ("config.yaml", "a: &a [1]\nb: [*a, *a]", "config.yaml is damaged: it repeats a part of itself by an alias"),
+        ("config.yaml", "a: " + "[" * 100_000, "config.yaml is damaged: it has more than 32 levels"),
+        ("config.yaml", "a: 1" + "0" * 5000, "config.yaml is damaged: Exceeds the limit"),
+        ("manifest.json", "[" * 100_000, "manifest.json is damaged: "),
+        ("manifest.json", '{"hardware": {"gpus": 3}}', "manifest.json is damaged: hardware.gpus should be a list"),
+        ("manifest.json", '{"git": 3}', "manifest.json is damaged: git should be names with values"),
+        (
+            "metrics.json",
+            '{"last": {"l1": 1' + "0" * 400 + "}}",
+            "metrics.json has a number at last.l1 that is too large",
+        ),
         ("metrics.csv", "step,val/l1\n1,2,3,4\n", "metrics.csv is damaged"),
         ("metrics.csv", "step,val/l1\n1,low\n", "metrics.csv is damaged"),
         ("metrics.csv", "", "metrics.csv is damaged"),
@@ -88,6 +100,13 @@ def test_a_damaged_file_is_named_and_the_others_go_on(make_run: MakeRun, file: s
     assert str(folder) in bad.message
     assert message in bad.message
     assert "\n" not in bad.message
+
+
+def test_interpolations_of_a_run_remain_texts(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "the-secret")
+    folder = make_run("a", figures={"l1": 0.25})
+    (folder / "config.yaml").write_text("task: ${oc.env:SECRET}\na: ${b}\n", encoding="utf-8")
+    assert read_run(folder, "a").config == {"task": "${oc.env:SECRET}", "a": "${b}"}
 
 
 def test_a_finished_run_without_its_configuration(make_run: MakeRun) -> None:

@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from omegaconf import OmegaConf
@@ -100,16 +101,18 @@ def test_there_are_enough_hostile_names() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hostile_name_is_refused(put: Put, no_import: None, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_hostile_name_is_refused(put: Put, no_import: None, place: str) -> None:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("something was imported or opened")
 
     section = place.partition(".")[0]
     config = {section: put(place, {})[section]}
     shown("\n")  # Python imports a codec for that
-    with monkeypatch.context() as patch:
-        for module, name in ((importlib, "import_module"), (builtins, "__import__"), (builtins, "open")):
-            patch.setattr(module, name, forbidden)
+    with (
+        mock.patch.object(importlib, "import_module", forbidden),
+        mock.patch.object(builtins, "open", forbidden),
+        mock.patch.object(builtins, "__import__", forbidden),
+    ):
         tried = [
             (form, name, _refusal(put(place, make(name), config))) for form, make in FORMS.items() for name in HOSTILE
         ]

@@ -20,7 +20,7 @@ from patchlight.inference.loading import TrainedModel
 from patchlight.schema import validate
 
 TRIES = 1000
-BUILT = 5
+BUILT = 10
 """Networks are built of every so many of those that are not refused: it takes a tenth of a second."""
 
 EVAL = evaluate.EvalConfig(
@@ -87,14 +87,13 @@ def _mutate(content: dict[str, Any], rng: random.Random) -> list[str]:
 
 def _use(path: Path, build: bool) -> None:
     """What the commands do with a checkpoint, up to the first image if `build`."""
-    content = read_checkpoint(path)
-    recorded = recorded_config(content, path, trust=False)
-    with recorded_in(path):
-        validate(evaluate._configuration(recorded, EVAL))
-    weights(content)
     model = TrainedModel(path)
     if not build:
         return
+    content = read_checkpoint(path)
+    with recorded_in(path):
+        validate(evaluate._configuration(recorded_config(content, path, trust=False), EVAL))
+    weights(content)
     model.translator(device="cpu")(torch.zeros(3, 64, 64))
     model.judge(device="cpu")
 

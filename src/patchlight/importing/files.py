@@ -12,6 +12,7 @@ from torch import Tensor
 
 from patchlight.errors import ConfigError, DataError
 from patchlight.interop import NETWORKS
+from patchlight.trust.contents import SHOWN, is_whole
 
 State = dict[str, Tensor]
 
@@ -78,8 +79,11 @@ def read_tensors(path: Path) -> State:
     state: State = {}
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
+            kind, name = type(value).__name__, str(key)[:SHOWN]
+            raise DataError(f"{path} holds a {kind} as {name!r}: a dictionary of tensors alone is needed")
+        if not is_whole(value):
             raise DataError(
-                f"{path} holds a {type(value).__name__} as {key!r}: a dictionary of tensors alone is needed"
+                f"{path} has no values of its own for each place of {key[:SHOWN]}: save the tensors as they are"
             )
         state[key] = value.detach().float() if value.is_floating_point() else value.detach()
         if not torch.isfinite(state[key]).all():

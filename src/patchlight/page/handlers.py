@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from html import escape
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -28,6 +29,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+def _as_html(error: UserError) -> str:
+    """A message, in which a file's name or a value of a checkpoint may be anything, as Gradio shows it."""
+    return escape(str(error), quote=False)
+
+
 def _said(handler: Callable[P, R]) -> Callable[P, R]:
     """The same, with what the user can put right as a message on the page."""
 
@@ -36,7 +42,7 @@ def _said(handler: Callable[P, R]) -> Callable[P, R]:
         try:
             return handler(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(str(error), title="That did not work", print_exception=False) from None
+            raise gr.Error(_as_html(error), title="That did not work", print_exception=False) from None
 
     return run
 
@@ -60,7 +66,7 @@ class Handlers:
         try:
             model = self.catalogue.loaded(name)
         except UserError as error:
-            gr.Warning(str(error), title="This checkpoint cannot be used")
+            gr.Warning(_as_html(error), title="This checkpoint cannot be used")
             skips = [gr.skip()] * 5
             return (gr.update(choices=self.catalogue.labels, value=before), *skips)
         direction = model.directions[0]

@@ -107,7 +107,7 @@ def _read(folder: Path, name: str) -> Run:
         status=status,
         message=message,
         config=_yaml(folder / "config.yaml"),
-        manifest=_json(folder / "manifest.json", {}),
+        manifest=_manifest(folder / "manifest.json"),
         figures=_figures(folder / "metrics.json", metrics) if finished else {},
         protocol=_mapping(folder / "metrics.json", "protocol", metrics.get("protocol") or {}),
         alarms=_json(folder / "alarms.json", []),
@@ -149,6 +149,16 @@ def _json(path: Path, empty: Any) -> Any:
     return content
 
 
+def _manifest(path: Path) -> Mapping[str, Any]:
+    manifest: Mapping[str, Any] = _json(path, {})
+    for part in ("discriminators", "hardware", "versions", "git"):
+        _mapping(path, part, manifest.get(part) or {})
+    for name, geometry in (manifest.get("discriminators") or {}).items():
+        _list(path, f"discriminators.{name}.map_size", _mapping(path, f"discriminators.{name}", geometry), "map_size")
+    _list(path, "hardware.gpus", manifest.get("hardware") or {}, "gpus")
+    return manifest
+
+
 def _yaml(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
@@ -182,6 +192,11 @@ def _figures(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, floa
             # JSON has no word for what is not a number.
             figures[weights][metric] = math.nan if value is None else float(value)
     return figures
+
+
+def _list(path: Path, part: str, values: Mapping[str, Any], key: str) -> None:
+    if not isinstance(values.get(key, []), list):
+        raise _DamagedError(f"{path} is damaged: {part} should be a list")
 
 
 def _mapping(path: Path, part: str, value: Any) -> dict[str, Any]:
