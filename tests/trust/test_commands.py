@@ -198,19 +198,23 @@ def test_a_discriminator_of_the_users_own_needs_trust(
 
 
 def test_evaluating_touches_no_path_of_the_file(typed: Typed, save: Save, put: Put) -> None:
-    """Neither a set is rendered nor features kept where a checkpoint says; its images are those that it names."""
+    """Outside of the present folder no set is rendered, and features are not kept where a checkpoint says."""
     config = put("data.render", {"_target_": "patchlight.data.SyntheticSet", "n_train": 1, "n_test": 1, "size": 64})
     for key in ("callbacks.quality.feature_cache", "paths.run_dir", "trainer.default_root_dir"):
         put(key, "/nowhere/made", config)
     put("trainer.profiler", "advanced", config)
-    put("data.root", "made", config)
-    save(config, "run.ckpt")
     given = ("ckpt=run.ckpt", "output=figures", "accelerator=cpu", "num_workers=0", "n_samples=0")
-    status, _, complaints = typed("evaluate", *given)
-    assert (status, complaints) == (
-        1, "patchlight-eval: data=made is not a folder: give that of the image set by data=DIR\n"
-    )  # fmt: skip
-    assert not Path("made").exists()
+    outside = Path.cwd().parent / "made"
+    for root, message in (
+        (str(outside), f"data={outside} is not a folder: give that of the image set by data=DIR"),
+        ("../made", "data.root=../made of the training is relative to the folder that it ran in, and is not in"),
+    ):
+        save(put("data.root", root, config), "run.ckpt")
+        status, _, complaints = typed("evaluate", *given)
+        assert status == 1
+        assert complaints.startswith(f"patchlight-eval: {message}"), complaints
+        assert complaints.count("\n") == 1
+        assert not outside.exists()
     status, said, complaints = typed("evaluate", *given, "data=set")
     assert (status, complaints) == (0, "")
     assert "Profiler" not in said
