@@ -198,7 +198,7 @@ def test_a_discriminator_of_the_users_own_needs_trust(
 
 
 def test_evaluating_touches_no_path_of_the_file(typed: Typed, save: Save, put: Put) -> None:
-    """Outside of the present folder no set is rendered, and features are not kept where a checkpoint says."""
+    """Neither is a set rendered nor are features kept where a checkpoint says."""
     config = put("data.render", {"_target_": "patchlight.data.SyntheticSet", "n_train": 1, "n_test": 1, "size": 64})
     for key in ("callbacks.quality.feature_cache", "paths.run_dir", "trainer.default_root_dir"):
         put(key, "/nowhere/made", config)
@@ -206,7 +206,7 @@ def test_evaluating_touches_no_path_of_the_file(typed: Typed, save: Save, put: P
     given = ("ckpt=run.ckpt", "output=figures", "accelerator=cpu", "num_workers=0", "n_samples=0")
     outside = Path.cwd().parent / "made"
     for root, message in (
-        (str(outside), f"data={outside} is not a folder: give that of the image set by data=DIR"),
+        (str(outside), f"data.root={outside} of the training is not there: give the images by data=DIR"),
         ("../made", "data.root=../made of the training is relative to the folder that it ran in, and is not in"),
     ):
         save(put("data.root", root, config), "run.ckpt")
