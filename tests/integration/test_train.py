@@ -21,7 +21,9 @@ from PIL import Image
 
 from patchlight.build import build_method, data_channels
 from patchlight.config import config_dir
+from patchlight.errors import TrainingError
 from patchlight.quiet import quieten
+from patchlight.run import _clear_errors
 
 PICTURED = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
@@ -337,6 +339,19 @@ def test_bad_input_is_one_message(override: str, patchlight_train: Any, tiny_set
     assert outcome.err.count("\n") == 1
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.glob("logs/*/runs/*"))
+
+
+def test_a_worker_that_was_killed_is_one_message() -> None:
+    """By the words of PyTorch, whose error has no type of its own; other errors are left alone."""
+    with (
+        pytest.raises(
+            TrainingError, match=r"^a process that reads images is gone \(.* Killed\.\): .* data\.num_workers"
+        ),
+        _clear_errors(),
+    ):
+        raise RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. ")
+    with pytest.raises(RuntimeError, match=r"^a bug in DataLoader worker \(pid 12\)$"), _clear_errors():
+        raise RuntimeError("a bug in DataLoader worker (pid 12)")
 
 
 @pytest.mark.covered
