@@ -12,8 +12,10 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 import patchlight.run
-from patchlight.errors import EmptyPatchMapError, TrainingError
+from patchlight.config import complete, compose_config
+from patchlight.errors import EmptyPatchMapError, OtherRunError, TrainingError
 from patchlight.outcome import Outcome, measured, recorded
+from patchlight.sweep import _finished_before
 
 Behaviour = Callable[[DictConfig], float | None]
 
@@ -138,14 +140,26 @@ def test_a_plain_sweep_goes_on_in_the_folder_that_is_named(
     assert {name: o for name, o in outcomes(tmp_path / "here").items() if name != "2"} == before
     assert "3 jobs: 1 finished, 2 failed" in result.out
 
-    longer = (*command, "model.schedule.n_epochs=150")
-    result = patchlight_train(*longer)
-    assert result.status == 1
-    assert "n_epochs=150, and there 100): go on with it to its new end by resume=auto, or choose another" in result.err
-    assert patchlight_train(*longer, "resume=auto").status == 0
-    assert begun == ["0", "1", "2", "0", "1"]
-    assert patchlight_train(*longer).status == 0
-    assert begun == ["0", "1", "2", "0", "1"]
+
+def test_a_finished_job_goes_on_to_a_new_end_if_told_so(tmp_path: Path) -> None:
+    def job(*overrides: str) -> DictConfig:
+        return compose_config("train", [f"paths.run_dir={tmp_path}", *overrides])
+
+    finished = job()
+    complete(finished)
+    OmegaConf.save(finished, tmp_path / "config.yaml")
+    Outcome().write(tmp_path)
+    assert _finished_before(job("resume=auto"), tmp_path) == Outcome()
+    longer = job("model.schedule.n_epochs=150")
+    with pytest.raises(
+        OtherRunError, match="and there .* go on with it to its new end by resume=auto, or choose anoth"
+    ):
+        _finished_before(longer, tmp_path)
+    longer.resume = "auto"
+    assert _finished_before(longer, tmp_path) is None
+    longer.seed = 7
+    with pytest.raises(OtherRunError, match=r"\(seed=7, and there 0\): choose another folder"):
+        _finished_before(longer, tmp_path)
 
 
 def test_what_was_stopped_goes_on_from_its_checkpoint(training: Any, patchlight_train: Any) -> None:
