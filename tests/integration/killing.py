@@ -26,9 +26,9 @@ from patchlight.data import SyntheticSet
 COMMON = (
     "data.image_size=64", "data.load_size=72", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
     "callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.last.every_n_train_steps=5", "logger=csv", "trainer=cpu",
-    "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "model.schedule.n_epochs=2",
-    "model.schedule.n_epochs_decay=2", "model.discriminator.ndf=16", "model.discriminator.n_layers=2",
-    "model.accumulate=2", "model.d_steps_per_g_step=2",
+    "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "callbacks.patch_maps.every_n_validations=4",
+    "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=2", "model.discriminator.ndf=16",
+    "model.discriminator.n_layers=2", "model.accumulate=2", "model.d_steps_per_g_step=2",
 )  # fmt: skip
 
 MODELS = {

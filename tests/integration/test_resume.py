@@ -232,7 +232,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.slow
 def test_signals(command: tuple[str, ...], tmp_path: Path) -> None:
     """SIGUSR1 saves and goes on, SIGTERM saves and ends; what follows is the run as it would have been."""
-    command = (*command, "model.schedule.n_epochs=50", "model.schedule.n_epochs_decay=10", "data.num_workers=1")
+    command = (*command, "model.schedule.n_epochs=25", "model.schedule.n_epochs_decay=5", "data.num_workers=1")
     process = launch(command, tmp_path)
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     wait_for(last, process)
@@ -247,7 +247,7 @@ def test_signals(command: tuple[str, ...], tmp_path: Path) -> None:
     assert "resume=auto goes on from there" in err
     assert "Traceback" not in err
     stopped_at = checkpoint(tmp_path / "run")["global_step"]
-    assert stopped_at < 360
+    assert stopped_at < 180
     resumed = launch(command, tmp_path)
     out, err = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, err

@@ -26,6 +26,7 @@ COMMON = (
     "data.image_size=32", "data.load_size=36", "data.num_workers=1", "data.val_size=3", "logger=csv",
     "trainer.log_every_n_steps=1", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.max_epochs=10",
     "model/optimizer=sgd", "model.optimizer.lr=0.002", "model.discriminator.ndf=8", "model.discriminator.n_layers=1",
+    "callbacks.patch_maps.every_n_validations=3",
 )  # fmt: skip
 
 PIX2PIX = (
