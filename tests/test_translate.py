@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,17 +24,25 @@ from patchlight.devices import has_bf16_units
 Type = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Type:
-    """Runs the command in `tmp_path`, which holds model.ckpt and three images in `in`: exit status and both outputs."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, which is not changed."""
     overrides = ["model=cyclegan", "data=unpaired", "data.root=x", "model.discriminator.ndf=4"]
     overrides += ["model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=8"]
     cfg = compose_config("train", overrides)
     config = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "data")}
     torch.manual_seed(1)
     method = build_method(cfg.model, data_channels(cfg.data))
-    torch.save({"state_dict": method.state_dict(), "patchlight": make_record(config)}, "model.ckpt")
+    path = tmp_path_factory.mktemp("model") / "model.ckpt"
+    torch.save({"state_dict": method.state_dict(), "patchlight": make_record(config)}, path)
+    return path
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> Type:
+    """Runs the command in `tmp_path`, which holds model.ckpt and three images in `in`: exit status and both outputs."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(model, "model.ckpt")
     Path("in").mkdir()
     for i in range(3):
         noise = np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)
