@@ -181,7 +181,7 @@ def test_help_needs_nothing_heavy(tmp_path: Path) -> None:
     assert done.stdout.rstrip().endswith("set()")
 
 
-@pytest.mark.no_cover  # which does not rest on sets that are not part of the repository
+@pytest.mark.untraced  # which does not rest on sets that are not part of the repository
 @pytest.mark.parametrize(
     ("name", "described", "expected"),
     [

@@ -50,7 +50,7 @@ def padding_of(golden: Golden) -> list[str]:
     return ["padding=replicate"] if padding == "replicate" else []
 
 
-@pytest.mark.no_cover  # which does not rest on figures that are not part of the repository
+@pytest.mark.untraced  # which does not rest on figures that are not part of the repository
 @pytest.mark.parametrize("family", ["unet", "resnet"])
 def test_golden_outputs(family: str, typed: Typed, shared: Path, subtests: pytest.Subtests) -> None:
     """From the reference's weights, by the command and the checkpoint, to the reference's images."""

@@ -15,7 +15,7 @@ from patchlight.config import compose_config, config_dir, read_command_line
 from patchlight.errors import ConfigError
 from patchlight.schema import HYDRA_KEYS, locate, validate
 
-pytestmark = pytest.mark.no_cover  # Hydra's own code, mostly, which takes twice as long when every line is watched
+pytestmark = pytest.mark.untraced  # Hydra's own code, mostly, which takes twice as long when every line is watched
 
 GROUPED = sorted(
     path

@@ -54,6 +54,8 @@ def figures(said: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+ x \d+x\d+: ([\d.e+-]+)", said)]
 
 
+# Slow: PyTorch's exporter takes some seconds, as does a Python that imports ONNX Runtime.
+@pytest.mark.untraced
 def test_onnx_of_a_pix2pix_as_it_was_tested(
     make: Make, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
@@ -90,6 +92,8 @@ def test_onnx_of_a_pix2pix_as_it_was_tested(
     assert "somewhere" not in str(description)
 
 
+# Slow: PyTorch's exporter takes some seconds, as does a Python that imports torch.
+@pytest.mark.untraced
 def test_pt2_of_a_cyclegan_the_other_way(make: Make, typed: Typed) -> None:
     make("cyclegan", "data.image_size=32")
     status, said, complaints = typed(

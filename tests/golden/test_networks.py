@@ -14,7 +14,7 @@ from golden import Golden, build, files, load
 from patchlight.interop import load_reference_weights, reference_state_dict
 
 # The figures are not part of the repository, so that its coverage does not rest on them.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 
 FAMILIES = ["nlayer_d", "pixel_d", "unet", "resnet"]
 

@@ -17,7 +17,7 @@ from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
 
 # The figures are not part of the repository, so that its coverage does not rest on them.
-pytestmark = pytest.mark.no_cover
+pytestmark = pytest.mark.untraced
 
 PIX2PIX_TERMS = {"G_GAN": ("g_gan", 1.0), "G_L1": ("g_l1", 100.0), "D_real": ("d_real", 1.0), "D_fake": ("d_fake", 1.0)}
 """The reference's name of a term, ours, and the weight that the reference has in its figure."""
@@ -117,6 +117,7 @@ def compare(
         np.testing.assert_allclose(norms, golden[f"final_norm_f64/{name}"], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
+# Slow: steps in float64 on images of 128 pixels, for which the figures were computed.
 @pytest.mark.parametrize("family", ["pix2pix_traj", "cyclegan_traj"])
 def test_twenty_steps(family: str, shared: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
     for path in files(family, shared):

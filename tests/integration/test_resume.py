@@ -44,6 +44,7 @@ def command(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
     return (*SMALL, f"data.root={tiny_sets('paired')}", "resume=auto")
 
 
+# Slow: up to five trainings of several epochs, which must end alike.
 @pytest.mark.parametrize(
     ("setting", "stops"),
     [

@@ -223,6 +223,7 @@ def test_a_single_run_that_fails_is_one_line(training: Any, patchlight_train: An
     assert found.overrides == []
 
 
+# Slow: Hydra composes the configuration of each trial anew, and Optuna keeps a database.
 def test_a_search_that_was_stopped_makes_what_is_left(training: Any, patchlight_train: Any, tmp_path: Path) -> None:
     """The trial that was running is made again with its values; one that fails or is not a number is the worst."""
     optuna = pytest.importorskip("optuna")

@@ -15,7 +15,7 @@ from patchlight.errors import DataError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:::PIL"),  # about what the files hold
-    pytest.mark.no_cover,  # trainings by the command: see conftest.py
+    pytest.mark.untraced,  # trainings by the command: see conftest.py
 ]
 
 SMALL = (
