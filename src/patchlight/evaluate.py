@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,12 +107,13 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
         detail = " ".join(str(error).split())[:300]
         raise DataError(f"{config.ckpt} holds other networks than its own record describes ({detail})") from None
     build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
-    data = build_data(cfg.data, method)
+    with recorded_in(config.ckpt):
+        data = build_data(cfg.data, method)
     assert isinstance(data, ImageDataModule)
-    if config.root is None and not data.root.is_dir():
+    if config.root is None and not os.path.isdir(data.root):
         raise _missing(data.root)
     data.prepare_data()
-    if not data.root.is_dir():
+    if not os.path.isdir(data.root):
         raise DataError(f"data={data.root} is not a folder: give that of the image set by data=DIR")
     data.setup("test" if config.split == "test" else "validate")
     if not (data.test_paths if config.split == "test" else data.val_paths):

@@ -207,6 +207,8 @@ def test_evaluating_touches_no_path_of_the_file(typed: Typed, save: Save, put: P
     outside = Path.cwd().parent / "made"
     for root, message in (
         (str(outside), f"data.root={outside} of the training is not there: give the images by data=DIR"),
+        ("a" * 5000, "data.root=aaaa"),
+        ("~nobody-of-this-name/x", "run.ckpt has a configuration that cannot be used: data cannot be built: Could not"),
         ("../made", "data.root=../made of the training is relative to the folder that it ran in, and is not in"),
     ):
         save(put("data.root", root, config), "run.ckpt")

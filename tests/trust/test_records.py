@@ -143,6 +143,7 @@ Change = Callable[[dict[str, Any]], None]
         ({"state_dict": {1: torch.zeros(1)}}, "state_dict holds something else than tensors at 1"),
         ({"state_dict": {"x": "y"}}, "state_dict holds something else than tensors at x"),
         ({"ema": {"x": torch.zeros(1).expand(10**12)}}, "ema holds something else than tensors at x"),
+        ({"ema": {"x": torch.zeros(1, dtype=torch.complex64)}}, "ema holds something else than tensors at x"),
         ({"ema": 3}, "ema of the checkpoint is a int"),
         ({"ranks": {}}, "ranks of the checkpoint is a dict"),
         ({"global_step": True}, "global_step of the checkpoint is a bool"),

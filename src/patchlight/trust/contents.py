@@ -57,9 +57,9 @@ def check_contents(path: Path, checkpoint: Mapping[str, Any], record: Mapping[st
 
 
 def is_whole(tensor: object) -> bool:
-    """Whether this is a tensor with a place of its own for each of its values."""
+    """Whether this is a tensor of real numbers, with a place of its own for each of its values."""
     if not isinstance(tensor, Tensor) or type(tensor) not in (Tensor, Parameter):
         return False
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
