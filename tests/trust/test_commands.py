@@ -143,6 +143,20 @@ def test_importing_takes_tensors_alone(typed: Typed, save: Save, put: Put) -> No
     assert "evil" not in sys.modules
 
 
+def test_networks_that_a_record_calls_untrained(typed: Typed, trained: dict[str, Any]) -> None:
+    for names, status, message in (
+        (["discriminator"], 0, ""),
+        (["generator"], 1, "run.ckpt has no generator but those with initial weights: train it first"),
+        ([["generator"], {}, 3], 0, ""),
+    ):
+        torch.save({**trained, "patchlight": {**trained["patchlight"], "untrained": names}}, "run.ckpt")
+        given = ("ckpt=run.ckpt", "output=out", "format=reference", "overwrite=true")
+        found, said, complaints = typed("export", *given)
+        assert found == status
+        assert complaints == (f"patchlight-export: {message}\n" if message else "")
+        assert ("--netD" in said) == (names[0] != "discriminator" and status == 0)
+
+
 OWN = """
 import torch
 from patchlight.networks import Discriminator

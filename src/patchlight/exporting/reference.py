@@ -63,7 +63,8 @@ def write_reference(networks: Mapping[str, nn.Module], files: Mapping[str, Path]
 def command_line_options(networks: Mapping[str, nn.Module], config: Mapping[str, Any]) -> str:
     """The options by which the reference's own commands build these networks."""
     generator = next(network for name, network in networks.items() if name.startswith("generator"))
-    discriminator = next(network for name, network in networks.items() if name.startswith("discriminator"))
+    # An imported checkpoint may have none.
+    discriminator = next((network for name, network in networks.items() if name.startswith("discriminator")), None)
     own: Mapping[str, Any] = config["generator"]
     options = [f"--model {'pix2pix' if 'generator' in networks else 'cycle_gan'}"]
     if isinstance(generator, UNetGenerator):

@@ -130,6 +130,8 @@ def export_reference(wishes: Wishes) -> None:
     networks = {
         name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
     }
+    if not any(model.roles[name].kind == "generator" for name in networks):
+        raise DataError(f"{wishes.ckpt} has no generator but those with initial weights: train it first")
     files = reference_files(networks, wishes.output, wishes.overwrite)
     config = plain(model.config.model)
     try:
