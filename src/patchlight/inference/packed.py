@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchlight.networks import WinogradConv2d
+
 
 def pack(network: nn.Module) -> nn.Module:
     """Replace the float32 convolutions of a network on the CPU, in place, by packed ones; returns the network.
@@ -24,8 +26,8 @@ def pack(network: nn.Module) -> nn.Module:
 
 
 def _is_plain(layer: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    # What derives from these two, or computes its weight anew, may compute something else.
-    if type(layer) not in (nn.Conv2d, nn.ConvTranspose2d):
+    # What derives from these, or computes its weight anew, may compute something else.
+    if type(layer) not in (nn.Conv2d, nn.ConvTranspose2d, WinogradConv2d):
         return False
     return (
         layer.padding_mode == "zeros" and layer.padding not in ("same", "valid") and layer.weight.dtype == torch.float32

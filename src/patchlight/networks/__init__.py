@@ -10,6 +10,7 @@ from patchlight.networks.recompute import recomputed
 from patchlight.networks.resnet import ResNetGenerator
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
 from patchlight.networks.unet import UNetGenerator
+from patchlight.networks.winograd import WinogradConv2d
 
 __all__ = [
     "Discriminator",
@@ -22,6 +23,7 @@ __all__ = [
     "ResNetGenerator",
     "SyncBatchNorm",
     "UNetGenerator",
+    "WinogradConv2d",
     "init_weights",
     "patch_grid",
     "patch_map_size",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from patchlight.networks.base import Generator
 from patchlight.networks.layers import Norm, bias_before, norm_layers, require_at_least
 from patchlight.networks.padding import ReflectionPad2d
 from patchlight.networks.recompute import recomputed
+from patchlight.networks.winograd import WinogradConv2d, pays
 
 Padding = Literal["reflect", "replicate", "zero"]
 
@@ -67,6 +69,7 @@ class ResNetGenerator(Generator):
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self._recompute = False
+        self._n_blocks, self._width = n_blocks, 4 * ngf
 
     def recompute_features(self) -> None:
         self._recompute = True
@@ -75,6 +78,12 @@ class ResNetGenerator(Generator):
         height, width = image.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"image sides must be multiples of {self.size_multiple}, got {height}x{width}")
+        if self._n_blocks and pays(image, self._width, height // 4, width // 4):
+            # In this layout tiles are cut without transposing anything.
+            return self._translate(image.contiguous(memory_format=torch.channels_last)).contiguous()
+        return self._translate(image)
+
+    def _translate(self, image: Tensor) -> Tensor:
         if not self._recompute:
             translated: Tensor = self.layers(image)
             return translated
@@ -104,12 +113,12 @@ class ResidualBlock(nn.Module):
         bias = bias_before(norm)
         self.layers = nn.Sequential(
             *_padding_layers(padding),
-            nn.Conv2d(channels, channels, kernel_size=3, padding=_zero_padding(padding), bias=bias),
+            WinogradConv2d(channels, channels, padding=_zero_padding(padding), bias=bias),
             *norm_layers(norm, channels),
             nn.ReLU(inplace=True),
             *([nn.Dropout(0.5)] if dropout else []),
             *_padding_layers(padding),
-            nn.Conv2d(channels, channels, kernel_size=3, padding=_zero_padding(padding), bias=bias),
+            WinogradConv2d(channels, channels, padding=_zero_padding(padding), bias=bias),
             *norm_layers(norm, channels),
         )
 
