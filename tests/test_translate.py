@@ -114,7 +114,7 @@ def test_results_are_replaced_only_if_asked(typed: Type) -> None:
         (["ckpt=model.ckpt", "input=no", "output=out"], "input=no is not there"),
         (["ckpt=model.ckpt", "input=in", "output=in/0.png/x"], "output=in/0.png/x cannot be made (Not a directory)"),
         (["ckpt=model.ckpt", "input=in", "output=out", "direction=AB"], "direction=AB should be 'AtoB' or 'BtoA'"),
-        (["ckpt=model.ckpt", "input=in", "output=out", "batch_size=0"], "batch_size=0 should be greater than or equal"),
+        (["ckpt=model.ckpt", "input=in", "output=out", "batch_size=0"], "batch_size=0 should be at least 1"),
         (["ckpt=model.ckpt", "input=in", "output=out", "device=cuda:77"], "device=cuda:77 cannot be used"),
     ],
 )

@@ -93,8 +93,8 @@ def config(*overrides: str) -> BenchConfig:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rounds=0", r"rounds=0 should be greater than or equal to 1"),
-        ("parts=[steps]", r"parts\.0=steps should be 'step'"),
+        ("rounds=0", r"rounds=0 should be at least 1"),
+        ("parts=[steps]", r"parts=\['steps'\] should be 'step', .* at place 0$"),
         ("precision=8", r"precision=8 should be 'auto'"),
         ("round=3", r"round is no key .* did you mean rounds\?"),
     ],
