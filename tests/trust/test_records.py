@@ -20,7 +20,7 @@ from patchlight.inference.loading import TrainedModel
 from patchlight.schema import validate
 
 TRIES = 1000
-BUILT = 10
+BUILT = 20
 """Networks are built of every so many of those that are not refused: it takes a tenth of a second."""
 
 EVAL = evaluate.EvalConfig(
