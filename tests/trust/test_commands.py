@@ -34,7 +34,7 @@ COMMANDS = {
 """Each with what it needs beside a checkpoint."""
 
 HOSTILE: dict[str, Any] = {
-    # Each of these made the file `made`, or imported `evil`, before there was a check.
+    # Each tries to make the file `made`, or reads a secret.
     "model._target_": "evil.Pix2Pix",
     "model.generator": {"_target_": "numpy.savetxt", "fname": "made", "X": [1]},
     "model.generator.norm": {"_target_": "torch.utils.collect_env.run", "command": "touch made"},
