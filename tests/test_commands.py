@@ -30,6 +30,7 @@ WORD, NULL = ["often"], [None]
 ACCEPTED: dict[str, list[Any]] = {
     "bench.steps": NULL, "bench.root": ["often", None], "bench.output": WORD,
     "demo.ckpt": WORD, "demo.host": WORD, "demo.port": NULL, "demo.palette": NULL, "demo.open_browser": [True],
+    "demo.trust": [True], "eval.trust": [True], "export.trust": [True], "translate.trust": [True],
     "doctor.root": WORD, "doctor.labels": NULL, "doctor.output": ["often", None], "doctor.fix": ["often", None],
     "doctor.blank_std": [0, 0.37], "doctor.low_std": [0, 0.37], "doctor.near_distance": [0],
     "doctor.near_difference": [0, 0.37], "doctor.drift_levels": [0], "doctor.drift_share": [0, 0.37],

@@ -25,8 +25,8 @@ Part = Literal["step", "overhead", "input", "translate", "start", "scaling"]
 class BenchConfig(CommandConfig):
     """The keys of configs/bench.yaml."""
 
-    parts: Annotated[list[Part], Field(min_length=1)]
-    steps: Annotated[list[str], Field(min_length=1)] | None
+    parts: list[Part]
+    steps: list[str] | None
     rounds: Annotated[int, Field(ge=1)]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]

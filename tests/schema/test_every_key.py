@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from patchlight.build import build_method, build_performance, data_channels, named, try_optimizers
-from patchlight.config import complete, compose_config
+from patchlight.config import complete, compose_config, config_dir
 from patchlight.errors import ConfigError, UserError
 from patchlight.schema import check_group, validate
 
@@ -193,6 +195,15 @@ def test_values_beside_the_table(name: str, key: str) -> None:
     with pytest.raises(ConfigError, match=f"^{key}{message}") as refused:
         validate(OmegaConf.create(changed(content(name), key, value)))
     assert "\n" not in str(refused.value)
+
+
+def test_what_waits_for_the_folder_of_a_run_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    validate(compose_config("train", []))
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        cfg = compose("train", return_hydra_config=True)
+    # As a notebook does that looks at what Hydra knows.
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", cfg)
+    validate(compose_config("train", []))
 
 
 def test_a_schedule_without_an_epoch() -> None:

@@ -42,6 +42,10 @@ WITHOUT = frozenset({"callbacks", "logger"})
 """Groups that may be empty."""
 
 
+OUTPUT_DIR = "runtime.output_dir"
+"""Where Hydra's configuration has the folder of the run."""
+
+
 def validate(cfg: DictConfig) -> None:
     """Check every key, type, bound and choice, without importing, building or reading anything.
 
@@ -108,12 +112,23 @@ def _item(node: Any, key: Any, path: str) -> Any:
     if OmegaConf.is_missing(node, key):
         return "???"
     try:
-        return _content(node[key], f"{path}.")
+        value = _content(node[key], f"{path}.")
     except OmegaConfBaseException as error:
-        if not HydraConfig.initialized() and "HydraConfig was not set" in str(error):
+        if _awaits_folder() and any(reason in str(error) for reason in ("HydraConfig was not set", OUTPUT_DIR)):
             return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
         reason = " ".join(str(error).split()).partition(" full_key:")[0]
         raise ConfigError(f"{path} cannot be resolved: {reason}") from None
+    if value is None and OmegaConf.is_interpolation(node, key) and _awaits_folder():
+        return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
+    return value
+
+
+def _awaits_folder() -> bool:
+    """Whether Hydra has not chosen the folder of the run yet, as where something is composed by hand."""
+    if not HydraConfig.initialized():
+        return True
+    runtime = HydraConfig.get().runtime
+    return OmegaConf.is_missing(runtime, "output_dir") or runtime.output_dir is None
 
 
 def _missing(path: str, value: Any) -> Iterator[str]:
