@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,8 @@ def test_pictures_of_spawned_ranks_lie_in_the_run(patchlight_train: Any, tiny_se
     assert all(path.is_file() for _, path in run.images)
     assert "samples" in dict(run.images)
     assert not (tmp_path / "wandb").exists()
+    # Nothing is left of the port at which these ranks met, which another run may have by now.
+    assert not {"MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "LOCAL_RANK"} & set(os.environ)
 
 
 @pytest.mark.covered

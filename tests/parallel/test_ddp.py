@@ -166,4 +166,5 @@ def test_survivors_of_a_killed_rank_say_so_in_a_line(sets: Sets, tmp_path: Path)
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "patchlight-train: rank 1 was ended by SIGKILL, often because memory ran out; resume=auto" in err
-    assert err.count("patchlight-train: another rank is gone") == 1
+    assert err.count("patchlight-train: another rank is gone") <= 1  # the last one may be ended before it knows
+    assert err.count("\n") == 1 + err.count("another rank is gone")

@@ -8,7 +8,7 @@ import pytest
 from torch import distributed
 
 from patchlight.errors import ConfigError, TrainingError
-from patchlight.parallel import JobLauncher, ranks_of_this_job, require_supported
+from patchlight.parallel import JobLauncher, launcher, ranks_of_this_job, require_supported
 from patchlight.parallel.launcher import _Observer
 from patchlight.parallel.support import CLUSTERS, OWN_NODES
 
@@ -66,6 +66,7 @@ def test_it_is_said_why_a_rank_that_waits_is_ended(
 ) -> None:
     """Lightning's observer kills it with the others, where a backend waits for ever."""
     killed: list[int] = []
+    monkeypatch.setattr(launcher, "GRACE_S", 0.0)
     monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append(pid))
     process = Process(-9)
     monkeypatch.setattr(Process, "send_signal", lambda self, signum: self.kill(), raising=False)
@@ -74,6 +75,19 @@ def test_it_is_said_why_a_rank_that_waits_is_ended(
     assert killed == [7]
     expected = "patchlight-train: rank 1 was ended by SIGKILL, often because memory ran out; resume=auto goes on from"
     assert capsys.readouterr().err.startswith(expected)
+
+
+def test_a_rank_that_ends_by_itself_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its connection to the one that is gone breaks, and `ranks_of_this_job` clears the observer's list."""
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append(pid))
+    observer = _Observer(main_pid=7, child_processes=[Process(-9)])  # type: ignore[list-item]
+    monkeypatch.setattr(launcher.time, "sleep", lambda seconds: setattr(observer, "_child_processes", []))
+    assert observer._run()
+    assert killed == []
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed", "ddp_find_unused_parameters_true", "foo"])

@@ -26,6 +26,9 @@ VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZ
 
 GO_ON = "resume=auto goes on from the newest checkpoint"
 
+GRACE_S = 10.0
+"""How long this process may go on, once a rank is gone, before it is ended."""
+
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo/transport", "NCCL")
 """What errors of a connection between ranks say, which have no type of their own."""
 
@@ -69,9 +72,15 @@ class JobLauncher(_SubprocessScriptLauncher):
 
 
 class _Observer(_ChildProcessObserver):
-    """Says why it ends this process, which may wait for a rank that is gone."""
+    """Ends this process where it waits for a rank that is gone, and says why."""
 
     def _terminate_all(self) -> None:
+        # Mostly a connection breaks, and this process ends by itself, with its own message.
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and self._child_processes:
+            time.sleep(0.1)
+        if not self._child_processes:
+            return
         print(f"patchlight-train: {_how_a_rank_ended(self._child_processes)}; {GO_ON}", file=sys.stderr, flush=True)
         super()._terminate_all()
 
@@ -102,13 +111,13 @@ def ranks_of_this_job() -> Iterator[None]:
             process.wait()
         launched = bool(JobLauncher._running)
         JobLauncher._running, JobLauncher._observers = [], []
-        if launched:
-            if distributed.is_initialized():
-                distributed.destroy_process_group()
-            for name, value in before.items():
-                os.environ.pop(name, None)
-                if value is not None:
-                    os.environ[name] = value
+        if launched and distributed.is_initialized():
+            distributed.destroy_process_group()
+        # Also after ranks that Lightning has spawned: the next job would meet at the port that was free for this one.
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _why_a_rank_failed() -> str | None:
