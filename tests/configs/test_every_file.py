@@ -72,7 +72,11 @@ EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    # Composing all of them takes longer than all else in this file.
+    "experiment",
+    [pytest.param(name, marks=() if name == "demo" else pytest.mark.slow) for name in EXPERIMENTS],
+)
 def test_every_job_of_every_sweep_of_every_experiment_composes(sweep: str, experiment: str) -> None:
     if missing_extra(config_dir() / "sweep" / f"{sweep}.yaml") is not None:
         pytest.skip("its plugin is not installed")

@@ -27,7 +27,10 @@ class Left:
     train: list[Any]
 
 
-# Slow: sixteen commands in a process without the powers of root, which cannot be given back.
+# Sixteen commands in a process without the powers of root, which cannot be given back.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def left(
     without_powers: Any, entries: list[Any], good: Any, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory

@@ -139,6 +139,7 @@ LATE = {
 
 
 # Some seconds: two thousand values, and what a tenth of them builds.
+@pytest.mark.untraced  # 1,900 tries of the same lines
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_odd_values(name: str, alexnet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -100,6 +100,7 @@ def test_there_are_enough_hostile_names() -> None:
     assert len(set(HOSTILE)) >= 120
 
 
+@pytest.mark.untraced  # 21,525 tries of the same lines
 @pytest.mark.parametrize("place", PLACES)
 def test_a_hostile_name_is_refused(put: Put, no_import: None, place: str) -> None:
     def forbidden(*args: Any, **kwargs: Any) -> Any:

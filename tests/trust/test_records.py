@@ -98,6 +98,7 @@ def _use(path: Path, build: bool) -> None:
     model.judge(device="cpu")
 
 
+@pytest.mark.untraced  # which goes through the same lines a thousand times
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of PyTorch, about odd tensors
 def test_a_thousand_changed_records(trained: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "the-secret")
