@@ -21,8 +21,8 @@ WINDOW = TILE + 2
 LEAST_CHANNELS, LEAST_TILES = 64, 256
 """With fewer, the transforms of the tiles, or of the filters, take longer than the multiplications that they save.
 
-They wait for memory, which other programs use as well: with 64 tiles (a ResNet's blocks at 128 px) a step took 0.8 to 1.1
-times that of the stock convolution, with 256 never more than 0.85 times.
+They wait for memory, which other programs use as well: a generator took 0.8 to 1.3 times as long as with the stock
+convolution with 64 tiles (the blocks at 128 px), and with 256 never more than 0.85 times.
 """
 
 # F(4, 3): the transforms of a window, of the three weights of a filter, and of the products, along one side.
