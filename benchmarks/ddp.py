@@ -20,9 +20,9 @@ from torch import distributed
 from torch.utils.data import DataLoader
 
 from patchlight.build import build_method
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.parallel import PerNetworkDDP
-from patchlight.quiet import quieten
+from patchlight.system.warnings import quieten
 
 CASES = {
     "pix2pix": ("model=pix2pix", "model/generator=unet_128", "model.generator.ngf=32", "model.discriminator.ndf=32"),

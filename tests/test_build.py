@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from patchlight.build import build_method, data_channels, patch_geometries
 from patchlight.checkpoint import make_record, read_checkpoint
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, DataError, UserError
-from patchlight.manifest import make_manifest
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import Discriminator
+from patchlight.runs.manifest import make_manifest
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
 

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 import patchlight
-from patchlight.quiet import gc_paused
+from patchlight.system.warnings import gc_paused
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TARGETS = ["help", "install", "demo", "test", "test-all", "lint", "types", "check", "bench", "notebooks", "clean"]
@@ -55,7 +55,9 @@ print(f"{spent:.3f}", *sorted(heavy & set(sys.modules)))
 
 
 def test_the_download_command_starts_without_the_heavy_packages() -> None:
-    code = "import sys, patchlight.download; print(sorted({'torch', 'lightning', 'hydra', 'rich'} & set(sys.modules)))"
+    code = (
+        "import sys, patchlight.cli.download; print(sorted({'torch', 'lightning', 'hydra', 'rich'} & set(sys.modules)))"
+    )
     assert python(code).stdout.strip() == "[]"
 
 
@@ -63,12 +65,12 @@ def test_a_training_imports_little_beside_lightning() -> None:
     """A process of its own, as a user's command is one. What Lightning itself imports cannot be helped."""
     code = """
 import gc, sys
-from patchlight.quiet import import_lightning
+from patchlight.system.warnings import import_lightning
 import_lightning()
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 import torchvision
 theirs = set(sys.modules)
-import patchlight.run, patchlight.train
+import patchlight.runs.run, patchlight.cli.train
 ours = set(sys.modules) - theirs
 packages = {name.partition(".")[0] for name in ours} - {name.partition(".")[0] for name in theirs}
 print(*sorted(packages - set(sys.stdlib_module_names) - {"_distutils_hack"}))
@@ -94,7 +96,7 @@ def test_a_mistake_is_refused_without_pytorch() -> None:
     }
     code = """
 import sys
-from patchlight.train import main
+from patchlight.cli.train import main
 for mistake in sys.argv[1:]:
     sys.argv[1:] = [mistake]
     try:

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
+from patchlight.config.validation import NETWORK_KEYS, locate
 from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
@@ -27,9 +28,8 @@ from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import Role, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
-from patchlight.perf import Performance
-from patchlight.ranks import is_first
-from patchlight.schema import NETWORK_KEYS, locate
+from patchlight.parallel.performance import Performance
+from patchlight.system.distributed import is_first
 
 
 def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationMethod:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from patchlight.bench import BenchConfig, bench
 from patchlight.benchmarking import Bench, StepCase, measure
 from patchlight.benchmarking.contestant import Contestant
-from patchlight.commands import typed
-from patchlight.config import compose_config, config_dir
+from patchlight.cli.bench import BenchConfig, bench
+from patchlight.cli.command import typed
+from patchlight.config.compose import compose_config, config_dir
 from patchlight.errors import BenchError, ConfigError, DataError
 
 TINY = StepCase("tiny", "pix2pix", 64, 3, width=4, n_layers=2)

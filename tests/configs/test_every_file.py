@@ -11,9 +11,9 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.config import compose_config, config_dir, read_command_line
+from patchlight.config.compose import compose_config, config_dir, read_command_line
+from patchlight.config.validation import HYDRA_KEYS, locate, validate
 from patchlight.errors import ConfigError
-from patchlight.schema import HYDRA_KEYS, locate, validate
 
 pytestmark = pytest.mark.untraced  # Hydra's own code, mostly, which takes twice as long when every line is watched
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., TranslationMethod]
@@ -73,7 +73,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         capsys.readouterr()
         status = 0
         try:
-            import_module(f"patchlight.{command}").main()
+            import_module(f"patchlight.cli.{command}").main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         return status, *capsys.readouterr()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., tuple[Path, TranslationMethod]]

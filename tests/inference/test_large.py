@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 6000, 4000
 
 MEASURED = """
 import resource, sys
-from patchlight.translate import main
+from patchlight.cli.translate import main
 sys.argv = ["patchlight-translate", *sys.argv[1:]]
 main()
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -34,7 +34,7 @@ def patchlight_train(
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Outcome:
-        from patchlight.train import main
+        from patchlight.cli.train import main
 
         monkeypatch.setattr(sys, "argv", ["patchlight-train", *arguments])
         capsys.readouterr()

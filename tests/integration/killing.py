@@ -47,7 +47,7 @@ IMAGES = 24
 
 def command(model: str, data: Path, run: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "patchlight.train", *MODELS[model], f"data.root={data}", *COMMON,
+        sys.executable, "-m", "patchlight", "train", *MODELS[model], f"data.root={data}", *COMMON,
         f"hydra.run.dir={run}", "resume=auto", *more,
     ]  # fmt: skip
 

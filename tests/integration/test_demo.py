@@ -47,7 +47,7 @@ def test_an_installed_wheel_works_from_any_folder(tmp_path: Path) -> None:
     subprocess.run(pip, check=True, capture_output=True, timeout=120)
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import patchlight; print(patchlight.__file__)\n"
-        "sys.argv[1:] = ['experiment=facades_pix2pix', '--cfg', 'job']\nfrom patchlight.train import main; main()"
+        "sys.argv[1:] = ['experiment=facades_pix2pix', '--cfg', 'job']\nfrom patchlight.cli.train import main; main()"
     )
     process = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path, timeout=120

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight import evaluate
+from patchlight.cli import evaluate
 
 Eval = Callable[..., tuple[int, str, str]]
 

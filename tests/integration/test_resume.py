@@ -217,7 +217,7 @@ def test_lightnings_own_settings_lead_to_ours(
 
 def launch(command: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "patchlight.train", *command, "hydra.run.dir=run"], cwd=folder, text=True,
+        [sys.executable, "-m", "patchlight", "train", *command, "hydra.run.dir=run"], cwd=folder, text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-import patchlight.run
-from patchlight.config import complete, compose_config
+import patchlight.runs.run
+from patchlight.config.compose import complete, compose_config
 from patchlight.errors import EmptyPatchMapError, OtherRunError, TrainingError
-from patchlight.outcome import Outcome, measured, recorded
-from patchlight.sweep import _finished_before
+from patchlight.runs.outcome import Outcome, measured, recorded
+from patchlight.sweeps.job import _finished_before
 
 Behaviour = Callable[[DictConfig], float | None]
 
@@ -37,7 +37,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Behaviour], list[str]
                 outcome.objective = measured(cfg.objective, value)
             return value
 
-        monkeypatch.setattr(patchlight.run, "train", train)
+        monkeypatch.setattr(patchlight.runs.run, "train", train)
         return begun
 
     return become

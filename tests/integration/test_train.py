@@ -20,10 +20,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from patchlight.build import build_method, data_channels
-from patchlight.config import config_dir
+from patchlight.config.compose import config_dir
 from patchlight.errors import TrainingError
-from patchlight.quiet import quieten
-from patchlight.run import _clear_errors
+from patchlight.runs.run import _clear_errors
+from patchlight.system.warnings import quieten
 
 PICTURED = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
@@ -278,7 +278,7 @@ def test_logging_is_hydras(
         mine.debug("hello")
         logging.getLogger("lightning.pytorch").info("lightning says")
 
-    monkeypatch.setattr("patchlight.train.run_job", report)
+    monkeypatch.setattr("patchlight.cli.train.run_job", report)
     monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", *more)
     assert outcome.status == 0, outcome.err
@@ -375,7 +375,7 @@ def test_a_damaged_image_is_named(workers: int, patchlight_train: Any, tmp_path:
 
 
 def test_the_console_script_has_no_traceback_and_no_second_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "patchlight.train", "data=paired", "data.root=/nowhere", "logger=csv"]
+    command = [sys.executable, "-m", "patchlight", "train", "data=paired", "data.root=/nowhere", "logger=csv"]
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)
     assert process.returncode == 1
     assert process.stderr.startswith("patchlight-train: data.root=/nowhere is not a folder")
@@ -384,7 +384,7 @@ def test_the_console_script_has_no_traceback_and_no_second_line(tmp_path: Path) 
 
 def test_help_is_quick_and_light() -> None:
     code = (
-        "import sys; sys.argv[1:] = ['--help']\nfrom patchlight.train import main\ntry:\n    main()\n"
+        "import sys; sys.argv[1:] = ['--help']\nfrom patchlight.cli.train import main\ntry:\n    main()\n"
         "finally:\n    assert not {'torch', 'lightning', 'wandb', 'albumentations'} & set(sys.modules), 'heavy'"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_files import WandbFile, read_runs
 
-from patchlight.config import compose_config, config_dir
-from patchlight.schema import validate
+from patchlight.config.compose import compose_config, config_dir
+from patchlight.config.validation import validate
 
 SMALL = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",

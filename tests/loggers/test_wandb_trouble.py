@@ -20,7 +20,7 @@ from wandb_files import read_runs
 from wandb_server import Behaviour, wandb_server
 
 from patchlight.build import warming_up_loggers
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.loggers import MetricsCSV, WandbRun, wandb_id
 from patchlight.loggers.wandb_session import warming_up
 

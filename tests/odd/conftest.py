@@ -22,7 +22,7 @@ from PIL import Image
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 
 sys.path.append(str(Path(__file__).parent))  # importlib mode finds no module beside this one
 
@@ -77,7 +77,7 @@ Command = Callable[..., Outcome]
 def call(arguments: Sequence[str], folder: Path) -> Outcome:
     """A command of the project, `translate`, `train` or `doctor` and its arguments, in this process and a folder."""
     command, *rest = arguments
-    main = importlib.import_module(f"patchlight.{command}").main
+    main = importlib.import_module(f"patchlight.cli.{command}").main
     out, err, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 
 Save = Callable[..., Path]
 

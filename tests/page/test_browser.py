@@ -37,7 +37,16 @@ def served(save: Save, tmp_path: Path) -> Iterator[str]:
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("Gradio is not installed: pip install 'patchlight[demo]'")
     ckpt = save("facades.ckpt", "pix2pix", "data.root=sets/facades", "data.direction=BtoA", ema=True)
-    command = [sys.executable, "-m", "patchlight.demo", f"ckpt={ckpt}", "device=cpu", "max_mib=1", "max_pixels=10000"]
+    command = [
+        sys.executable,
+        "-m",
+        "patchlight",
+        "demo",
+        f"ckpt={ckpt}",
+        "device=cpu",
+        "max_mib=1",
+        "max_pixels=10000",
+    ]
     command.append("max_stored_mib=2")
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,

@@ -68,8 +68,8 @@ def train(folder: Path, *arguments: str, launcher: str = "lightning") -> str:
     if launcher == "torchrun":
         own += ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     done = subprocess.run(
-        [*own, "patchlight.train", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [*own, "patchlight", "train", *arguments], cwd=folder, capture_output=True, text=True, timeout=300,
+        check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -150,7 +150,7 @@ def test_survivors_of_a_killed_rank_say_so_in_a_line(sets: Sets, tmp_path: Path)
     """Three processes, of which the one in the middle goes."""
     command = (*COMMON, *PIX2PIX, f"data.root={sets('paired')}", *TWO, "trainer.devices=3", "hydra.run.dir=run")
     process = subprocess.Popen(
-        [sys.executable, "-m", "patchlight.train", *command, "trainer.max_steps=5000", "trainer.max_epochs=5000"],
+        [sys.executable, "-m", "patchlight", "train", *command, "trainer.max_steps=5000", "trainer.max_epochs=5000"],
         cwd=tmp_path, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -160,7 +160,7 @@ def test_survivors_of_a_killed_rank_say_so_in_a_line(sets: Sets, tmp_path: Path)
         assert time.monotonic() < deadline
         time.sleep(0.05)
     children = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True)
-    ranks = [int(line.split()[0]) for line in children.stdout.splitlines() if "patchlight.worker" in line]
+    ranks = [int(line.split()[0]) for line in children.stdout.splitlines() if "patchlight.runs.worker" in line]
     os.kill(ranks[0], signal.SIGKILL)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from patchlight import report
+from patchlight.cli import report
 
 MakeRun = Callable[..., Path]
 Type = Callable[..., tuple[int, str, str]]
 
 WATCHED = """
 import sys
-from patchlight.report import main
+from patchlight.cli.report import main
 sys.argv[0] = "patchlight-report"
 try:
     main()

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 
 Config = dict[str, Any]
 

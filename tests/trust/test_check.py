@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.errors import DataError, shown
 from patchlight.trust import trusted_config
 from patchlight.trust.allowlist import (
@@ -58,10 +58,12 @@ HOSTILE = [
     "albumentations.core.serialization.load", "albumentations.FDA", "albumentations.HistogramMatching",
     "albumentations.TextImage", "torch.optim.lr_scheduler.LambdaLR", "torch.optim.Optimizer",
     # Ways through this package to what its modules have imported, and to functions of its own.
-    "patchlight.data.image_io.Image.open", "patchlight.build.instantiate", "patchlight.schema.importlib.import_module",
-    "patchlight.manifest.subprocess.run", "patchlight.checkpoint.torch.load", "patchlight.methods.base.torch.load",
-    "patchlight.networks.init.nn.Module", "patchlight.load", "patchlight.train.main", "patchlight.download.main",
-    "patchlight.files.write_json", "patchlight.networks.base.nn.Sequential", "patchlight.networks.init_weights",
+    "patchlight.data.image_io.Image.open", "patchlight.build.instantiate",
+    "patchlight.config.validation.importlib.import_module", "patchlight.runs.manifest.subprocess.run",
+    "patchlight.checkpoint.torch.load", "patchlight.methods.base.torch.load",
+    "patchlight.networks.init.nn.Module", "patchlight.load",
+    "patchlight.cli.train.main", "patchlight.cli.download.main",
+    "patchlight.system.files.write_json", "patchlight.networks.base.nn.Sequential", "patchlight.networks.init_weights",
     "patchlight.methods.Pix2Pix.load_from_checkpoint", "patchlight.networks.UNetGenerator.__init__.__globals__",
     # Nearly right.
     "Patchlight.networks.UNetGenerator", "patchlight.networks.unetgenerator", " patchlight.networks.UNetGenerator",
@@ -92,7 +94,10 @@ FORMS: dict[str, Callable[[Any], Any]] = {
     "partial": lambda target: {"_target_": target, "_partial_": True, "x": 1},
     "in a list": lambda target: [1, {"_target_": target}],
     "as a positional argument": lambda target: {"_args_": [{"_target_": target}]},
-    "as an argument of another": lambda target: {"_target_": "patchlight.perf.Performance", "x": {"_target_": target}},
+    "as an argument of another": lambda target: {
+        "_target_": "patchlight.parallel.Performance",
+        "x": {"_target_": target},
+    },
 }
 
 

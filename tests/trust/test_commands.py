@@ -17,7 +17,7 @@ from PIL import Image
 import patchlight
 from patchlight.build import build_method, data_channels
 from patchlight.errors import DataError
-from patchlight.start import begin_with
+from patchlight.runs.initial_weights import begin_with
 
 Put = Callable[..., dict[str, Any]]
 Save = Callable[..., Path]
@@ -48,7 +48,7 @@ HOSTILE: dict[str, Any] = {
     "callbacks.quality.feature_cache": "${oc.env:SECRET}",
     "logger.wandb": {"_target_": "os.mkdir", "path": "made"},
     "trainer.plugins": [{"_target_": "distutils.spawn.spawn", "cmd": ["touch", "made"]}],
-    "paths.run_dir": {"_target_": "patchlight.manifest.subprocess.run", "args": ["touch", "made"]},
+    "paths.run_dir": {"_target_": "patchlight.runs.manifest.subprocess.run", "args": ["touch", "made"]},
 }
 
 
@@ -78,7 +78,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         capsys.readouterr()
         status = 0
         try:
-            import_module(f"patchlight.{module}").main()
+            import_module(f"patchlight.cli.{module}").main()
         except SystemExit as stop:
             status = int(stop.code or 0)
         return status, *capsys.readouterr()

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from patchlight import checkpoint as checkpoint_module
-from patchlight import evaluate
 from patchlight.build import recorded_in
 from patchlight.checkpoint import read_checkpoint, recorded_config, weights
+from patchlight.cli import evaluate
+from patchlight.config.validation import validate
 from patchlight.errors import UserError
 from patchlight.inference.loading import TrainedModel
-from patchlight.schema import validate
 
 TRIES = 1000
 BUILT = 20

@@ -20,8 +20,8 @@ from patchlight.benchmarking.cases import StepCase
 from patchlight.benchmarking.flops import flops_of
 from patchlight.benchmarking.plain import plain_module
 from patchlight.benchmarking.turns import Line, peak_bytes, serve
-from patchlight.devices import device_of, keep_memory
 from patchlight.errors import UserError
+from patchlight.system.devices import device_of, keep_memory
 
 
 def plain_step(spec: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def plain_step(spec: dict[str, Any]) -> None:
 def train(spec: dict[str, Any]) -> None:
     """Training steps of `patchlight-train`, with everything that it has by default."""
     from patchlight.benchmarking.ours import train_config
-    from patchlight.run import train
+    from patchlight.runs.run import train
 
     train(train_config(StepCase(**spec["case"]), spec))
 

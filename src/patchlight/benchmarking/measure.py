@@ -31,8 +31,8 @@ from patchlight.benchmarking.flops import matmul_peak
 from patchlight.benchmarking.ours import training_overrides
 from patchlight.benchmarking.plain import plain_dir
 from patchlight.benchmarking.sets import write_inputs
-from patchlight.devices import device_of, has_bf16_units
 from patchlight.errors import BenchError
+from patchlight.system.devices import device_of, has_bf16_units
 
 
 class Bench:
@@ -137,13 +137,13 @@ class Bench:
             first.plain.append(_seconds(["-c", script]))
             first.ours.append(self._first_step(case))
             help_.plain.append(_seconds(["-c", "import torch"]))
-            help_.ours.append(_seconds(["-m", "patchlight.train", "--help"]))
+            help_.ours.append(_seconds(["-m", "patchlight", "train", "--help"]))
             imported = _seconds(["-c", IMPORTS])
             begun.plain.append(imported)
             begun.ours.append(self._first_step(small))
             for mistake, comparison in refused.items():
                 comparison.plain.append(imported)
-                comparison.ours.append(_seconds(["-m", "patchlight.train", mistake], status=1))
+                comparison.ours.append(_seconds(["-m", "patchlight", "train", mistake], status=1))
         for comparison in (begun, *refused.values()):
             comparison.notes["of_the_time"] = 1 / comparison.ratio
         return [first, help_, begun, *refused.values()]
@@ -208,7 +208,7 @@ class Bench:
 
         def command(read: int, write: int) -> list[str]:
             overrides = training_overrides(case, {**spec, "read": read, "write": write})
-            return [sys.executable, "-m", "patchlight.train", *overrides, f"hydra.run.dir={self.folder / name}"]
+            return [sys.executable, "-m", "patchlight", "train", *overrides, f"hydra.run.dir={self.folder / name}"]
 
         with Contestant(command, self.folder / f"{name}.log") as ours:
             ours.turn(1)

@@ -14,12 +14,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from patchlight.benchmarking.cases import StepCase
 from patchlight.build import build_method, build_performance
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
-from patchlight.devices import device_of
 from patchlight.methods import Pix2Pix
 from patchlight.methods.base import frozen
-from patchlight.perf import HALF, settle_precision
+from patchlight.parallel.performance import HALF, settle_precision
+from patchlight.system.devices import device_of
 
 SET = ["data.render.n_train=48", "data.render.n_test=2", "data.val_size=0"]
 

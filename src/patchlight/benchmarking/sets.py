@@ -13,7 +13,7 @@ from PIL import Image
 from patchlight.benchmarking.cases import StepCase
 from patchlight.build import build_method
 from patchlight.checkpoint import RECORD_KEY, make_record
-from patchlight.config import compose_config
+from patchlight.config.compose import compose_config
 from patchlight.data.datasets import read_source
 from patchlight.data.folders import find_split
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from patchlight.benchmarking.figures import Comparison
-from patchlight.files import write_json
+from patchlight.system.files import write_json
 
 HEADER = ("", "plain", "Patchlight", "times faster", "memory", "of the matmul peak")
 SCALING_HEADER = ("varied", "seconds", "time ~ size^", "memory ~ size^")

@@ -19,9 +19,9 @@ from patchlight.callbacks.health_figures import (
     thumbnails,
     variety,
 )
-from patchlight.files import write_json
 from patchlight.loggers import alert
 from patchlight.methods import TranslationMethod
+from patchlight.system.files import write_json
 
 ALARMS = "alarms.json"
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from patchlight.data import ImageDataModule
 from patchlight.loggers import MetricsCSV, wandb_id
-from patchlight.ranks import is_first
+from patchlight.system.distributed import is_first
 
 
 class Position(Callback):

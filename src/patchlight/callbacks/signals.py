@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from patchlight.data.workers import listen_for_workers
-from patchlight.ranks import is_first, was_launched
+from patchlight.system.distributed import is_first, was_launched
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 

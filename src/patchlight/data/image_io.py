@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from patchlight.data.jpeg import refuse_damaged_jpeg
-from patchlight.image_file import open_image
+from patchlight.system.image_file import open_image
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}

@@ -16,7 +16,7 @@ from patchlight.data.datasets import Processing, odd_width, unequal_pair
 from patchlight.data.folders import Domains, Source, Split
 from patchlight.data.resize import Size
 from patchlight.errors import DataError
-from patchlight.image_file import open_image
+from patchlight.system.image_file import open_image
 
 THREADS = 8
 """They wait for the disk more than they compute; on a network file system that is what takes the time."""

@@ -19,7 +19,7 @@ from patchlight.diagnosis.diagnose import Diagnosis
 from patchlight.diagnosis.labels import snap
 from patchlight.diagnosis.reading import Facts
 from patchlight.errors import ConfigError, DataError, shown
-from patchlight.files import write_json
+from patchlight.system.files import write_json
 
 LEFT_OUT = (
     "empty_file", "unreadable", "truncated", "too_large", "partner", "pair_size", "odd_width", "too_small",

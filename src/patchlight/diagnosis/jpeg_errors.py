@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from patchlight.image_file import try_jpeg
+from patchlight.system.image_file import try_jpeg
 
 NEXT = b"\n=== next file ===\n"
 """Is written after each file."""

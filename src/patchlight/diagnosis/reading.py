@@ -19,7 +19,7 @@ from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.jpeg_errors import passed_over
 from patchlight.diagnosis.labels import Histogram, histogram
 from patchlight.errors import DataError, shown
-from patchlight.image_file import open_image
+from patchlight.system.image_file import open_image
 
 Array = NDArray[np.uint8]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from patchlight.devices import keep_memory
 from patchlight.errors import DataError
 from patchlight.exporting.graph import ImageGraph
 from patchlight.exporting.write import Compute
+from patchlight.system.devices import keep_memory
 
 FLOAT_LIMIT = 1e-4
 """The largest difference of values in [-1, 1] that a file is kept with, in float32."""

@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from patchlight.devices import keep_memory
 from patchlight.errors import ConfigError
 from patchlight.inference.onnx import IMAGE, PACKAGES, example_for, require, session, trace, write_onnx
 from patchlight.inference.packed import pack
 from patchlight.inference.translator import Translator
+from patchlight.system.devices import keep_memory
 
 Backend = Literal["torch", "onnx"]
 

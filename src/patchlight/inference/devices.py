@@ -6,8 +6,8 @@ from typing import Literal
 
 import torch
 
-from patchlight.devices import has_bf16_units
 from patchlight.errors import ConfigError
+from patchlight.system.devices import has_bf16_units
 
 Precision = Literal["auto", "32-true", "bf16"]
 

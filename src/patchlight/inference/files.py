@@ -14,8 +14,8 @@ from PIL import Image
 
 from patchlight.data.image_io import load
 from patchlight.errors import DataError
-from patchlight.image_file import decode_unchanged, open_image
 from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
+from patchlight.system.image_file import decode_unchanged, open_image
 
 Format = Literal["png", "jpg", "tif", "webp"]
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from patchlight.build import build_method, build_network, data_channels, locate_roles, recorded_in
 from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
+from patchlight.config.validation import check_group, check_value, checker
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.devices import Precision, choose_device, uses_bf16
 from patchlight.inference.judge import Judge
@@ -23,7 +24,6 @@ from patchlight.inference.translator import Direction, Translator
 from patchlight.methods import Role
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Discriminator, Generator
-from patchlight.schema import check_group, check_value, checker
 
 __all__ = ["TrainedModel", "Weights", "load"]
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from patchlight.devices import keep_memory, return_memory
 from patchlight.inference.padding import Margins, margins
 from patchlight.inference.pixels import Array, to_arrays, to_levels, to_values
 from patchlight.inference.tiles import SAMPLE_PIXELS, Place, spread_crops
 from patchlight.inference.whole_image import WholeImage
+from patchlight.system.devices import keep_memory, return_memory
 
 if TYPE_CHECKING:
     from patchlight.inference.translator import Translator

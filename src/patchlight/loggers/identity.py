@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from patchlight.plan import job_name, swept_keys
+from patchlight.config.plan import job_name, swept_keys
 
 LONGEST_TAG = 64
 """Of W&B's."""

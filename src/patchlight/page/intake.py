@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from patchlight.errors import DataError
-from patchlight.image_file import TooLargeError, open_content, open_image
 from patchlight.inference.files import read_pixels, write_pixels
 from patchlight.inference.pixels import Pixels
 from patchlight.page.palette import Palette
+from patchlight.system.image_file import TooLargeError, open_content, open_image
 
 SHOWN_BY_BROWSERS = ("PNG", "JPEG", "WEBP", "GIF")
 PREFIX = "data:image/png;base64,"

@@ -2,6 +2,7 @@
 
 from patchlight.parallel.ddp import PerNetworkDDP
 from patchlight.parallel.launcher import JobLauncher, ranks_of_this_job
+from patchlight.parallel.performance import Performance
 from patchlight.parallel.support import DDP_STARTS, require_supported
 
-__all__ = ["DDP_STARTS", "JobLauncher", "PerNetworkDDP", "ranks_of_this_job", "require_supported"]
+__all__ = ["DDP_STARTS", "JobLauncher", "PerNetworkDDP", "Performance", "ranks_of_this_job", "require_supported"]

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 from patchlight.parallel.launcher import JobLauncher
-from patchlight.quiet import quieten
+from patchlight.system.warnings import quieten
 
 StartMethod = Literal["popen", "spawn", "fork"]
 

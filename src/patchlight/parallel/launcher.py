@@ -19,7 +19,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from torch import distributed
 
 from patchlight.errors import TrainingError
-from patchlight.ranks import LAUNCHED
+from patchlight.system.distributed import LAUNCHED
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 """What launching sets in the environment."""
@@ -62,7 +62,7 @@ class JobLauncher(_SubprocessScriptLauncher):
         os.environ["NODE_RANK"] = str(environment.node_rank())
         os.environ["LOCAL_RANK"] = "0"
         os.environ["WORLD_SIZE"] = str(self.num_processes * self.num_nodes)
-        command = [sys.executable, "-m", "patchlight.worker", str(self.job_config.resolve())]
+        command = [sys.executable, "-m", "patchlight.runs.worker", str(self.job_config.resolve())]
         for rank in range(1, self.num_processes):
             self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank), LAUNCHED: "1"}))
         observer = _Observer(child_processes=self.procs, main_pid=os.getpid())

@@ -40,6 +40,6 @@ def require_supported(strategy: Any, num_nodes: int) -> None:
         raise ConfigError(
             f"trainer.num_nodes={num_nodes}: this command starts the ranks of this machine alone, and would wait for "
             f"the others. Start it on every node: by `torchrun --nnodes={num_nodes} --nproc-per-node=N --rdzv-backend="
-            f"c10d --rdzv-endpoint=HOST:PORT -m patchlight.train ...`, by srun within a SLURM job "
+            f"c10d --rdzv-endpoint=HOST:PORT -m patchlight train ...`, by srun within a SLURM job "
             f"(scripts/train.sbatch, launcher=slurm), or with MASTER_ADDR, MASTER_PORT and NODE_RANK set on each"
         )

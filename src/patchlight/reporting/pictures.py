@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from patchlight.errors import DataError
-from patchlight.image_file import open_image
 from patchlight.reporting.collect import Run
+from patchlight.system.image_file import open_image
 
 MAX_SIDE, MIN_SIDE = 256, 96
 """Pixels of the longer side of an embedded picture."""

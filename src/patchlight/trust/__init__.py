@@ -3,8 +3,9 @@
 Nothing here locates, imports or builds what a file names. It is compared as text.
 """
 
+from patchlight.trust.allowlist import RENAMED
 from patchlight.trust.check import trusted_config
 from patchlight.trust.plain import plain
 from patchlight.trust.reading import read_json, read_yaml
 
-__all__ = ["plain", "read_json", "read_yaml", "trusted_config"]
+__all__ = ["RENAMED", "plain", "read_json", "read_yaml", "trusted_config"]

@@ -50,7 +50,7 @@ TRANSFORMS = _of(
     "UnsharpMask",
 )
 TRAINERS = _of("lightning.pytorch", "Trainer")
-PERFORMANCE = _of("patchlight.perf", "Performance")
+PERFORMANCE = _of("patchlight.parallel", "Performance")
 CALLBACKS = _of(
     "patchlight.callbacks", "BestCheckpoint EMA Health LastCheckpoint PatchMaps Progress Quality Samples"
 ) | _of(
@@ -61,6 +61,9 @@ CALLBACKS = _of(
 LOGGERS = _of("patchlight.loggers", "MetricsCSV TensorBoardRun WandbRun") | _of(
     "lightning.pytorch.loggers", "CSVLogger TensorBoardLogger WandbLogger"
 )
+
+RENAMED: Mapping[str, str] = {"patchlight.perf.Performance": "patchlight.parallel.Performance"}
+"""Names that earlier versions wrote, and today's names of the same classes."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from patchlight.errors import DataError
-from patchlight.trust.allowlist import LIMITS, PLACES, Place
+from patchlight.trust.allowlist import LIMITS, PLACES, RENAMED, Place
 from patchlight.trust.plain import plain
 
 TARGET, PARTIAL, ARGS, CONVERT, RECURSIVE = "_target_", "_partial_", "_args_", "_convert_", "_recursive_"
@@ -48,9 +48,12 @@ def trusted_config(config: object, source: str, *, trust: bool) -> dict[str, Any
 
 
 def _walk(node: dict[str, Any] | list[Any], place: Place, key: str, source: str) -> Iterator[str]:
-    """The names that are not on the list, with their keys. Words for what is missing become None, in place."""
+    """The names that are not on the list, with their keys. In place, words for what is missing become
+    None, and names of earlier versions today's."""
     entries: list[tuple[Any, str, Place]]
     if isinstance(node, dict):
+        if isinstance(name := node.get(TARGET), str):
+            node[TARGET] = RENAMED.get(name, name)
         yield from _refused(node, place, key, source)
         entries = [(name, f"{key}.{name}" if key else name, place.below(name)) for name in node]
     else:

@@ -1,0 +1,119 @@
+"""`patchlight-bench`: how fast steps, input, inference and start-up are on this machine, beside a plain way of each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import hydra
+from omegaconf import DictConfig
+from pydantic import Field
+
+from patchlight.cli.command import CommandConfig, stop, typed
+from patchlight.config.compose import check_command_line, config_dir
+from patchlight.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from patchlight.benchmarking import Bench, Results
+
+NAME = "patchlight-bench"
+
+Part = Literal["step", "overhead", "input", "translate", "start", "scaling"]
+
+
+class BenchConfig(CommandConfig):
+    """The keys of configs/bench.yaml."""
+
+    parts: list[Part]
+    steps: list[str] | None
+    rounds: Annotated[int, Field(ge=1)]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    root: str | None
+    backends: Annotated[list[Literal["torch", "onnx"]], Field(min_length=1)]
+    output: str
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="bench")
+def _bench(cfg: DictConfig) -> None:
+    try:
+        bench(typed(cfg, BenchConfig, {}))
+    except UserError as error:
+        stop(NAME, error)
+
+
+def bench(config: BenchConfig) -> None:
+    """Measure what is asked for, write both files after each part and print the tables.
+
+    Raises:
+        UserError: an unknown step, images that are not there, or a process that ended by itself.
+    """
+    # Here, so that --help does not wait for them.
+    from rich.console import Console
+    from rich.table import Table
+
+    from patchlight.benchmarking import STEPS, Bench, Results, write_bench
+    from patchlight.data.folders import require_root
+    from patchlight.runs.manifest import hardware
+    from patchlight.system.devices import device_of, has_bf16_units
+
+    names = [case.name for case in STEPS]
+    for name in config.steps or ():
+        if name not in names:
+            raise ConfigError(f"steps={name} is no step: there are {'; '.join(names)}")
+    root = Path(config.root).expanduser() if config.root else None
+    if root is not None:
+        require_root(root, "paired", "side_by_side")
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if has_bf16_units(device_of(config.accelerator)) else "32-true"
+    console = Console(highlight=False)
+    output = Path(config.output).expanduser()
+
+    def tell(what: str) -> None:
+        console.print(what, style="dim")
+
+    measuring = Bench(output / "work", config.accelerator, precision, config.rounds, root, tell)
+    results = Results(machine=hardware(), precision=precision, rounds=config.rounds, peaks=measuring.peaks())
+    paths: list[Path] = []
+    for part in config.parts:
+        _measure(part, config, measuring, results)
+        paths = write_bench(results, output)
+    for header, rows in results.tables():
+        if rows:
+            table = Table(*header)
+            for row in rows:
+                table.add_row(*row)
+            console.print(table)
+    for path in paths:
+        console.print(f"written: {path}", soft_wrap=True)
+
+
+def _measure(part: Part, config: BenchConfig, measuring: Bench, results: Results) -> None:
+    from patchlight.benchmarking import STEPS
+
+    match part:
+        case "step":
+            chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
+            results.comparisons += measuring.steps(chosen)
+        case "overhead":
+            results.comparisons += measuring.overhead()
+        case "input":
+            results.comparisons += measuring.input()
+        case "translate":
+            results.comparisons += measuring.translate(config.backends)
+        case "start":
+            results.comparisons += measuring.start()
+        case "scaling":
+            results.scaling = measuring.scaling()
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    try:
+        for cfg in check_command_line(sys.argv[1:], "bench"):
+            typed(cfg, BenchConfig, {})
+    except UserError as error:
+        stop(NAME, error)
+    _bench()

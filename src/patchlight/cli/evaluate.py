@@ -1,0 +1,237 @@
+"""`patchlight-eval`: the figures and samples of a trained model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
+
+from patchlight.cli.command import CommandConfig, stop, typed
+from patchlight.config.compose import check_command_line, compose_config, config_dir
+from patchlight.errors import ConfigError, DataError, UserError
+from patchlight.system.warnings import import_lightning, quieten
+
+if TYPE_CHECKING:
+    from patchlight.runs.evaluation import Figures
+
+NAME = "patchlight-eval"
+
+EXAMPLES = {
+    "ckpt": "ckpt=PATH, such as RUN/checkpoints/best.ckpt",
+    "output": "output=DIR, the folder for metrics.json and the samples",
+}
+"""What to write for a key that has no default."""
+
+DATA = "data="
+"""How the image set is given, as in a training; as a key it would be one of Hydra's groups."""
+
+
+class EvalConfig(CommandConfig):
+    """The keys of configs/eval.yaml."""
+
+    ckpt: str
+    root: str | None
+    split: Literal["test", "val"]
+    output: str
+    weights: Literal["ema", "raw"]
+    inference_mode: Literal["eval", "paper"] | None
+    n_samples: int = Field(ge=0)
+    lpips: bool | None
+    feature: Literal["inception", "alexnet"] | None
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None
+    num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] | None
+    overwrite: bool
+    trust: bool
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="eval")
+def _evaluate(cfg: DictConfig) -> None:
+    try:
+        evaluate(typed(cfg, EvalConfig, EXAMPLES))
+    except UserError as error:
+        stop(NAME, error)
+
+
+def evaluate(config: EvalConfig) -> dict[str, float]:
+    """Measure a checkpoint, write metrics.json and samples, print the figures and return them.
+
+    Raises:
+        UserError: the checkpoint, the images or the folder cannot be used.
+    """
+    # Here, so that --help does not wait for them.
+    import_lightning()
+    import torch
+    from lightning.pytorch import seed_everything
+    from rich.console import Console
+    from rich.table import Table
+
+    from patchlight.build import (
+        build_callbacks,
+        build_data,
+        build_method,
+        build_performance,
+        data_channels,
+        recorded_in,
+    )
+    from patchlight.callbacks.first_images import FirstImages
+    from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
+    from patchlight.config.validation import validate
+    from patchlight.data import ImageDataModule
+    from patchlight.parallel.performance import settle_precision
+    from patchlight.runs.evaluation import Evaluation
+    from patchlight.system.files import write_json
+
+    quieten()
+    checkpoint = read_checkpoint(config.ckpt)
+    recorded = recorded_config(checkpoint, config.ckpt, trust=config.trust)
+    with recorded_in(config.ckpt):
+        cfg = _configuration(recorded, config)
+        validate(cfg)
+    output = _make_folder(Path(config.output).expanduser(), config.overwrite)
+    settle_precision(cfg.trainer)
+    seed_everything(cfg.seed, verbose=False)
+    state = weights(checkpoint, config.weights)
+    try:
+        with recorded_in(config.ckpt):
+            with torch.device("meta"):  # so that no more memory is taken than the file holds weights for
+                build_method(cfg.model, data_channels(cfg.data)).load_state_dict(state, assign=True)
+            method = build_method(cfg.model, data_channels(cfg.data))
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise DataError(f"{config.ckpt} holds other networks than its own record describes ({detail})") from None
+    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
+    with recorded_in(config.ckpt):
+        data = build_data(cfg.data, method)
+    assert isinstance(data, ImageDataModule)
+    if config.root is None and not os.path.isdir(data.root):
+        raise _missing(data.root)
+    data.prepare_data()
+    if not os.path.isdir(data.root):
+        raise DataError(f"data={data.root} is not a folder: give that of the image set by data=DIR")
+    data.setup("test" if config.split == "test" else "validate")
+    if not (data.test_paths if config.split == "test" else data.val_paths):
+        raise ConfigError(f"split={config.split} has no images in data={data.root}: choose another split or data=DIR")
+    evaluation = Evaluation(cfg, method, data, build_callbacks(cfg))
+    evaluation.prepare()
+    samples = [FirstImages(output, config.n_samples)] if config.n_samples else []
+    evaluation.measure("figures", config.split, samples)
+    figures = evaluation.figures["figures"]
+    averaged = config.weights == "ema" and bool(checkpoint.get(EMA_KEY))
+    path = output / "metrics.json"
+    try:
+        write_json(path, _report(figures, evaluation.protocol(averaged, config.split), config, checkpoint))
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}): make room or choose another output") from None
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(config.split, str(config.ckpt))
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4f}")
+    console.print(table)
+    console.print(f"images:  {data.root.resolve()}")
+    console.print(f"written: {path}" + (f", {output / 'samples.png'}" if samples else ""))
+    return figures
+
+
+def _missing(root: Path) -> DataError:
+    """What to say where the images of the training are not; they are never rendered where a checkpoint says."""
+    if root.is_absolute():
+        return DataError(f"data.root={root} of the training is not there: give the images by data=DIR")
+    return DataError(
+        f"data.root={root} of the training is relative to the folder that it ran in, and is not in {Path.cwd()}: run "
+        f"the command in that folder, or give the images by data=DIR"
+    )
+
+
+def _report(
+    figures: Figures, protocol: Mapping[str, Any], config: EvalConfig, checkpoint: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "ckpt": {"figures": figures, "path": config.ckpt, "global_step": checkpoint.get("global_step")},
+        "protocol": {**protocol, "best_is": None},
+    }
+
+
+TRAINER_KEYS = ("precision", "accelerator", "deterministic", "benchmark")
+"""What a test takes over of the training's trainer; the rest belongs to training, or names files and processes."""
+
+QUALITY_KEYS = ("lpips", "feature", "kernel_subsets", "kernel_subset_size")
+QUALITY = "patchlight.callbacks.Quality"
+
+
+def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfig:
+    """The configuration of the training on one device and without what belongs to a training only.
+
+    The images are those that `data.root` names. No other path of the file is used: nothing is rendered, and features
+    are kept where this command's own configuration says.
+    """
+    # A checkpoint that was made of bare weights knows of its model and data only.
+    base: dict[str, Any] = OmegaConf.to_container(compose_config("train", ["data.root=."]), resolve=False)  # type: ignore[assignment]
+    model, data, trainer, perf, callbacks = (
+        _section(recorded, name) for name in ("model", "data", "trainer", "perf", "callbacks")
+    )
+    data = {**base["data"], "root": None, **data, "render": None, "augment": None}
+    given = {"root": config.root, "num_workers": config.num_workers}
+    data |= {key: value for key, value in given.items() if value is not None}
+    if config.inference_mode is not None:
+        model["inference_mode"] = config.inference_mode
+    if config.accelerator is not None:
+        trainer["accelerator"] = config.accelerator
+    if data.get("root") is None:
+        raise ConfigError("data is not set and the checkpoint knows of no images: give data=DIR")
+    own: dict[str, Any] = next((node for node in callbacks.values() if _is_quality(node)), {})
+    quality = base["callbacks"]["quality"] | {key: own[key] for key in QUALITY_KEYS if key in own}
+    quality |= {key: getattr(config, key) for key in ("lpips", "feature") if getattr(config, key) is not None}
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_epochs": 1, "default_root_dir": config.output}
+    return OmegaConf.create(
+        {
+            **base,
+            "seed": recorded.get("seed", base["seed"]),
+            "model": model,
+            "data": data,
+            "trainer": base["trainer"] | {key: trainer[key] for key in TRAINER_KEYS if key in trainer} | alone,
+            "perf": base["perf"] | {key: perf[key] for key in ("channels_last",) if key in perf},
+            "callbacks": {"quality": quality},
+            "logger": None,
+            "paths": base["paths"] | {"run_dir": config.output},
+        }
+    )
+
+
+def _section(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A copy of a section of a configuration; one that is not there is empty."""
+    section = recorded.get(name) or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{name} should be a group of keys")
+    return dict(section)
+
+
+def _is_quality(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("_target_") == QUALITY
+
+
+def _make_folder(output: Path, overwrite: bool) -> Path:
+    if (output / "metrics.json").exists() and not overwrite:
+        raise ConfigError(f"output={output} holds a metrics.json already: choose another folder, or overwrite=true")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
+    return output
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
+    try:
+        for cfg in check_command_line(sys.argv[1:], "eval"):
+            typed(cfg, EvalConfig, EXAMPLES)
+    except UserError as error:
+        stop(NAME, error)
+    _evaluate()

@@ -1,0 +1,105 @@
+"""`patchlight-export`: a trained model as a file that needs no Patchlight."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import hydra
+from omegaconf import DictConfig
+from pydantic import Field
+
+from patchlight.cli.command import CommandConfig, stop, typed
+from patchlight.config.compose import check_command_line, config_dir
+from patchlight.errors import ConfigError, UserError
+from patchlight.system.warnings import import_lightning
+
+NAME = "patchlight-export"
+
+EXAMPLES = {
+    "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
+    "output": "output=FILE.onnx, FILE.pt2 or FILE.safetensors",
+}
+"""What to write for a key that has no default."""
+
+Format = Literal["onnx", "pt2", "safetensors", "reference"]
+
+
+class ExportConfig(CommandConfig):
+    """The keys of configs/export.yaml."""
+
+    ckpt: str
+    output: str
+    format: Format | None
+    direction: Literal["AtoB", "BtoA"] | None
+    weights: Literal["ema", "raw"]
+    inference_mode: Literal["eval", "paper"] | None
+    range: Literal["normalised", "unit", "bytes"]
+    networks: Literal["generator", "all"]
+    license: str | None
+    opset: int = Field(ge=18, le=23)
+    speed: bool
+    overwrite: bool
+    trust: bool
+
+    def chosen_format(self) -> Format:
+        """The format, which the ending of `output` says unless it is given.
+
+        Raises:
+            ConfigError: the ending says nothing, or something else than `format`.
+        """
+        ending = Path(self.output).suffix.removeprefix(".").lower()
+        files = [name for name in get_args(Format) if name != "reference"]
+        if self.format == "reference":
+            if ending in files:
+                raise ConfigError(f"output={self.output} should be a folder with format=reference")
+            return self.format
+        if ending not in files or self.format not in (None, ending):
+            wanted = f"end in .{self.format}" if self.format else f"end in {', '.join('.' + name for name in files)}"
+            raise ConfigError(f"output={self.output} should {wanted}; a folder is for format=reference")
+        return cast(Format, ending)
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="export")
+def _export(cfg: DictConfig) -> None:
+    try:
+        export(typed(cfg, ExportConfig, EXAMPLES))
+    except UserError as error:
+        stop(NAME, error)
+
+
+def export(config: ExportConfig) -> None:
+    """Write what is asked for, compare it with PyTorch, and print what was found.
+
+    Raises:
+        UserError: the file cannot be made, or computes something else than PyTorch; it is not kept then.
+    """
+    kind = config.chosen_format()
+    # Here, so that --help does not wait for them.
+    import_lightning()
+    from patchlight.exporting.run import Wishes, export_graph, export_reference, export_tensors
+
+    wishes = Wishes(
+        ckpt=Path(config.ckpt).expanduser(), output=Path(config.output).expanduser(), direction=config.direction,
+        weights=config.weights, inference_mode=config.inference_mode, value_range=config.range,
+        every_network=config.networks == "all", license=config.license, opset=config.opset, speed=config.speed,
+        overwrite=config.overwrite, trust=config.trust,
+    )  # fmt: skip
+    match kind:
+        case "reference":
+            export_reference(wishes)
+        case "safetensors":
+            export_tensors(wishes)
+        case "onnx" | "pt2":
+            export_graph(wishes, kind)
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    try:
+        for cfg in check_command_line(sys.argv[1:], "export"):
+            typed(cfg, ExportConfig, EXAMPLES).chosen_format()
+    except UserError as error:
+        stop(NAME, error)
+    _export()

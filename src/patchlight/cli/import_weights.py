@@ -1,0 +1,96 @@
+"""`patchlight-import`: weights of the reference PyTorch code as a checkpoint."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Literal
+
+import hydra
+from omegaconf import DictConfig
+
+from patchlight.cli.command import CommandConfig, stop, typed
+from patchlight.config.compose import check_command_line, config_dir
+from patchlight.errors import UserError
+from patchlight.system.warnings import import_lightning
+
+NAME = "patchlight-import"
+
+EXAMPLES = {
+    "input": "input=FILE.pth, or the folder with latest_net_G.pth",
+    "output": "output=FILE.ckpt",
+}
+"""What to write for a key that has no default."""
+
+
+class ImportConfig(CommandConfig):
+    """The keys of configs/import.yaml."""
+
+    input: str
+    output: str
+    epoch: str | int
+    direction: Literal["AtoB", "BtoA"]
+    method: Literal["pix2pix", "cyclegan"] | None
+    gan_mode: Literal["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating", "relativistic"] | None
+    dropout: bool | None
+    padding: Literal["reflect", "replicate", "zero"] | None
+    overwrite: bool
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="import")
+def _import(cfg: DictConfig) -> None:
+    try:
+        import_weights(typed(cfg, ImportConfig, EXAMPLES))
+    except UserError as error:
+        stop(NAME, error)
+
+
+def import_weights(config: ImportConfig) -> None:
+    """Write the checkpoint, and print what was found, what was assumed and how to go on.
+
+    Raises:
+        UserError: the files cannot be used, or the checkpoint cannot be written.
+    """
+    # Here, so that --help does not wait for them.
+    import_lightning()
+    import torch
+    from rich.console import Console
+
+    from patchlight.interop.assemble import assemble
+    from patchlight.interop.files import find_files, left_out
+    from patchlight.interop.settings import Assumptions
+    from patchlight.system.output_file import check_free, whole_file
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    source, output = Path(config.input).expanduser(), Path(config.output).expanduser()
+    check_free(output, config.overwrite)
+    files = find_files(source, str(config.epoch))
+    assumed = Assumptions(config.method, config.direction, config.gan_mode, config.dropout, config.padding)
+    imported = assemble(files, assumed)
+    with whole_file(output) as temporary:
+        torch.save(imported.checkpoint, temporary)
+    for role, name in imported.roles.items():
+        network = imported.architectures[name]
+        settings = ", ".join(f"{key}={value}" for key, value in network.settings.items())
+        console.print(
+            f"{files[name].name} -> {role}: {network.kind}, {network.in_channels} to {network.out_channels} channels, "
+            f"{settings}"
+        )
+    for role in imported.untrained:
+        console.print(f"note: no file has {role}, which begins with initial weights")
+    for note in [*imported.notes, *left_out(source, str(config.epoch))]:
+        console.print(f"note: {note}")
+    console.print(str(output))
+    command = ["patchlight-train", *imported.overrides, f"init_from={output}"]
+    console.print(f"to go on with training: {shlex.join(command)} data.root=FOLDER")
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    try:
+        for cfg in check_command_line(sys.argv[1:], "import"):
+            typed(cfg, ImportConfig, EXAMPLES)
+    except UserError as error:
+        stop(NAME, error)
+    _import()

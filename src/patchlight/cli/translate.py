@@ -1,0 +1,127 @@
+"""`patchlight-translate`: images through a trained generator."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import hydra
+from omegaconf import DictConfig
+from pydantic import Field
+
+from patchlight.cli.command import CommandConfig, Device, stop, typed
+from patchlight.config.compose import check_command_line, config_dir
+from patchlight.errors import ConfigError, UserError, shown
+from patchlight.system.warnings import import_lightning, quieten
+
+NAME = "patchlight-translate"
+
+EXAMPLES = {
+    "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
+    "input": "input=FILE, a folder, or a pattern such as 'DIR/*.png'",
+    "output": "output=DIR, the folder for the results",
+}
+"""What to write for a key that has no default."""
+
+
+class TranslateConfig(CommandConfig):
+    """The keys of configs/translate.yaml."""
+
+    ckpt: str
+    input: str
+    output: str
+    direction: Literal["AtoB", "BtoA"] | None
+    weights: Literal["ema", "raw"]
+    inference_mode: Literal["eval", "paper"] | None
+    format: Literal["png", "jpg", "tif", "webp"] | None
+    overwrite: bool
+    batch_size: int | None = Field(ge=1)
+    device: Device
+    precision: Literal["auto", "32-true", "bf16"]
+    backend: Literal["torch", "onnx"]
+    compile: bool
+    tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
+    patchmap: bool
+    trust: bool
+
+
+@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="translate")
+def _translate(cfg: DictConfig) -> None:
+    try:
+        failed = translate(typed(cfg, TranslateConfig, EXAMPLES))
+    except UserError as error:
+        stop(NAME, error)
+    if failed:
+        raise SystemExit(1)
+
+
+def translate(config: TranslateConfig) -> int:
+    """Translate what is asked for, and print what was done and what failed; returns how many files failed.
+
+    Raises:
+        UserError: nothing can be done at all.
+    """
+    # Here, so that --help does not wait for them.
+    import_lightning()
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from patchlight.inference.backends import speed_up
+    from patchlight.inference.jobs import find_jobs
+    from patchlight.inference.loading import TrainedModel
+    from patchlight.inference.pipeline import translate_files
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    quieten()
+    output = Path(config.output).expanduser()
+    jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
+    model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
+    _make_folder(output)
+    translator = model.translator(
+        weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
+        inference_mode=config.inference_mode, tile=config.tile,
+    )  # fmt: skip
+    judge = model.judge(direction=config.direction, device=config.device) if config.patchmap else None
+    del model  # the checkpoint, of which only the networks are needed
+    speed_up(translator, config.backend, config.compile)
+    console.print(
+        f"{translator.direction} on {translator.device} in {'bfloat16' if translator.bf16 else 'float32'}, "
+        f"inference_mode={translator.inference_mode}" + (", one image at a time" if translator.one_by_one else "")
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("translating", total=len(jobs))
+        began = time.perf_counter()
+        failures = translate_files(translator, jobs, config.batch_size, lambda: progress.advance(task), judge)
+        seconds = time.perf_counter() - began
+    finished = len(jobs) - len(failures)
+    console.print(f"{_images(finished)} in {seconds:.1f} s ({finished / seconds:.1f} a second): {output}")
+    if failures:
+        print(f"{NAME}: {_images(len(failures))} could not be translated:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {shown(failure.source)}: {failure.reason}", file=sys.stderr)
+    return len(failures)
+
+
+def main() -> None:
+    """The command: its arguments are Hydra's overrides, `key=value`."""
+    try:
+        for cfg in check_command_line(sys.argv[1:], "translate"):
+            typed(cfg, TranslateConfig, EXAMPLES)
+    except UserError as error:
+        stop(NAME, error)
+    _translate()
+
+
+def _make_folder(output: Path) -> None:
+    """Find out whether results can be written before a network is built for them."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
+
+
+def _images(count: int) -> str:
+    return f"{count} image" + ("" if count == 1 else "s")

@@ -1,0 +1,172 @@
+"""Reads what a `_target_` takes from its source, without importing it: torch and Lightning take seconds to import."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from patchlight.config.validation.definitions import (
+    Definition,
+    NotFollowedError,
+    assigned_value,
+    find_definition,
+    imports_of,
+    line_of_descent,
+)
+from patchlight.errors import ConfigError
+
+LIGHT = frozenset({"typing", "typing_extensions", "collections", "pathlib", "datetime", "pydantic", "annotated_types"})
+"""Packages whose names annotations are made of; those are imported."""
+
+
+class _Meta(type):
+    def __getattr__(cls, name: str) -> type[Unread]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Unread
+
+
+class Unread(metaclass=_Meta):
+    """Stands in an annotation for a class that was not imported, such as `Tensor`."""
+
+    def __class_getitem__(cls, item: object) -> type[Unread]:
+        return cls
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a class or function, and whether it takes others, too."""
+
+    parameters: tuple[str, ...]
+    takes_any: bool
+    hint: Callable[[str], Any]
+    """The type of a parameter, in which `Unread` stands for every class that was not imported."""
+
+
+@cache
+def signature(target: str, path: str) -> Signature:
+    """What a `_target_` at a place of the configuration takes.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        found = find_definition(module, name)
+        return _of_class(found) if isinstance(found.node, ast.ClassDef) else _of_function(found, skip=0)
+    except NotFollowedError:
+        return _imported(locate(target, path))
+
+
+def keys_of(target: str, attribute: str, path: str) -> frozenset[str] | None:
+    """The keys of a dictionary that is an attribute of a class; None if it has none of that name.
+
+    Raises:
+        ConfigError: the class does not exist.
+    """
+    module, _, name = str(target).rpartition(".")
+    try:
+        for found in line_of_descent(find_definition(module, name)):
+            for statement in found.node.body:  # type: ignore[union-attr]
+                value = assigned_value(statement, attribute)
+                if isinstance(value, ast.Dict):
+                    return frozenset(ast.literal_eval(key) for key in value.keys if key is not None)
+                if value is not None:
+                    raise NotFollowedError
+    except (NotFollowedError, ValueError):
+        table = getattr(locate(target, path), attribute, None)
+        return None if table is None else frozenset(table)
+    return None
+
+
+def locate(target: str, path: str) -> Any:
+    """The class or function that a `_target_` names, imported.
+
+    Raises:
+        ConfigError: it does not exist.
+    """
+    module, _, name = str(target).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:  # a module of the user's may raise any
+        raise ConfigError(f"{path}._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
+
+
+def _imported(target: Callable[..., Any]) -> Signature:
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return Signature((), True, lambda name: Any)
+    try:
+        hints = get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except (NameError, TypeError):
+        hints = {}
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    return Signature(tuple(parameters), takes_any, lambda name: hints.get(name, Any))
+
+
+def _of_class(found: Definition) -> Signature:
+    for ancestor in line_of_descent(found):
+        assert isinstance(ancestor.node, ast.ClassDef)
+        for statement in ancestor.node.body:
+            if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+                return _of_function(Definition(ancestor.module, statement), skip=1)
+        if any("dataclass" in ast.unparse(decorator) for decorator in ancestor.node.decorator_list):
+            fields = [s for s in ancestor.node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
+            return _read({ast.unparse(s.target): s.annotation for s in fields}, ancestor.module, takes_any=False)
+    raise NotFollowedError
+
+
+def _of_function(found: Definition, skip: int) -> Signature:
+    if not isinstance(found.node, ast.FunctionDef):
+        raise NotFollowedError
+    a = found.node.args
+    parameters = [*a.posonlyargs, *a.args][skip:] + a.kwonlyargs
+    return _read({p.arg: p.annotation for p in parameters}, found.module, takes_any=a.kwarg is not None)
+
+
+def _read(annotations: dict[str, ast.expr | None] | dict[str, ast.expr], module: str, *, takes_any: bool) -> Signature:
+    def hint(name: str) -> Any:
+        annotation = annotations.get(name)
+        return Any if annotation is None else _evaluated(annotation, module)
+
+    return Signature(tuple(annotations), takes_any, hint)
+
+
+class _Names(dict[str, Any]):
+    """The names of a module's annotations: those of light packages as they are, others read or `Unread`."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def __missing__(self, name: str) -> Any:
+        whole = imports_of(self.module).get(name)
+        if whole is None and hasattr(builtins, name):
+            return getattr(builtins, name)
+        parent, _, leaf = (whole or "").rpartition(".")
+        package = (parent or leaf).partition(".")[0]
+        if package in LIGHT:
+            return getattr(importlib.import_module(parent), leaf) if parent else importlib.import_module(leaf)
+        if package not in ("", self.module.partition(".")[0]):
+            return Unread
+        try:
+            found = find_definition(self.module, name)
+        except NotFollowedError:
+            return Unread
+        return _evaluated(found.node, found.module) if isinstance(found.node, ast.expr) else Unread
+
+
+def _evaluated(annotation: ast.expr, module: str) -> Any:
+    """The type that an annotation of a module means; `Any` where it cannot be told."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        annotation = ast.parse(annotation.value, mode="eval").body
+    try:
+        return eval(ast.unparse(annotation), {"__builtins__": {}}, _Names(module))
+    except (TypeError, ValueError, SyntaxError, AttributeError, NotFollowedError):
+        return Any

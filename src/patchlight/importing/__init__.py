@@ -1,1 +1,0 @@
-"""Weights of the reference PyTorch code, made into checkpoints."""

@@ -1,0 +1,125 @@
+"""A checkpoint made of the reference code's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.build import build_method, data_channels
+from patchlight.checkpoint import RECORD_KEY, make_record
+from patchlight.config.compose import compose_config
+from patchlight.errors import DataError
+from patchlight.interop import load_reference_weights
+from patchlight.interop.architecture import Architecture, infer
+from patchlight.interop.files import State, read_tensors
+from patchlight.interop.settings import (
+    Assumptions,
+    by_role,
+    channels_of,
+    choose_method,
+    overrides_for,
+)
+from patchlight.methods import TranslationMethod
+
+SEED = 0
+"""Of the initial weights of networks that no file has."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A checkpoint that is ready to be written, and what there is to say of it."""
+
+    checkpoint: dict[str, Any]
+    overrides: list[str]
+    """What `patchlight-train` needs to have these networks."""
+    roles: dict[str, str]
+    """The reference's name of each network that a file had."""
+    untrained: tuple[str, ...]
+    architectures: dict[str, Architecture]
+    notes: tuple[str, ...]
+
+
+def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
+    """Read the files and make of them what a training would have left.
+
+    Raises:
+        UserError: a file cannot be used, or they do not fit together; the message names the file.
+    """
+    states = {name: read_tensors(path) for name, path in files.items()}
+    notes: list[str] = []
+    found: dict[str, Architecture] = {}
+    for name, state in states.items():
+        architecture = _infer(name, files[name], state, notes)
+        if architecture is not None:
+            found[name] = architecture
+    method_name = choose_method(found, assumed.method)
+    roles = by_role(found, method_name)
+    for name in sorted(found.keys() - set(roles.values())):
+        notes.append(f"{files[name].name} has no part in {method_name} and is left out")
+    channels = channels_of(found, roles)
+    if not {1, 3}.issuperset(channels.values()):
+        notes.append(f"training takes images of 1 or 3 channels, and these networks have {sorted(channels.values())}")
+    overrides = overrides_for(found, roles, method_name, assumed)
+    cfg = compose_config("train", overrides)
+    method = _filled(cfg, {role: (files[name], states[name]) for role, name in roles.items()})
+    untrained = tuple(name for name in method.roles if name not in roles)
+    notes += _assumptions(cfg, found[roles[next(iter(roles))]], assumed)
+    return Imported(_checkpoint(cfg, method, files, untrained), overrides, roles, untrained, found, tuple(notes))
+
+
+def _infer(name: str, path: Path, state: State, notes: list[str]) -> Architecture | None:
+    """The architecture in a file; None of a discriminator that cannot be used, which is noted."""
+    try:
+        architecture = infer(state)
+    except ValueError as error:
+        if name.startswith("D"):
+            notes.append(f"{path.name} is left out: {error}")
+            return None
+        raise DataError(f"{path} is no generator that patchlight has: {error}") from None
+    if architecture.is_generator != name.startswith("G"):
+        raise DataError(f"{path} should be a {'generator' if name.startswith('G') else 'discriminator'}: it is another")
+    if not architecture.is_generator and architecture.out_channels != 1:
+        raise DataError(f"{path} makes {architecture.out_channels} values a patch where a discriminator makes 1")
+    return architecture
+
+
+def _filled(cfg: DictConfig, weights: Mapping[str, tuple[Path, State]]) -> TranslationMethod:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        method = build_method(cfg.model, data_channels(cfg.data))
+    for role, (path, state) in weights.items():
+        try:
+            load_reference_weights(method.get_submodule(role), state)
+        except ValueError as error:
+            raise DataError(f"{path} does not fit the network that it seems to be: {error}") from None
+    return method
+
+
+def _assumptions(cfg: DictConfig, generator: Architecture, assumed: Assumptions) -> list[str]:
+    """What the weights do not tell, with what was taken and the key that says otherwise."""
+    values = {key: cfg.model.generator[key] for key in generator.unknown}
+    values["gan_mode"] = cfg.model.gan_mode
+    given = {"dropout": assumed.dropout, "padding": assumed.padding, "gan_mode": assumed.gan_mode}
+    return [
+        f"the weights do not tell {key}: {key}={str(value).lower()} is taken, unless you give another"
+        for key, value in values.items()
+        if given[key] is None
+    ]
+
+
+def _checkpoint(
+    cfg: DictConfig, method: TranslationMethod, files: Mapping[str, Path], untrained: tuple[str, ...]
+) -> dict[str, Any]:
+    config = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "data")}
+    record = make_record({"task": cfg.task, "seed": cfg.seed, **config})
+    return {
+        "state_dict": method.state_dict(),
+        "epoch": 0,
+        "global_step": 0,
+        RECORD_KEY: {**record, "imported_from": [path.name for path in files.values()], "untrained": list(untrained)},
+    }

@@ -1,0 +1,1 @@
+"""One training, from a configuration to the files that it leaves."""

@@ -1,0 +1,190 @@
+"""The test of a run's weights, last and best, and the protocol under which their figures hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from omegaconf import DictConfig
+
+from patchlight.build import build_trainer
+from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
+from patchlight.checkpoint import read_checkpoint, weights
+from patchlight.data import ImageDataModule
+from patchlight.errors import ConfigError
+from patchlight.methods import TranslationMethod
+from patchlight.metrics import PairedMetrics
+from patchlight.system.files import write_json
+
+Figures = dict[str, float]
+EvaluationSplit = Literal["val", "test"]
+
+SPLITS: tuple[EvaluationSplit, ...] = get_args(EvaluationSplit)
+
+
+class Evaluation:
+    """Measures the model on the test split and keeps the figures with their protocol."""
+
+    def __init__(
+        self, cfg: DictConfig, method: TranslationMethod, data: ImageDataModule, callbacks: dict[str, Callback]
+    ) -> None:
+        self.cfg = cfg
+        self.method = method
+        self.data = data
+        self.callbacks = callbacks
+        self.quality = _first(callbacks, Quality)
+        self.last = _first(callbacks, LastCheckpoint)
+        self.best = _first(callbacks, BestCheckpoint)
+        self.left_out: list[Callback] = []
+        self.figures: dict[str, Figures] = {}
+        self.validation: Figures = {}
+
+    def prepare(self) -> None:
+        """Find out, before anything is written, whether the metrics can be had of these images.
+
+        Raises:
+            ConfigError: see `Quality`.
+        """
+        if self.quality is not None:
+            counts = {split: (n["A"], n["B"]) for split, n in self.data.describe()["images"].items()}
+            of_one_size = "crop" in self.cfg.data.preprocess
+            self.quality.prepare(
+                image_size=self._image_size() if of_one_size else None,
+                n_images={split: counts[split] for split in ("val", "test")},
+            )
+
+    @property
+    def stages(self) -> list[str]:
+        """`val` and `test`, as far as both domains have images for them that are looked at."""
+        numbers = self.data.describe()["images"]
+        return [stage for stage in SPLITS if all(numbers[stage].values()) and self._has_images(stage)]
+
+    def leave_out_best(self) -> list[str]:
+        """Do without the best checkpoints where nothing measures the figure by which they are chosen; says so.
+
+        Raises:
+            ConfigError: training itself was to follow a figure that nothing measures.
+        """
+        followed = {"model.schedule.monitor": self.cfg.model.schedule.get("monitor")}
+        stops = {name: c for name, c in self.callbacks.items() if isinstance(c, EarlyStopping)}
+        followed |= {f"callbacks.{name}.monitor": stop.monitor for name, stop in stops.items()}
+        for key, monitor in followed.items():
+            if monitor is not None and monitor.startswith("val/") and (reason := self._why_missing(monitor)):
+                raise ConfigError(f"{key}={monitor} is not measured: {reason}")
+        notes = []
+        for best in [callback for callback in self.callbacks.values() if isinstance(callback, BestCheckpoint)]:
+            if reason := self._why_missing(best.monitor):
+                self.left_out.append(best)
+                notes.append(f"no {best.filename}: {best.monitor}, which would choose it, is not measured: {reason}")
+        if self.best in self.left_out:
+            self.best = None
+        return notes
+
+    def _why_missing(self, monitor: str) -> str | None:
+        """Why no validation measures a figure, as far as that is known before the first one."""
+        if not self.data.val_paths:
+            return "there are no images for validation"
+        if not self._has_images("val"):
+            return "trainer.limit_val_batches=0 leaves validation out"
+        figure = monitor.removeprefix("val/")
+        if self.quality is None:
+            return "there is no callbacks.quality" if figure in PairedMetrics().names((0, 0)) else None
+        paired = self.quality.paired.names(self.quality.image_size)
+        if figure in paired and figure not in self.quality.figure_names(self.method):
+            return f"{type(self.method).__name__} has no references"
+        return None
+
+    def measure(self, name: str, split: EvaluationSplit = "test", callbacks: Sequence[Callback] = ()) -> None:
+        """Figures of the weights in memory on the images of a split, if it has any, without a trace in the loggers."""
+        self.data.setup("fit" if split == "val" else "test")
+        if self.quality is None or not self._has_images(split):
+            return
+        trainer = build_trainer(self.cfg, [self.quality, *callbacks], loggers=False)
+        run = trainer.test if split == "test" else trainer.validate
+        self.figures[name] = _without_prefix(run(self.method, datamodule=self.data, verbose=False), split)
+
+    def finish(self, trainer: Trainer, run_dir: Path) -> None:
+        """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
+        # From the files: they are there for every rank, also where processes of their own have trained.
+        validated = self.method.validated_step == trainer.global_step
+        logged: Mapping[str, Any] = dict(trainer.callback_metrics)
+        saved: dict[str, Any] | None = None
+        if self.last is not None and self.last.path.is_file():
+            saved = self._load(self.last.path)
+            validated = saved["progress"]["validated_step"] == saved["global_step"]
+            logged = saved["progress"]["metrics"]
+            if trainer.global_step != saved["global_step"]:  # spawned ranks have trained, and this process counted none
+                trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
+        elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
+            self.method.load_state_dict(ema.averages, strict=False)
+        if self._has_images("val") and not validated:  # `max_steps` ended the run within an epoch
+            logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
+            if self.best is not None and saved is not None:
+                if trainer.is_global_zero:
+                    self.best.keep(saved, logged)
+                trainer.strategy.barrier()
+        self.validation = _without_prefix([logged], "val")
+        if self.quality is not None and self._has_images("test"):
+            self.figures["last"] = _without_prefix(
+                trainer.test(self.method, datamodule=self.data, verbose=False), "test"
+            )
+        if self.best is not None and self.best.path.is_file():
+            self._load(self.best.path)
+            self.measure("best")
+        if trainer.is_global_zero:
+            averaged = _first(self.callbacks, EMA) is not None
+            write_json(run_dir / "metrics.json", {**self.figures, "protocol": self.protocol(averaged)})
+
+    def objective(self, name: str) -> float:
+        """A figure by its name: `val/<metric>` of the last validation, `test/<metric>` of the last weights."""
+        stage, _, metric = name.partition("/")
+        return (self.validation if stage == "val" else self.figures["last"])[metric]
+
+    def _load(self, path: Path) -> dict[str, Any]:
+        checkpoint = read_checkpoint(path)
+        self.method.load_state_dict(weights(checkpoint))
+        return checkpoint
+
+    def _has_images(self, split: EvaluationSplit) -> bool:
+        """Whether the data has images of a split, and `trainer.limit_val_batches` or `limit_test_batches` is not 0."""
+        paths = self.data.test_paths if split == "test" else self.data.val_paths
+        return bool(paths) and self.cfg.trainer[f"limit_{split}_batches"] != 0
+
+    def _image_size(self) -> int | list[int]:
+        size = self.cfg.data.image_size
+        return size if isinstance(size, int) else list(size)
+
+    def protocol(self, averaged: bool, split: EvaluationSplit = "test") -> dict[str, Any]:
+        """What the figures rest on; `averaged` says whether the weights are moving averages."""
+        data = self.cfg.data
+        return {
+            "split": split,
+            "images": len(self.data.test_paths if split == "test" else self.data.val_paths),
+            "files": self.data.fingerprint(split),
+            "direction": data.direction,
+            "preprocess": f"{data.preprocess}, without crop margin or flip",
+            "image_size": self._image_size(),
+            "inference_mode": self.cfg.model.inference_mode,
+            "batch_size": data.eval_batch_size,
+            "weights": "moving average" if averaged else "as trained",
+            "precision": self.cfg.trainer.precision,
+            "compared": dict(self.method.references),
+            "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
+            "seeds": {"run": self.cfg.seed, "dropout noise": "the batch's number"},
+            "metrics": self.quality.protocol if self.quality is not None else {},
+        }
+
+
+C = TypeVar("C", bound=Callback)
+
+
+def _first(callbacks: dict[str, Callback], kind: type[C]) -> C | None:
+    return next((callback for callback in callbacks.values() if isinstance(callback, kind)), None)
+
+
+def _without_prefix(results: Any, stage: str) -> Figures:
+    prefix = f"{stage}/"
+    return {name.removeprefix(prefix): float(value) for name, value in results[0].items() if name.startswith(prefix)}

@@ -1,0 +1,154 @@
+"""What became of a run: `outcome.json` in its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+import traceback
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.errors import DataError, TrainingError, UserError
+from patchlight.system.distributed import is_first
+from patchlight.system.files import write_json
+from patchlight.trust import RENAMED, read_yaml
+
+FILE = "outcome.json"
+
+LENGTHS = frozenset(
+    {"trainer.max_epochs", "trainer.max_steps", "model.schedule.n_epochs", "model.schedule.n_epochs_decay"}
+)
+"""What may differ between a finished run and the longer one that goes on with it."""
+
+Status = Literal["finished", "failed", "left out"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure by its name; the value is None where it is not a number, or was never measured."""
+
+    name: str
+    value: float | None
+
+
+@dataclass
+class Outcome:
+    """How a run ended, what was asked of it, the figure it is judged by, and how long it took."""
+
+    status: Status = "finished"
+    message: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    objective: Objective | None = None
+    seconds: float = 0.0
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a folder; only the first rank does.
+
+        Raises:
+            TrainingError: the file cannot be written.
+        """
+        if not is_first():
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / FILE, asdict(self))
+        except OSError as error:
+            raise TrainingError(f"{folder / FILE} cannot be written ({error.strerror})") from None
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome | None:
+        """That of a folder; None where no run has ended there."""
+        try:
+            found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+            objective = found["objective"]
+            return cls(**{**found, "objective": Objective(**objective) if objective is not None else None})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+@contextmanager
+def recorded(folder: Path, objective: str | None) -> Iterator[Outcome]:
+    """Write down how what happens in this context ends; `Outcome.objective` is for it to fill in by `measured`.
+
+    What is interrupted has not ended: nothing is written then.
+    """
+    outcome = Outcome(overrides=overrides(), objective=measured(objective, None))
+    if is_first():
+        (folder / FILE).unlink(missing_ok=True)
+    started = time.monotonic()
+    try:
+        yield outcome
+    except Exception as error:
+        outcome.status, outcome.message = "failed", last_line(error)
+        outcome.seconds = time.monotonic() - started
+        with suppress(UserError):  # the disk may be what failed
+            outcome.write(folder)
+        raise
+    outcome.seconds = time.monotonic() - started
+    outcome.write(folder)
+
+
+def measured(name: str | None, value: float | None) -> Objective | None:
+    """An objective as it is kept: JSON knows finite numbers only."""
+    if name is None:
+        return None
+    return Objective(name, value if value is not None and math.isfinite(value) else None)
+
+
+def last_line(error: BaseException) -> str:
+    """What there is to say of an error: the message of one that was written for the user, or the traceback's end."""
+    if isinstance(error, UserError):
+        return str(error)
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
+def overrides() -> list[str]:
+    """What was asked of this run; of a job of a sweep, its own part of the sweep."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+
+
+def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] = ()) -> str | None:
+    """How a completed configuration differs from that of the run in a folder; None if it is the same or there is none.
+
+    `resume`, the folder's own place and the keys of `apart_from` may differ.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        return None
+    try:
+        before = _flat(read_yaml(path))
+    except (DataError, KeyError, TypeError):
+        return None  # the run was killed while it wrote the file, and writes it again
+    now = _flat(OmegaConf.to_container(cfg))
+    if not before.get("trainer.limit_val_batches"):
+        before["trainer.limit_val_batches"] = now.get("trainer.limit_val_batches")  # a run without images to validate
+    for key in [*now, *before]:
+        if key != "resume" and key not in apart_from and now.get(key) != before.get(key):
+            return f"{key}={_shown(now, key)}, and there {_shown(before, key)}"
+    return None
+
+
+def _flat(node: Any) -> dict[str, Any]:
+    """All values by their dotted keys, with the folder's own path cut out of them."""
+    run_dir = node["paths"]["run_dir"]
+
+    def walk(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, Mapping) and value:
+            for name, item in value.items():
+                yield from walk(f"{key}.{name}" if key else str(name), item)
+        else:
+            yield key, RENAMED.get(value, value).replace(run_dir, "") if isinstance(value, str) else value
+
+    return dict(walk("", node))
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return str(values[key]) if key in values else "not set"

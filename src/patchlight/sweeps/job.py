@@ -1,0 +1,171 @@
+"""The jobs of a sweep: each is recorded whatever becomes of it, and at the end there is a table of all."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.config.plan import job_name, swept_keys
+from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
+from patchlight.sweeps.processes import forget, hear, running, tell
+from patchlight.system.warnings import gc_paused
+
+if TYPE_CHECKING:
+    from patchlight.runs.outcome import Outcome
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Train, and return the objective.
+
+    A job of a sweep that fails is recorded, with one line or a traceback printed, and the others go on; what its
+    sweeper is told of it, and of an objective that is not a number, is the worst value there is. A job that finished
+    before is not run again. What interrupts a job (SIGTERM, Ctrl-C) ends the sweep.
+
+    Raises:
+        UserError: outside of a sweep, as `patchlight.runs.run.train`.
+    """
+    with gc_paused():
+        from patchlight.runs.objective import direction, score
+        from patchlight.runs.run import train
+        from patchlight.system.distributed import is_first
+
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        return train(cfg)
+    with running(Path(HydraConfig.get().sweep.dir)):
+        outcome, value = _run_and_record(cfg)
+    if is_first():
+        word = {"job": _label(cfg), **asdict(outcome)}
+        tell(Path(HydraConfig.get().sweep.dir), HydraConfig.get().job.num, word)
+    towards = direction(HydraConfig.get())
+    return value if towards is None else score(value, towards)
+
+
+def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
+    """How a job of a sweep ends, and its objective."""
+    from patchlight.runs.outcome import Outcome, measured
+    from patchlight.runs.run import train
+    from patchlight.system.distributed import is_first
+
+    started = time.monotonic()
+    folder = Path(cfg.paths.run_dir)
+    try:
+        before = _finished_before(cfg, folder)
+        if is_first():
+            print(f"job {_label(cfg)}{' is finished already' * (before is not None)}")
+        if before is not None:
+            return before, before.objective.value if before.objective is not None else None
+        value = train(cfg)
+        return Outcome(objective=measured(cfg.objective, value)), value
+    except Exception as error:
+        outcome = _ended_badly(error, cfg, time.monotonic() - started)
+        if not isinstance(error, OtherRunError):
+            outcome.write(folder)
+        return outcome, None
+
+
+def _finished_before(cfg: DictConfig, folder: Path) -> Outcome | None:
+    """The outcome of this very job where it is finished; where it is not, the job goes on in its folder.
+
+    With resume=auto a job of other lengths is not finished: it goes on to its new end.
+
+    Raises:
+        OtherRunError: the folder holds another job.
+    """
+    from patchlight.config.compose import complete
+    from patchlight.config.validation import validate
+    from patchlight.runs.outcome import LENGTHS, Outcome, first_difference
+
+    validate(cfg)
+    complete(cfg)
+    difference = first_difference(cfg, folder)
+    of_other_length = difference is not None and first_difference(cfg, folder, apart_from=LENGTHS) is None
+    if difference is not None and not (of_other_length and cfg.resume == "auto"):
+        raise OtherRunError(
+            f"{folder} holds another run, which would be lost ({difference}): "
+            f"{'go on with it to its new end by resume=auto, or ' * of_other_length}choose another folder with "
+            f"hydra.sweep.dir=DIR"
+        )
+    if (folder / "config.yaml").is_file() and cfg.resume is None:
+        cfg.resume = "auto"
+    outcome = Outcome.read(folder) if difference is None else None
+    return outcome if outcome is not None and outcome.status == "finished" else None
+
+
+def _ended_badly(error: Exception, cfg: DictConfig, seconds: float) -> Outcome:
+    """Say what went wrong, and make an outcome of it."""
+    from patchlight.runs.outcome import Outcome, last_line, measured, overrides
+
+    about_discriminator = any("model/discriminator" in key or "model.discriminator" in key for key in swept_keys())
+    left_out = isinstance(error, EmptyPatchMapError) and about_discriminator
+    if isinstance(error, UserError):
+        print(f"patchlight-train: {'left out: ' if left_out else ''}{error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    return Outcome(
+        "left out" if left_out else "failed", last_line(error), overrides(), measured(cfg.objective, None), seconds
+    )
+
+
+def _label(cfg: DictConfig) -> str:
+    """How a job is called: its folder and, where that is a number, what sets it apart."""
+    folder = Path(cfg.paths.run_dir)
+    name = job_name(list(HydraConfig.get().overrides.task), swept_keys())
+    return folder.name if not name or name == folder.name else f"{folder.name} ({name})"
+
+
+class Multirun(Callback):
+    """What is done before the first job of a sweep, and after its last."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        forget(folder)
+        if config.hydra.sweeper.get("study_name") is not None:
+            from patchlight.sweeps.optuna_resume import go_on
+
+            go_on(config.hydra)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        jobs = hear(folder)
+        forget(folder)
+        _print_table(folder, jobs)
+        if any(job["status"] == "failed" for job in jobs):
+            raise SystemExit(1)
+
+
+def _print_table(folder: Path, jobs: list[dict[str, Any]]) -> None:
+    """How each job ended and, if there is an objective, what it reached."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    numbers = Counter(job["status"] for job in jobs)
+    table = Table(
+        Column("job", overflow="fold"), "", *dict.fromkeys(job["objective"]["name"] for job in jobs if job["objective"])
+    )
+    for job in jobs:
+        value = (job["objective"] or {}).get("value")
+        shown = "" if value is None else f"{value:.4f}"
+        table.add_row(job["job"], job["status"], *([shown] if job["objective"] else []))
+    console.print(table)
+    for job in jobs:
+        if job["message"] is not None:
+            console.print(f"{job['status']}: {job['job']}: {job['message']}", markup=False)
+    best = folder / "optimization_results.yaml"
+    if best.is_file():
+        found: Any = OmegaConf.load(best)
+        values = ", ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
+        console.print(f"best of all: {found.get('best_value')} with {values}", markup=False)
+    ended = ", ".join(f"{numbers[status]} {status}" for status in ("finished", "failed", "left out"))
+    console.print(f"{len(jobs)} jobs: {ended}; in {folder}", markup=False)

@@ -1,0 +1,1 @@
+"""The machine: files, images as files, devices, processes, warnings."""

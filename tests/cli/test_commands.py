@@ -1,0 +1,119 @@
+"""The keys of every command beside training, with values that they cannot have."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import cache
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, translate
+from patchlight.cli.command import CommandConfig, typed
+from patchlight.config.compose import check_command_line, compose_config
+from patchlight.errors import ConfigError
+
+MODELS: dict[str, tuple[type[CommandConfig], dict[str, str]]] = {
+    "bench": (bench.BenchConfig, {}),
+    "demo": (demo.DemoConfig, demo.EXAMPLES),
+    "doctor": (doctor.DoctorConfig, doctor.EXAMPLES),
+    "eval": (evaluate.EvalConfig, evaluate.EXAMPLES),
+    "export": (export.ExportConfig, export.EXAMPLES),
+    "import": (import_weights.ImportConfig, import_weights.EXAMPLES),
+    "report": (report.ReportConfig, {"runs": report.RUNS}),
+    "translate": (translate.TranslateConfig, translate.EXAMPLES),
+}
+
+WORD, NULL = ["often"], [None]
+ACCEPTED: dict[str, list[Any]] = {
+    "bench.steps": NULL, "bench.root": ["often", None], "bench.output": WORD,
+    "demo.ckpt": WORD, "demo.host": WORD, "demo.port": NULL, "demo.palette": NULL, "demo.open_browser": [True],
+    "demo.trust": [True], "eval.trust": [True], "export.trust": [True], "translate.trust": [True],
+    "doctor.root": WORD, "doctor.labels": NULL, "doctor.output": ["often", None], "doctor.fix": ["often", None],
+    "doctor.blank_std": [0, 0.37], "doctor.low_std": [0, 0.37], "doctor.near_distance": [0],
+    "doctor.near_difference": [0, 0.37], "doctor.drift_levels": [0], "doctor.drift_share": [0, 0.37],
+    "eval.ckpt": WORD, "eval.root": ["often", None], "eval.output": WORD, "eval.inference_mode": NULL,
+    "eval.n_samples": [0], "eval.lpips": [None, True], "eval.feature": NULL, "eval.accelerator": NULL,
+    "eval.num_workers": [0, None], "eval.overwrite": [True],
+    "export.ckpt": WORD, "export.output": WORD, "export.format": NULL, "export.direction": NULL,
+    "export.inference_mode": NULL, "export.license": ["often", None], "export.speed": [True],
+    "export.overwrite": [True],
+    "import.input": WORD, "import.output": WORD, "import.epoch": [-3, 0, "often"], "import.method": NULL,
+    "import.gan_mode": NULL, "import.dropout": [None, True], "import.padding": NULL, "import.overwrite": [True],
+    "report.runs": WORD, "report.output": ["often", None], "report.title": ["often", None],
+    "translate.ckpt": WORD, "translate.input": WORD, "translate.output": WORD, "translate.direction": NULL,
+    "translate.inference_mode": NULL, "translate.format": NULL, "translate.overwrite": [True],
+    "translate.batch_size": NULL, "translate.compile": [True], "translate.tile": NULL, "translate.patchmap": [True],
+}  # fmt: skip
+"""What is a value of a key all the same."""
+
+ODD: list[Any] = [-3, 0, 0.37, 10**40, math.inf, math.nan, "often", "", [1, 2, 3], {"a": 1}, None, True]
+
+
+@cache
+def _composed(name: str) -> Any:
+    cfg = compose_config(name)
+    for key in MODELS[name][1]:
+        cfg[key] = "something"
+    return cfg
+
+
+def complete_command(name: str) -> Any:
+    return copy.deepcopy(_composed(name))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_odd_values(name: str) -> None:
+    model, examples = MODELS[name]
+    cfg = complete_command(name)
+    typed(cfg, model, examples)
+    for key in model.model_fields:
+        usual, accepted, said = cfg[key], [], list[str]()
+        for value in ODD:
+            cfg[key] = value
+            try:
+                typed(cfg, model, examples)
+                accepted.append(value)
+            except ConfigError as error:
+                said.append(str(error))
+        cfg[key] = usual
+        assert all(message.startswith(f"{key}=") and " should be " in message for message in said)
+        assert "\n" not in "".join(said)
+        assert accepted == ACCEPTED.get(f"{name}.{key}", [])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_missing_and_unknown_keys(name: str) -> None:
+    model, examples = MODELS[name]
+    for key in examples:
+        cfg = complete_command(name)
+        cfg[key] = "???"
+        with pytest.raises(ConfigError, match=f"^{key} is not set: give "):
+            typed(cfg, model, examples)
+        cfg[key] = "${nowhere}"
+        with pytest.raises(ConfigError, match="^the configuration cannot be resolved: .*'nowhere' not found"):
+            typed(cfg, model, examples)
+    with pytest.raises(ConfigError, match="^outputt is no key of the configuration: "):
+        check_command_line(["outputt=x"], name)
+    extra = OmegaConf.merge(OmegaConf.create({"outputt": 1}), complete_command(name))
+    with pytest.raises(ConfigError, match="^outputt is no key of the configuration: "):
+        typed(extra, model, examples)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("device=[1", "'device=\\[1' cannot be read: write key=value"),
+        ("device='x", '"device=\'x" cannot be read: write key=value'),
+        ("device={a", "cannot be read: write key=value"),
+        ("device", "'device' cannot be read: write key=value"),
+        ("=x", "cannot be read: write key=value"),
+        ("device=x)", "cannot be read: write key=value"),
+    ],
+)
+def test_brackets_and_quotes(word: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        check_command_line([word], "translate")
+    assert "\n" not in str(refused.value)

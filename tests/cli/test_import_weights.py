@@ -1,0 +1,200 @@
+"""`patchlight-import` as it is typed: what comes out computes what the reference computed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import patchlight
+from golden import Golden, files, load
+from patchlight.cli import import_weights
+from patchlight.interop import reference_state_dict
+from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
+    """Runs the command in an empty folder: exit status and both outputs."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["patchlight-import", *arguments])
+        capsys.readouterr()
+        status = 0
+        try:
+            import_weights.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def save(network: torch.nn.Module, path: str, **how: Any) -> dict[str, torch.Tensor]:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    state = reference_state_dict(network)
+    torch.save(state, path, **how)
+    return state
+
+
+def padding_of(golden: Golden) -> list[str]:
+    padding = golden.meta["ctor"].get("padding_type", "reflect")
+    return ["padding=replicate"] if padding == "replicate" else []
+
+
+@pytest.mark.untraced  # which does not rest on figures that are not part of the repository
+@pytest.mark.parametrize("family", ["unet", "resnet"])
+def test_golden_outputs(family: str, typed: Typed, shared: Path, subtests: pytest.Subtests) -> None:
+    """From the reference's weights, by the command and the checkpoint, to the reference's images."""
+    for path in files(family, shared):
+        golden = load(path)
+        with subtests.test(path.stem):
+            expected = golden.weights(golden.meta["keys"])
+            torch.save({f"module.{key}": value for key, value in expected.items()}, "latest_net_G.pth")
+            arguments = ["input=latest_net_G.pth", "output=net.ckpt", "overwrite=true", "method=pix2pix"]
+            status, _, complaints = typed(*arguments, *padding_of(golden))
+            assert (status, complaints) == (0, "")
+            translator = patchlight.load("net.ckpt", device="cpu", inference_mode="eval")
+            result = translator(golden.noise(golden.meta["input_shape"], 0))
+            np.testing.assert_allclose(result.numpy(), golden["out_eval"], rtol=0, atol=1e-5)
+            written = reference_state_dict(translator.generator)
+            assert all(torch.equal(value, expected[key]) for key, value in written.items() if key in expected)
+
+
+def test_a_folder_of_pix2pix(typed: Typed) -> None:
+    torch.manual_seed(0)
+    generator = save(UNetGenerator(1, 3, num_downs=6, ngf=4), "run/latest_net_G.pth")
+    discriminator = save(PatchDiscriminator(4, ndf=4, n_layers=2), "run/latest_net_D.pth")
+    save(UNetGenerator(1, 3, num_downs=6, ngf=4), "run/5_net_G.pth")
+    status, said, complaints = typed("input=run", "output=net.ckpt", "direction=BtoA", "gan_mode=lsgan")
+    assert (status, complaints) == (0, "")
+    assert "latest_net_G.pth -> generator: unet, 1 to 3 channels, num_downs=6, ngf=4, norm=batch\n" in said
+    assert "latest_net_D.pth -> discriminator: patch, 4 to 1 channels, ndf=4, n_layers=2, norm=batch\n" in said
+    assert "note: the weights do not tell dropout: dropout=true is taken" in said
+    assert "gan_mode" not in said.partition("to go on")[0]
+    assert said.endswith(
+        "to go on with training: patchlight-train model=pix2pix data=paired model/generator=unet_256 "
+        "model/discriminator=patch34 model.generator.num_downs=6 model.generator.ngf=4 model.discriminator.ndf=4 "
+        "model.gan_mode=lsgan data.direction=BtoA data.channels_b=1 init_from=net.ckpt data.root=FOLDER\n"
+    )
+    checkpoint = torch.load("net.ckpt", weights_only=True)
+    assert checkpoint["patchlight"]["untrained"] == []
+    config = checkpoint["patchlight"]["config"]
+    assert (config["data"]["root"], config["data"]["direction"], config["data"]["channels_a"]) == ("???", "BtoA", 3)
+    own = patchlight.load("net.ckpt", device="cpu")
+    assert (own.direction, own.inference_mode, own.in_channels, own.out_channels) == ("BtoA", "paper", 1, 3)
+    assert all(torch.equal(value, generator[key]) for key, value in reference_state_dict(own.generator).items())
+    judge = PatchDiscriminator(4, ndf=4, n_layers=2)
+    prefix = "discriminator."
+    judge.load_state_dict({k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if prefix in k})
+    assert all(torch.equal(value, discriminator[key]) for key, value in reference_state_dict(judge).items())
+
+
+def test_a_folder_of_cyclegan(typed: Typed) -> None:
+    torch.manual_seed(0)
+    states = {
+        name: save(ResNetGenerator(3, 3, 2, 4, dropout=True), f"run/30_net_{name}.pth") for name in ("G_A", "G_B")
+    }
+    for name in ("D_A", "D_B"):
+        states[name] = save(PatchDiscriminator(3, ndf=4, norm="instance"), f"run/30_net_{name}.pth")
+    status, said, _ = typed("input=run", "output=net.ckpt", "epoch=30")
+    assert status == 0
+    assert "30_net_D_A.pth -> discriminator_b" in said
+    assert "model.generator.dropout=true" in said
+    found = torch.load("net.ckpt", weights_only=True)["state_dict"]
+    for name, role in {
+        "G_A": "generator_ab", "G_B": "generator_ba", "D_A": "discriminator_b", "D_B": "discriminator_a",
+    }.items():  # fmt: skip
+        first = "model.1.weight" if name.startswith("G") else "model.0.weight"
+        own = "layers.1.weight" if name.startswith("G") else "layers.0.weight"
+        assert torch.equal(found[f"{role}.{own}"], states[name][first])
+
+
+def test_a_lone_resnet_of_cut(typed: Typed) -> None:
+    torch.manual_seed(0)
+    network = ResNetGenerator(3, 3, n_blocks=2, ngf=4, antialias="both").eval()
+    save(network, "run/latest_net_G.pth", _use_new_zipfile_serialization=False)
+    antialiased = dict(reference_state_dict(PatchDiscriminator(3, ndf=4, norm="instance")))
+    torch.save(antialiased | {"model.2.filt": torch.ones(4, 1, 3, 3)}, "run/latest_net_D.pth")
+    torch.save({"mlp_0.0.weight": torch.ones(2, 2)}, "run/latest_net_F.pth")
+    status, said, _ = typed("input=run", "output=net.ckpt")
+    assert status == 0
+    assert "latest_net_D.pth is left out: model.2.filt is of an antialiased discriminator" in said
+    assert "latest_net_F.pth, the projection that CUT's loss uses, has no place in a checkpoint" in said
+    assert "note: no file has discriminator_b, which begins with initial weights" in said
+    image = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(patchlight.load("net.ckpt", device="cpu")(image), network(image))
+    record = torch.load("net.ckpt", weights_only=True)["patchlight"]
+    assert record["untrained"] == ["generator_ba", "discriminator_a", "discriminator_b"]
+
+
+def test_the_discriminator_of_one_direction(typed: Typed) -> None:
+    """One that sees the result alone is not pix2pix's, so the method is CycleGAN."""
+    save(ResNetGenerator(3, 3, n_blocks=1, ngf=4), "run/latest_net_G.pth")
+    save(PatchDiscriminator(3, ndf=4, norm="instance"), "run/latest_net_D.pth")
+    status, said, _ = typed("input=run", "output=net.ckpt")
+    assert status == 0
+    assert "latest_net_D.pth -> discriminator_b" in said
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("executed").touch, ())
+
+
+def test_what_cannot_be_used(typed: Typed) -> None:
+    good = save(UNetGenerator(3, 3, num_downs=5, ngf=2), "run/latest_net_G.pth")
+    torch.save({"a": Malicious()}, "code.pth")
+    Path("broken.pth").write_bytes(Path("run/latest_net_G.pth").read_bytes()[:5000])
+    torch.save({**good, "model.model.0.weight": torch.full((2, 3, 4, 4), torch.nan)}, "nan.pth")
+    torch.save({key: value for key, value in good.items() if "model.model.1.model.1." not in key}, "hole.pth")
+    torch.save({**good, "model.model.3.bias": torch.zeros(7)}, "shape.pth")
+    torch.save([1, 2], "list.pth")
+    torch.save({"model.0.weight": torch.zeros(1).expand(10**12)}, "vast.pth")
+    save(PatchDiscriminator(5, ndf=2), "other/latest_net_D.pth")
+    save(UNetGenerator(3, 3, num_downs=5, ngf=2), "other/latest_net_G.pth")
+    for arguments, message in {
+        ("input=code.pth",): "code.pth holds more than tensors and was not loaded, because that could run code",
+        ("input=broken.pth",): "broken.pth cannot be read: ",
+        ("input=nan.pth",): "nan.pth has values in model.model.0.weight that are not finite",
+        ("input=hole.pth",): "hole.pth is no generator that patchlight has: a U-Net has as many convolutions",
+        (
+            "input=shape.pth",
+        ): "shape.pth does not fit the network that it seems to be: model.model.3.bias has shape (7,)",
+        ("input=vast.pth",): "vast.pth has no values of its own for each place of model.0.weight",
+        ("input=list.pth",): "list.pth holds a list: a dictionary of tensors by name is needed",
+        ("input=other", "method=pix2pix"): "D sees 5 channels where there should be 6",
+        ("input=other/latest_net_D.pth",): "is a discriminator: give the generator",
+        ("input=run", "epoch=7"): "run has no 7_net_G.pth or 7_net_G_A.pth; there are generators of epoch=latest",
+        ("input=nowhere",): "input=nowhere is not there",
+        ("input=run", "padding=zero"): "padding=zero is nothing that this generator has",
+        ("input=run", "gan_mode=foo"): "gan_mode",
+        ("input=run/latest_net_G.pth", "method=vae"): "method=vae should be 'pix2pix' or 'cyclegan'",
+    }.items():
+        status, said, complaints = typed(*arguments, "output=net.ckpt")
+        assert status == 1, arguments
+        assert message in complaints
+        assert (said, complaints.count("\n")) == ("", 1)
+    assert not Path("net.ckpt").exists()
+    assert not Path("executed").exists()
+    assert typed("input=run", "output=net.ckpt")[0] == 0
+    before = Path("net.ckpt").read_bytes()
+    assert "output=net.ckpt is there already" in typed("input=run", "output=net.ckpt")[2]
+    assert Path("net.ckpt").read_bytes() == before
+
+
+def test_wgangp_comes_with_its_penalty(typed: Typed) -> None:
+    save(UNetGenerator(3, 3, num_downs=5, ngf=2, norm="instance"), "latest_net_G.pth")
+    status, said, complaints = typed("input=latest_net_G.pth", "output=net.ckpt", "gan_mode=wgangp")
+    assert (status, complaints) == (0, "")
+    assert "model/penalty=wgan_gp" in said
+    assert "model.gan_mode=wgangp" in said

@@ -1,0 +1,135 @@
+"""`patchlight-translate` as it is typed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+import patchlight
+from patchlight.build import build_method, data_channels
+from patchlight.checkpoint import make_record
+from patchlight.cli import translate
+from patchlight.config.compose import compose_config
+from patchlight.system.devices import has_bf16_units
+
+Type = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, which is not changed."""
+    overrides = ["model=cyclegan", "data=unpaired", "data.root=x", "model.discriminator.ndf=4"]
+    overrides += ["model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=8"]
+    cfg = compose_config("train", overrides)
+    config = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "data")}
+    torch.manual_seed(1)
+    method = build_method(cfg.model, data_channels(cfg.data))
+    path = tmp_path_factory.mktemp("model") / "model.ckpt"
+    torch.save({"state_dict": method.state_dict(), "patchlight": make_record(config)}, path)
+    return path
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> Type:
+    """Runs the command in `tmp_path`, which holds model.ckpt and three images in `in`: exit status and both outputs."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(model, "model.ckpt")
+    Path("in").mkdir()
+    for i in range(3):
+        noise = np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(f"in/{i}.png")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["patchlight-translate", *arguments])
+        status = 0
+        try:
+            translate.main()
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_a_folder(typed: Type, tmp_path: Path) -> None:
+    status, said, complaints = typed("ckpt=model.ckpt", "input=in", "output=out", "device=cpu", "direction=BtoA")
+    assert (status, complaints) == (0, "")
+    # Its 8 bits round a batch and a single image apart by one level more.
+    precision, tolerance = ("bfloat16", 2) if has_bf16_units(torch.device("cpu")) else ("float32", 1)
+    assert said.startswith(f"BtoA on cpu in {precision}, inference_mode=eval\n3 images in ")
+    assert said.endswith("a second): out\n")
+    translator = patchlight.load("model.ckpt", direction="BtoA", device="cpu")
+    for i in range(3):
+        with Image.open(f"in/{i}.png") as source, Image.open(f"out/{i}.png") as target:
+            difference = np.abs(np.asarray(target).astype(int) - np.asarray(translator(source)).astype(int))
+        assert difference.max() <= tolerance
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "model.ckpt", "out"]
+
+
+def test_what_fails_is_listed_with_exit_status_1(typed: Type) -> None:
+    Path("in/bad name.png").write_text("text", encoding="utf-8")
+    status, said, complaints = typed("ckpt=model.ckpt", "input=in", "output=out", "device=cpu", "format=webp")
+    assert status == 1
+    assert "\n3 images in " in said
+    assert complaints.splitlines() == [
+        "patchlight-translate: 1 image could not be translated:",
+        f"  in/bad name.png: it cannot be read as an image (cannot identify image file '{Path('in/bad name.png')}')",
+    ]
+    assert sorted(path.name for path in Path("out").iterdir()) == ["0.webp", "1.webp", "2.webp"]
+
+
+def test_results_are_replaced_only_if_asked(typed: Type) -> None:
+    given = ("ckpt=model.ckpt", "input=in/1.png", "output=out", "device=cpu")
+    Path("out").mkdir()
+    Path("out/1.png").write_text("mine", encoding="utf-8")
+    status, said, complaints = typed(*given)
+    assert (status, said) == (1, "")
+    assert complaints == (
+        "patchlight-translate: output=out holds 1 of the results already (out/1.png): choose another folder, or give "
+        "overwrite=true\n"
+    )
+    assert Path("out/1.png").read_text(encoding="utf-8") == "mine"
+    assert typed(*given, "overwrite=true")[0] == 0
+    with Image.open("out/1.png") as image:
+        assert image.size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "ckpt is not set: give ckpt=PATH"),
+        (["ckpt=model.ckpt"], "input is not set: give input=FILE"),
+        (["ckpt=model.ckpt", "input=in"], "output is not set: give output=DIR"),
+        (["chkpt=model.ckpt"], "chkpt is no key of the configuration: did you mean ckpt?"),
+        (["ckpt=no.ckpt", "input=in", "output=out"], "no.ckpt is not there"),
+        (["ckpt=model.ckpt", "input=no", "output=out"], "input=no is not there"),
+        (["ckpt=model.ckpt", "input=in", "output=in/0.png/x"], "output=in/0.png/x cannot be made (Not a directory)"),
+        (["ckpt=model.ckpt", "input=in", "output=out", "direction=AB"], "direction=AB should be 'AtoB' or 'BtoA'"),
+        (["ckpt=model.ckpt", "input=in", "output=out", "batch_size=0"], "batch_size=0 should be at least 1"),
+        (["ckpt=model.ckpt", "input=in", "output=out", "device=cuda:77"], "device=cuda:77 cannot be used"),
+    ],
+)
+def test_what_is_wrong_is_one_message(arguments: list[str], message: str, typed: Type) -> None:
+    status, said, complaints = typed(*arguments)
+    assert (status, said) == (1, "")
+    assert complaints.startswith(f"patchlight-translate: {message}")
+    assert complaints.count("\n") == 1
+
+
+def test_help_needs_nothing_heavy(tmp_path: Path) -> None:
+    code = "import sys; from patchlight.cli.translate import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True)
+    assert "translate images of any size with a trained model" in done.stdout
+    assert "weights: ema" in done.stdout
+    assert done.stdout.rstrip().endswith("False")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from patchlight.config.plan import Plan, choose_sweep, job_folder, job_name, sweep_folder, swept_keys
+
+
+def plan(*command_line: str, params: tuple[str, ...] = ()) -> Plan:
+    parse = OverridesParser.create().parse_overrides
+    return Plan.of(parse(list(params)), parse(list(command_line)))
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATCHLIGHT_RUN_ID", "PATCHLIGHT_SWEEP", "PATCHLIGHT_SWEPT"):
+        monkeypatch.setenv(name, "")
+
+
+def test_the_command_line_goes_before_the_sweeper() -> None:
+    params = ("model.gan_mode=lsgan,vanilla", "seed=0,1,2")
+    found = plan("seed=7", "data.val_size=4", "hydra.verbose=true", params=params)
+    assert found.keys == ["model.gan_mode"]
+    rest = ["seed=7", "data.val_size=4", "hydra.verbose=true"]
+    assert list(found.variants()) == [
+        ("", ["model.gan_mode=lsgan", *rest]), ("model.gan_mode=vanilla", ["model.gan_mode=vanilla", *rest]),
+    ]  # fmt: skip
+
+
+def test_every_value_is_met_once_and_an_interval_at_its_ends() -> None:
+    found = plan("seed=range(0,3)", "model.lambda_l1=tag(log,interval(1,100))")
+    assert [label for label, _ in found.variants()] == ["", "seed=1", "seed=2", "model.lambda_l1=100.0"]
+    assert next(found.variants())[1] == ["seed=0", "model.lambda_l1=1.0"]
+
+
+def test_the_folder_is_that_of_what_the_jobs_have_in_common() -> None:
+    grid = ("model.gan_mode=lsgan,vanilla",)
+    folder = plan("sweep=gan_mode", "data.val_size=4", "model.lambda_l1=3", params=grid).folder("gan_mode", False)
+    assert folder.startswith("gan_mode-")
+    assert len(folder) == len("gan_mode-") + 8
+    same = (
+        "model.lambda_l1=3",
+        "data.val_size=4",
+        "launcher=joblib",
+        "hydra.launcher.n_jobs=3",
+        "resume=null",
+        "seed=1,2",
+    )
+    assert plan(*same, params=grid).folder("gan_mode", False) == folder
+    assert plan("data.val_size=5", "model.lambda_l1=3", params=grid).folder("gan_mode", False) != folder
+    search = plan("data.val_size=4", params=grid).folder("optuna", True)
+    assert plan("data.val_size=4", "hydra.sweeper.n_trials=9", params=grid).folder("optuna", True) == search
+    assert plan("data.val_size=4", "model.gan_mode=lsgan,hinge", params=grid).folder("optuna", True) != search
+
+
+def test_names_are_handed_on() -> None:
+    choose_sweep("seeds-01234567", ["seed", "model/generator"])
+    assert sweep_folder() == "seeds-01234567"
+    assert swept_keys() == ["seed", "model/generator"]
+    assert job_folder(4, ["seed=2", "model/generator=unet_128", "task=x"]) == "generator=unet_128,seed=2"
+    choose_sweep(None, ["seed"])
+    assert sweep_folder() != "seeds-01234567"
+    assert job_folder(4, ["seed=2"]) == "4"
+
+
+def test_names_of_jobs() -> None:
+    overrides = ["seed=3", "model/discriminator=patch70", "data.root=a/b c", "model.generator.norm=batch",
+                 "model.discriminator.norm=none"]  # fmt: skip
+    assert job_name(overrides, ["seed", "model/discriminator"]) == "discriminator=patch70,seed=3"
+    assert job_name(overrides, ["model.generator.norm", "seed"]) == "norm=batch,seed=3"
+    both = ["model.generator.norm", "model.discriminator.norm"]
+    assert (
+        job_name(overrides, both) == job_name(overrides, both[::-1]) == "discriminator.norm=none,generator.norm=batch"
+    )
+    unsafe, other = (job_name([value], ["data.root"]) for value in ("data.root=a/b c", "data.root=a/b_c"))
+    assert unsafe.startswith("root=a_b_c-")
+    assert unsafe != other
+    long = job_name([f"model.gan_mode={'x' * 300}"], ["model.gan_mode"])
+    assert len(long) == 120
+    assert long != job_name([f"model.gan_mode={'x' * 301}"], ["model.gan_mode"])
+    assert job_name(["seed=1"], []) == ""

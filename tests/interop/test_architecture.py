@@ -1,0 +1,92 @@
+"""Networks recognised by their tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from golden import files, load
+from patchlight.interop import reference_state_dict
+from patchlight.interop.architecture import infer
+from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+
+KINDS = {"UnetGenerator": "unet", "ResnetGenerator": "resnet", "NLayerDiscriminator": "patch",
+         "PixelDiscriminator": "pixel"}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["nlayer_d", "pixel_d", "unet", "resnet"])
+def test_every_golden_network(family: str, shared: Path, subtests: pytest.Subtests) -> None:
+    for path in files(family, shared):
+        with subtests.test(path.stem):
+            golden = load(path)
+            ctor = golden.meta["ctor"]
+            found = infer(golden.weights(golden.meta["keys"]))
+            assert found.kind == KINDS[ctor["cls"]]
+            assert found.in_channels == ctor["input_nc"]
+            assert found.out_channels == ctor.get("output_nc", 1)
+            expected = {
+                key: ctor[key] for key in ("num_downs", "ngf", "ndf", "n_blocks", "n_layers", "norm") if key in ctor
+            }
+            if found.kind == "pixel":
+                expected.pop("n_layers", None)
+            if "dropout" in found.settings:
+                assert found.settings["dropout"] == ctor["use_dropout"]
+            if "padding" not in found.unknown and found.kind == "resnet":
+                assert found.settings["padding"] == ctor["padding_type"] == "zero"
+            assert {key: found.settings[key] for key in expected} == expected
+
+
+def of_instance_norm_with_statistics() -> dict[str, torch.Tensor]:
+    """As releases of PyTorch before 0.4 wrote it, on several GPUs."""
+    state = dict(reference_state_dict(ResNetGenerator(3, 3, n_blocks=1, ngf=2)))
+    for layer, width in (("model.2", 2), ("model.5", 4), ("model.8", 8)):
+        state |= {f"{layer}.running_mean": torch.zeros(width), f"{layer}.running_var": torch.ones(width)}
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+def test_old_files() -> None:
+    assert infer(of_instance_norm_with_statistics()).settings == {
+        "n_blocks": 1, "ngf": 2, "norm": "instance", "dropout": False, "antialias": "none",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("antialias", ["none", "down", "up", "both"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "none"])
+def test_networks_of_cut(antialias: Any, norm: Any) -> None:
+    state = reference_state_dict(ResNetGenerator(3, 1, n_blocks=2, ngf=2, norm=norm, antialias=antialias))
+    found = infer(state)
+    assert found.settings == {
+        "n_blocks": 2, "ngf": 2, "norm": norm, "dropout": False, "antialias": antialias,
+    }  # fmt: skip
+    assert sum(key.endswith(".filt") for key in state) == {"none": 0, "down": 2, "up": 2, "both": 4}[antialias]
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (reference_state_dict(PatchDiscriminator(3, ndf=2)) | {"model.2.filt": torch.ones(2, 1, 3, 3)},
+         "model.2.filt is of an antialiased discriminator"),
+        ({"model.0.weight_orig": torch.ones(1, 1, 4, 4)}, "weight_orig is of a spectral norm"),
+        ({"fc.weight": torch.ones(3, 3)}, "fc.weight and the others are of no convolution"),
+        (nn.Sequential(nn.Conv2d(3, 4, 5)).state_dict(), r"0.weight of shape \(4, 3, 5, 5\) begins none of the"),
+        (reference_state_dict(ResNetGenerator(3, 3, 1, 2)) | {"model.9.filt": torch.ones(2, 1, 5, 5)},
+         r"model.9.filt and the others are filters of \[5\] pixels"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known(state: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        infer(state)
+
+
+def test_both_discriminators() -> None:
+    assert infer(reference_state_dict(PatchDiscriminator(6, ndf=2, n_layers=4, norm="none"))).settings == {
+        "ndf": 2, "n_layers": 4, "norm": "none",
+    }  # fmt: skip
+    assert infer(reference_state_dict(PixelDiscriminator(6, ndf=2, norm="instance"))).settings == {
+        "ndf": 2, "norm": "instance",
+    }  # fmt: skip
+    assert infer(reference_state_dict(UNetGenerator(1, 2, num_downs=6, ngf=2))).unknown == ("dropout",)

@@ -1,0 +1,106 @@
+"""Training that begins with imported weights: `init_from`."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from patchlight.build import build_method, data_channels
+from patchlight.callbacks import EMA
+from patchlight.config.compose import compose_config
+from patchlight.data import SyntheticSet
+from patchlight.errors import ConfigError
+from patchlight.interop import reference_state_dict
+from patchlight.networks import PatchDiscriminator, UNetGenerator
+from patchlight.runs.initial_weights import begin_with
+
+Typed = Callable[..., tuple[int, str, str]]
+
+QUICK = (
+    "data.root=set", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "data.val_size=2", "logger=csv",
+    "trainer=cpu", "callbacks.patch_maps=null",
+)  # fmt: skip
+
+
+@pytest.fixture
+def imported(typed: Typed) -> list[str]:
+    """The arguments by which `patchlight-import` says training goes on from a folder's files, in net.ckpt."""
+    torch.manual_seed(3)
+    Path("old").mkdir()
+    torch.save(reference_state_dict(UNetGenerator(3, 3, num_downs=5, ngf=4)), "old/latest_net_G.pth")
+    torch.save(reference_state_dict(PatchDiscriminator(6, ndf=4, n_layers=1)), "old/latest_net_D.pth")
+    SyntheticSet(n_train=6, n_test=2, size=64).write(Path("set"), "paired")
+    status, said, _ = typed("import_weights", "input=old", "output=net.ckpt")
+    assert status == 0
+    return shlex.split(
+        said.partition("to go on with training: patchlight-train ")[2].removesuffix(" data.root=FOLDER\n")
+    )
+
+
+def test_the_command_that_is_printed_goes_on_with_the_weights(typed: Typed, imported: list[str]) -> None:
+    """With a learning rate of nothing, what comes out is what went in; with one, it has moved."""
+    before = torch.load("net.ckpt", weights_only=True)["state_dict"]
+    still = [*imported, *QUICK, "model.optimizer.lr=1e-30", "hydra.run.dir=run", "trainer.max_steps=1", "callbacks=ema"]
+    status, _, complaints = typed("train", *still)
+    assert status == 0, complaints
+    after = torch.load("run/checkpoints/last.ckpt", weights_only=True)
+    assert after["global_step"] == 1
+    learned = [key for key in before if re.search(r"\.(weight|bias)$", key)]
+    assert len(learned) >= 30
+    assert all((after["state_dict"][key] - before[key]).abs().max() < 1e-20 for key in learned)
+    averaged = [key for key in learned if key.startswith("generator")]
+    assert all((after["ema"][key] - before[key]).abs().max() < 1e-6 for key in averaged)
+    assert after["patchlight"]["config"]["init_from"] == "net.ckpt"
+    # The run goes on with its own weights, whatever it began with.
+    status, said, complaints = typed(
+        "train", *imported, *QUICK, "hydra.run.dir=run", "trainer.max_steps=4", "resume=auto"
+    )
+    assert status == 0, complaints
+    assert "going on from last.ckpt, batch 1" in said
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    status, _, complaints = typed("train", *imported, *QUICK, "hydra.run.dir=moving", "trainer.max_steps=1")
+    assert status == 0, complaints
+    moved = torch.load("moving/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    steps = [(moved[key] - before[key]).abs().max() for key in learned if key.endswith("weight")]
+    assert all(0 < step < 3e-4 for step in steps)  # Adam's first step is of the size of the learning rate
+
+
+@pytest.mark.usefixtures("imported")
+def test_only_networks_and_averages_are_taken() -> None:
+    given = ["model/generator=unet_256", "model.generator.num_downs=5", "model.generator.ngf=4", "data=paired"]
+    given += ["model/discriminator=patch16", "model.discriminator.ndf=4", "data.root=x", "model.real_label=0.9"]
+    cfg = compose_config("train", given)
+    method = build_method(cfg.model, data_channels(cfg.data))
+    checkpoint = torch.load("net.ckpt", weights_only=True)
+    checkpoint["ema"] = {k: v * 2 for k, v in checkpoint["state_dict"].items() if k.startswith("generator")}
+    checkpoint["ema_batches"] = 11
+    torch.save(checkpoint, "net.ckpt")
+    ema = EMA()
+    callbacks: dict[str, Callback] = {"ema": ema}
+    begin_with("net.ckpt", None, method, callbacks, goes_on=False)
+    for name in method.roles:
+        for key, value in method.get_submodule(name).state_dict().items():
+            assert torch.equal(value, checkpoint["state_dict"][f"{name}.{key}"])
+    assert torch.equal(ema.averages["generator.encoder.0.0.weight"], checkpoint["ema"]["generator.encoder.0.0.weight"])
+    assert ema.batches == 11
+    assert float(method.state_dict()["adversarial.pointwise.real_label"]) == pytest.approx(0.9)
+    with pytest.raises(ConfigError, match="init_from begins a new training and resume goes on with one"):
+        begin_with("net.ckpt", "other.ckpt", method, callbacks, goes_on=True)
+    other = build_method(compose_config("train", [*given, "model.generator.ngf=8"]).model, {"A": 3, "B": 3})
+    with pytest.raises(ConfigError, match="init_from=net.ckpt holds other networks than model describes"):
+        begin_with("net.ckpt", None, other, callbacks, goes_on=False)
+
+
+def test_an_imported_checkpoint_is_not_resumed(typed: Typed, imported: list[str]) -> None:
+    without = [word for word in imported if not word.startswith("init_from")]
+    status, _, complaints = typed("train", *without, *QUICK, "resume=net.ckpt")
+    assert status == 1
+    assert complaints == (
+        "patchlight-train: resume=net.ckpt holds weights alone: begin with them by init_from=net.ckpt\n"
+    )
