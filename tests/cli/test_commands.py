@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, translate
 from patchlight.cli.command import CommandConfig, typed
-from patchlight.config.compose import check_command_line, compose_config
+from patchlight.config.command_line import check_command_line
+from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError
 
 MODELS: dict[str, tuple[type[CommandConfig], dict[str, str]]] = {

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.config.compose import check_command_line, complete, compose_config, config_dir, read_command_line
+from patchlight.config.command_line import check_command_line, read_command_line
+from patchlight.config.compose import complete, compose_config, config_dir
 from patchlight.config.naming import choose_run_id
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError

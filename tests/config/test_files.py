@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from patchlight.config.compose import check_command_line, config_dir
+from patchlight.config.command_line import check_command_line
+from patchlight.config.compose import config_dir
 from patchlight.errors import ConfigError
 
 HEADER = "# @package _global_\n"

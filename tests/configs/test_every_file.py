@@ -11,7 +11,8 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.config.compose import compose_config, config_dir, read_command_line
+from patchlight.config.command_line import read_command_line
+from patchlight.config.compose import compose_config, config_dir
 from patchlight.config.validation import HYDRA_KEYS, locate, validate
 from patchlight.errors import ConfigError
 

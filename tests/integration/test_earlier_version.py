@@ -56,4 +56,6 @@ def test_it_translates(model: str) -> None:
     image = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
     output = translator(image)
     assert output.shape == (1, 3, 16, 16)
-    assert output.double().mean().item() == pytest.approx({"pix2pix": 0.003441475, "cyclegan": -0.067802801}[model], rel=1e-4)
+    assert output.double().mean().item() == pytest.approx(
+        {"pix2pix": 0.003441475, "cyclegan": -0.067802801}[model], rel=1e-4
+    )

@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.compose import check_command_line, config_dir
+from patchlight.config.command_line import check_command_line
+from patchlight.config.compose import config_dir
 from patchlight.errors import ConfigError, UserError
 
 if TYPE_CHECKING:

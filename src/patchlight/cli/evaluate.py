@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.compose import check_command_line, compose_config, config_dir
+from patchlight.config.command_line import check_command_line
+from patchlight.config.compose import compose_config, config_dir
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.system.warnings import import_lightning, quieten
 

@@ -11,7 +11,8 @@ import hydra
 from omegaconf import DictConfig
 
 from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.compose import check_command_line, config_dir
+from patchlight.config.command_line import check_command_line
+from patchlight.config.compose import config_dir
 from patchlight.errors import ConfigError, UserError
 
 NAME = "patchlight-report"

@@ -11,7 +11,8 @@ from typing import NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from patchlight.config.compose import Command, config_dir, read_command_line, register_resolvers
+from patchlight.config.command_line import Command, read_command_line
+from patchlight.config.compose import config_dir, register_resolvers
 from patchlight.config.naming import choose_run_id
 from patchlight.config.plan import choose_sweep
 from patchlight.config.validation import validate

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import build_method, data_channels, named
 from patchlight.callbacks import Quality
-from patchlight.config.compose import Command
+from patchlight.config.command_line import Command
 from patchlight.config.validation import locate
 from patchlight.errors import ConfigError, UserError
 from patchlight.methods import TranslationMethod
