@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from patchlight.build import build_method
 from patchlight.config.compose import compose_config
 from patchlight.parallel import PerNetworkDDP
-from patchlight.system.warnings import quieten
+from patchlight.system.warnings import filter_warnings
 
 CASES = {
     "pix2pix": ("model=pix2pix", "model/generator=unet_128", "model.generator.ngf=32", "model.discriminator.ndf=32"),
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    quieten()
+    filter_warnings()
     warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no")
     for name, overrides in CASES.items():
         pairs = [

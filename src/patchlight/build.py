@@ -42,7 +42,7 @@ def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationM
     """
     networks = {name: build_network(model, role, channels) for name, role in locate_roles(model).items()}
     own = {key: value for key, value in model.items() if key not in NETWORK_KEYS}
-    with named("model"):
+    with errors_for_key("model"):
         method: TranslationMethod = instantiate(own, **networks, _convert_="all")
     return method
 
@@ -64,14 +64,14 @@ def build_network(model: DictConfig, role: Role, channels: Mapping[str, int]) ->
     sizes = {"in_channels": sum(channels[domain] for domain in role.reads)}
     if role.writes is not None:
         sizes["out_channels"] = channels[role.writes]
-    with named(f"model.{role.kind}"):
+    with errors_for_key(f"model.{role.kind}"):
         network: nn.Module = instantiate(model[role.kind], **sizes, _convert_="all")
     if not isinstance(network, Generator if role.kind == "generator" else Discriminator):
         raise ConfigError(
             f"model.{role.kind}._target_={model[role.kind]._target_} makes a {type(network).__name__}: derive it from "
             f"patchlight.networks.{role.kind.capitalize()}, which says what images it can take"
         )
-    with named("model.init"):
+    with errors_for_key("model.init"):
         init_weights(network, **{str(key): value for key, value in model.init.items()})
     return network
 
@@ -90,9 +90,9 @@ def try_optimizers(method: TranslationMethod) -> None:
         ConfigError: one of them refuses its settings, which a training would find out with all images read.
     """
     for key, factory in zip(("optimizer", "optimizer_d"), method.optimizer_factories, strict=True):
-        with named(f"model.{key}"):
+        with errors_for_key(f"model.{key}"):
             optimizer = factory([nn.Parameter(torch.zeros(1))])
-        with named("model.schedule"):
+        with errors_for_key("model.schedule"):
             method.schedule_factory(optimizer)
 
 
@@ -100,14 +100,14 @@ def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModu
     """The data module, which refuses images that the method's networks cannot take."""
     size_multiple = max(network.size_multiple for network in method.generators)
     min_size = max(network.min_size for network in method.discriminators)
-    with named("data"):
+    with errors_for_key("data"):
         module: LightningDataModule = instantiate(data, size_multiple=size_multiple, min_size=min_size, _convert_="all")
     return module
 
 
 def build_performance(perf: DictConfig) -> Performance:
     """The settings of the `perf` group."""
-    with named("perf"):
+    with errors_for_key("perf"):
         performance: Performance = instantiate(perf)
     return performance
 
@@ -125,7 +125,7 @@ def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
                 given = {key for key, value in node.items() if value is not None}
                 found = {**identity(cfg.task), "id": wandb_id}
                 more = {key: value for key, value in found.items() if key not in given}
-            with named(f"logger.{name}"):
+            with errors_for_key(f"logger.{name}"):
                 loggers.append(instantiate(node, **more, _convert_="all"))
     return loggers
 
@@ -142,7 +142,7 @@ def build_callbacks(cfg: DictConfig) -> dict[str, Callback]:
     callbacks: dict[str, Callback] = {}
     for name, node in (cfg.get("callbacks") or {}).items():
         if node is not None:
-            with named(f"callbacks.{name}"):
+            with errors_for_key(f"callbacks.{name}"):
                 callbacks[name] = instantiate(node, _convert_="all")
     return callbacks
 
@@ -163,7 +163,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     if SLURMEnvironment.detect():
         # Signals are answered by LastCheckpoint, between two batches.
         plugins.append(SLURMEnvironment(auto_requeue=False))
-    with named("trainer"):
+    with errors_for_key("trainer"):
         trainer: Trainer = instantiate(
             cfg.trainer, callbacks=callbacks, logger=loggers, enable_progress_bar=shows_progress,
             enable_checkpointing=keeps, plugins=plugins, _convert_="all",
@@ -223,7 +223,7 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
 
 
 @contextmanager
-def named(path: str) -> Iterator[None]:
+def errors_for_key(path: str) -> Iterator[None]:
     """Say which part of the configuration a refused value belongs to.
 
     Messages of this project's constructors begin with the name of the argument, so the part and a dot before it make

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def shown(text: object) -> str:
+def printable(text: object) -> str:
     """A name or a message on one line: control characters, and bytes that are no text, are written as escapes."""
     text = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -19,7 +19,7 @@ class UserError(ValueError):
     def __init__(self, message: str) -> None:
         if message.startswith("Caught ") and "Original Traceback" in message:
             message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
-        super().__init__(shown(message))
+        super().__init__(printable(message))
 
 
 class ConfigError(UserError):

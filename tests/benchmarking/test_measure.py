@@ -11,7 +11,7 @@ import pytest
 from hydra import initialize_config_dir
 
 from patchlight.benchmarking import Bench, StepCase, measure
-from patchlight.benchmarking.contestant import Contestant
+from patchlight.benchmarking.timed_process import TimedProcess
 from patchlight.cli.bench import BenchConfig, bench
 from patchlight.cli.command import typed
 from patchlight.config.compose import compose_config, config_dir
@@ -30,8 +30,8 @@ for line in os.fdopen(read):
 """
 
 
-def child(log: Path) -> Contestant:
-    return Contestant(lambda read, write: [sys.executable, "-c", CHILD, str(read), str(write)], log)
+def child(log: Path) -> TimedProcess:
+    return TimedProcess(lambda read, write: [sys.executable, "-c", CHILD, str(read), str(write)], log)
 
 
 def test_turns(tmp_path: Path) -> None:

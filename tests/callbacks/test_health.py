@@ -93,7 +93,7 @@ def test_figures_of_the_last_step_of_pix2pix(tmp_path: Path) -> None:
     method = Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1))
     health = Health(tmp_path, window=100, n_images=3)
     figures = fit(method, health, tmp_path)
-    seen = method.observed
+    seen = method.last_step
     real, fake = seen.logits["discriminator"]
     assert real.shape == fake.shape == (1, 1, 14, 14)
     assert figures["health/d_acc_real"] == pytest.approx((real > 0).float().mean().item())
@@ -114,7 +114,7 @@ def test_norms_are_those_of_the_gradients(tmp_path: Path) -> None:
     for name, network in method.named_children():
         if name in method.roles:
             gradients = torch.cat([p.grad.ravel() for p in network.parameters() if p.grad is not None])
-            assert method.observed.gradient_norms[name].item() == pytest.approx(gradients.norm().item(), rel=1e-5)
+            assert method.last_step.gradient_norms[name].item() == pytest.approx(gradients.norm().item(), rel=1e-5)
 
 
 def test_cyclegan_has_both_domains_and_the_ages_of_its_pools(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.utils.data import DataLoader, SequentialSampler
 
 from killing import differences
-from patchlight.callbacks import EMA, BestCheckpoint, Health, LastCheckpoint, Position, Quality, RunRecord
+from patchlight.callbacks import EMA, BestCheckpoint, Health, LastCheckpoint, LoopState, Quality, RunRecord
 from patchlight.callbacks.ema import generator_state
 from patchlight.callbacks.signals import CAUGHT, Signals
 from patchlight.checkpoint import AtomicCheckpointIO, read_checkpoint, weights
@@ -53,7 +53,7 @@ def batches(n: int, skip: int = 0) -> DataLoader[Any]:
 
 def trainer(folder: Path, *callbacks: Callback, **settings: Any) -> Trainer:
     return Trainer(
-        **{"max_epochs": 1} | settings, accelerator="cpu", callbacks=[*callbacks, Position(), RunRecord({})],
+        **{"max_epochs": 1} | settings, accelerator="cpu", callbacks=[*callbacks, LoopState(), RunRecord({})],
         logger=False, enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
         num_sanity_val_steps=0, plugins=[AtomicCheckpointIO()],
         enable_checkpointing=any(isinstance(c, LastCheckpoint | BestCheckpoint) for c in callbacks),

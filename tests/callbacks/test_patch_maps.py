@@ -45,7 +45,7 @@ def test_heat_maps_are_those_of_the_judged_images(tmp_path: Path) -> None:
     trainer(tmp_path, maps).validate(method, batches(4), verbose=False)
     assert sorted(p.name for p in tmp_path.glob("*.png")) == ["step_00000000_discriminator.png"]
     shown = [method.translate(batch) for batch in batches(3)]
-    judged = [method.judge(images)["discriminator"] for images in shown]
+    judged = [method.score_pairs(images)["discriminator"] for images in shown]
     scale = Scale.of([logits for pair in judged for logits in pair], method.boundary)
     grid = patch_grid(method.discriminator)
     for kind, image, logits in (("real", "real_B", judged[0][0]), ("fake", "fake_B", judged[0][1])):
@@ -72,7 +72,7 @@ def test_judging_leaves_no_trace(settings: dict[str, Any]) -> None:
     before = {name: value.clone() for name, value in method.state_dict().items()}
     (images,) = [method.translate(batch) for batch in batches(1)]
     random = torch.get_rng_state()
-    real, fake = method.judge(images)["discriminator"]
+    real, fake = method.score_pairs(images)["discriminator"]
     assert real.shape == fake.shape == (1, 1, 14, 14)
     assert not real.requires_grad
     assert torch.equal(torch.get_rng_state(), random)
@@ -85,7 +85,7 @@ def test_it_judges_as_in_training() -> None:
     method = pix2pix(norm="batch")
     (images,) = [method.translate(batch) for batch in batches(1)]
     pair = torch.cat([images["real_A"], images["real_B"]], dim=1)
-    assert torch.equal(method.judge(images)["discriminator"][0], method.discriminator(pair).detach())
+    assert torch.equal(method.score_pairs(images)["discriminator"][0], method.discriminator(pair).detach())
 
 
 @pytest.mark.parametrize(

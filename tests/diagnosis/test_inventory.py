@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from patchlight.diagnosis.inventory import take_stock
+from patchlight.diagnosis.inventory import scan
 from patchlight.errors import ConfigError
 
 
@@ -17,10 +17,10 @@ def kit(request: pytest.FixtureRequest) -> Any:
 
 
 def test_the_images_of_each_split_are_counted(pairs: Path, domains: Path) -> None:
-    assert take_stock(pairs, "auto").counts() == {
+    assert scan(pairs, "auto").counts() == {
         "train": {"A": 6, "B": 6}, "val": {"A": 2, "B": 2}, "test": {"A": 2, "B": 2},
     }  # fmt: skip
-    stock = take_stock(domains, "auto")
+    stock = scan(domains, "auto")
     assert stock.counts()["train"] == {"A": 5, "B": 5}
     assert (stock.layout, stock.paired) == ("folders", False)
 

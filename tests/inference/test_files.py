@@ -72,7 +72,7 @@ def test_sixteen_bits_are_written_and_read(suffix: str, channels: int, with_alph
     write_pixels(path, pixels)
     found = read_pixels(path)
     wanted = pixels.for_network(3)
-    assert found.deep
+    assert found.is_16bit
     assert np.array_equal(found.for_network(3), wanted)
     if with_alpha:
         assert found.alpha is not None

@@ -16,8 +16,8 @@ import patchlight
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import pipeline
 from patchlight.inference.jobs import find_jobs
-from patchlight.inference.judge import as_picture
 from patchlight.inference.loading import TrainedModel
+from patchlight.inference.patch_scorer import as_picture
 from patchlight.inference.pipeline import translate_files
 from patchlight.inference.pixels import to_values
 from patchlight.methods import TranslationMethod
@@ -181,17 +181,17 @@ def test_patch_maps_lie_beside_the_images(make: Make, picture: Draw, tmp_path: P
     for name, size in (("a.png", (64, 48)), ("b.jpg", (700, 420)), ("small.png", (20, 20))):
         picture(*size).save(root / name)
     trained = TrainedModel(make(model)[0])
-    translator, judge = trained.translator(device="cpu", tile=384), trained.judge(device="cpu")
+    translator, scorer = trained.translator(device="cpu", tile=384), trained.patch_scorer(device="cpu")
     jobs = find_jobs(str(root), tmp_path / "out", None, overwrite=False, patch_maps=True)
-    failures = translate_files(translator, jobs, judge=judge)
+    failures = translate_files(translator, jobs, scorer=scorer)
     assert [(failure.source.name, failure.reason) for failure in failures] == [
         ("small.png", "20x20 pixels are too few for a patch map, which needs 24 on each side")
     ]
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["a.png", "a_patchmap.png", "b.jpg", "b_patchmap.png", "small.png"]
     source = to_values([np.asarray(picture(64, 48))], translator.device)
-    expected = judge.draw(
-        as_picture(np.asarray(translator(picture(64, 48)))), judge(translator.translate(source)[0], source[0])
+    expected = scorer.draw(
+        as_picture(np.asarray(translator(picture(64, 48)))), scorer(translator.translate(source)[0], source[0])
     )
     with Image.open(tmp_path / "out" / "a_patchmap.png") as drawn:
         assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected)).max() <= 1

@@ -14,8 +14,8 @@ from torch import Tensor
 import patchlight
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator, tiled, tiles
+from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.tiles import Cuts, Grid, spread_crops
-from patchlight.inference.whole_image import WholeImage
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., tuple[Path, TranslationMethod]]
@@ -163,9 +163,9 @@ def test_which_norms_look_at_the_whole_image() -> None:
     instance, tracking = torch.nn.InstanceNorm2d(2), torch.nn.InstanceNorm2d(2, track_running_stats=True)
     batch, untracked = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, track_running_stats=False)
     network = torch.nn.Sequential(instance, tracking, batch, untracked, torch.nn.Dropout(0.5), torch.nn.Dropout(0))
-    whole = WholeImage(network, own_statistics=False)
+    whole = GlobalStatistics(network, own_statistics=False)
     assert (whole.norms, whole.dropout) == ([instance, untracked], [])
-    whole = WholeImage(network, own_statistics=True)
+    whole = GlobalStatistics(network, own_statistics=True)
     assert (whole.norms, whole.dropout) == ([instance, tracking, batch, untracked], [network[4]])
 
 
@@ -174,7 +174,7 @@ def test_memory_is_kept_again_after_tiles_that_fail(make: Make, monkeypatch: pyt
     translator.keeps_memory = True
     told: list[str] = []
     monkeypatch.setattr(tiled, "return_memory", lambda: told.append("return"))
-    monkeypatch.setattr(tiled, "keep_memory", lambda: told.append("keep"))
+    monkeypatch.setattr(tiled, "retain_allocator_memory", lambda: told.append("keep"))
     monkeypatch.setattr(translator, "run", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         translator(np.zeros((400, 400, 3), np.uint8))

@@ -23,7 +23,7 @@ from patchlight.build import build_method, data_channels
 from patchlight.config.compose import config_dir
 from patchlight.errors import TrainingError
 from patchlight.runs.run import _clear_errors
-from patchlight.system.warnings import quieten
+from patchlight.system.warnings import filter_warnings
 
 PICTURED = (
     "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=4", "model.discriminator.ndf=4",
@@ -273,7 +273,7 @@ def test_logging_is_hydras(
     mine.setLevel(logging.NOTSET)
 
     def report(cfg: Any) -> None:
-        quieten()
+        filter_warnings()
         mine.info("hello")
         mine.debug("hello")
         logging.getLogger("lightning.pytorch").info("lightning says")

@@ -18,7 +18,7 @@ from patchlight.data import SyntheticSet
 from patchlight.errors import ConfigError
 from patchlight.interop import reference_state_dict
 from patchlight.networks import PatchDiscriminator, UNetGenerator
-from patchlight.runs.initial_weights import begin_with
+from patchlight.runs.initial_weights import load_initial_weights
 
 Typed = Callable[..., tuple[int, str, str]]
 
@@ -83,7 +83,7 @@ def test_only_networks_and_averages_are_taken() -> None:
     torch.save(checkpoint, "net.ckpt")
     ema = EMA()
     callbacks: dict[str, Callback] = {"ema": ema}
-    begin_with("net.ckpt", None, method, callbacks, goes_on=False)
+    load_initial_weights("net.ckpt", None, method, callbacks, is_resuming=False)
     for name in method.roles:
         for key, value in method.get_submodule(name).state_dict().items():
             assert torch.equal(value, checkpoint["state_dict"][f"{name}.{key}"])
@@ -91,10 +91,10 @@ def test_only_networks_and_averages_are_taken() -> None:
     assert ema.batches == 11
     assert float(method.state_dict()["adversarial.pointwise.real_label"]) == pytest.approx(0.9)
     with pytest.raises(ConfigError, match="init_from begins a new training and resume goes on with one"):
-        begin_with("net.ckpt", "other.ckpt", method, callbacks, goes_on=True)
+        load_initial_weights("net.ckpt", "other.ckpt", method, callbacks, is_resuming=True)
     other = build_method(compose_config("train", [*given, "model.generator.ngf=8"]).model, {"A": 3, "B": 3})
     with pytest.raises(ConfigError, match="init_from=net.ckpt holds other networks than model describes"):
-        begin_with("net.ckpt", None, other, callbacks, goes_on=False)
+        load_initial_weights("net.ckpt", None, other, callbacks, is_resuming=False)
 
 
 def test_an_imported_checkpoint_is_not_resumed(typed: Typed, imported: list[str]) -> None:

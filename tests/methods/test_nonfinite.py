@@ -56,7 +56,7 @@ class GradientNorms(Callback):
         self.seen: list[dict[str, float]] = []
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
-        self.seen.append({name: float(norm) for name, norm in pl_module.observed.gradient_norms.items()})
+        self.seen.append({name: float(norm) for name, norm in pl_module.last_step.gradient_norms.items()})
 
 
 def assert_same(a: Any, b: Any, where: str) -> None:

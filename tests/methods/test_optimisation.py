@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.losses import R1, R2, GradientPenalty
 from patchlight.methods import Pix2Pix
-from patchlight.methods.descent import Loss
+from patchlight.methods.optimization import Loss
 from patchlight.networks import PatchDiscriminator, UNetGenerator
 from patchlight.parallel import PerNetworkDDP
 
@@ -280,7 +280,7 @@ def test_a_network_in_no_loss_is_refused_by_name(tmp_path: Path) -> None:
         def generators(self) -> Any:
             return self.generator, self.encoder
 
-        def optimise(self, batches: Any, *, move_g: bool, move_d: bool) -> Any:
+        def optimise(self, batches: Any, *, update_g: bool, update_d: bool) -> Any:
             return {"total": self.compute_gradients(self.sides()[0], [Loss(dict, [self.generator])])}
 
     with pytest.raises(ConfigError, match=r"Unnamed.encoder is moved by an optimizer, and no Loss of this step"):

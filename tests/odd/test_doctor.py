@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from patchlight.diagnosis.findings import CHECKS
-from patchlight.errors import shown
+from patchlight.errors import printable
 
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # about what the files hold
 
@@ -43,7 +43,7 @@ def findings(report: dict[str, Any], name: str) -> dict[str, list[str]]:
 
 
 def test_entry(entry: Any, examined: tuple[Any, dict[str, Any]]) -> None:
-    name = shown(f"trainA/{entry.file}")
+    name = printable(f"trainA/{entry.file}")
     found = findings(examined[1], name)
     assert set(found) == entry.checks
     assert all(len(messages) == 1 for messages in found.values())

@@ -76,10 +76,10 @@ def test_a_translation_is_that_of_the_translator_and_has_its_patch_maps(save, tm
     assert scene.result.name == "my_house_AtoB_a.png"
     assert scene.over_result is not None
     assert scene.over_result.name == "my_house_AtoB_a_patch_map.png"
-    assert "mean score" in scene.judged
-    assert "of 30x30 patches taken for real" in scene.judged
+    assert "mean score" in scene.scores
+    assert "of 30x30 patches taken for real" in scene.scores
     compared = studio.compare(scene, Pixels(array))
-    assert compared.judged.count("mean score") == 2
+    assert compared.scores.count("mean score") == 2
     with pytest.raises(DataError, match="The real image has 32x64 pixels and the input 64x64"):
         studio.compare(scene, Pixels(array[:, :32]))
 
@@ -90,7 +90,7 @@ def test_an_image_too_small_for_a_patch_map_is_still_translated(save, tmp_path: 
     scene = studio.translate(path, "BtoA", "raw", Pixels(np.zeros((12, 12, 3), np.uint8)), "a")
     assert scene.translated.size == (12, 12)
     assert scene.over_result is None
-    assert scene.judged.startswith("No patch map: 12x12 pixels are too few")
+    assert scene.scores.startswith("No patch map: 12x12 pixels are too few")
 
 
 def test_the_canvas_has_the_colours_of_the_direction(save) -> None:  # type: ignore[no-untyped-def]

@@ -127,10 +127,10 @@ def test_auto_is_what_the_device_has_units_for(units: bool, expected: str, monke
     monkeypatch.setattr(perf, "has_bf16_units", lambda device: units)
     cfg: Any = OmegaConf.create({"precision": "auto", "accelerator": "cpu"})
     validate(compose_config("train", ["trainer.precision=auto"]))
-    perf.settle_precision(cfg)
+    perf.resolve_precision(cfg)
     assert cfg.precision == expected
     cfg.precision = "64-true"
-    perf.settle_precision(cfg)
+    perf.resolve_precision(cfg)
     assert cfg.precision == "64-true"
 
 

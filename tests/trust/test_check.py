@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from patchlight.config.compose import compose_config
-from patchlight.errors import DataError, shown
+from patchlight.errors import DataError, printable
 from patchlight.trust import trusted_config
 from patchlight.trust.allowlist import (
     AUGMENTS,
@@ -113,7 +113,7 @@ def test_a_hostile_name_is_refused(put: Put, no_import: None, place: str) -> Non
 
     section = place.partition(".")[0]
     config = {section: put(place, {})[section]}
-    shown("\n")  # Python imports a codec for that
+    printable("\n")  # Python imports a codec for that
     with (
         mock.patch.object(importlib, "import_module", forbidden),
         mock.patch.object(builtins, "open", forbidden),
@@ -127,7 +127,7 @@ def test_a_hostile_name_is_refused(put: Put, no_import: None, place: str) -> Non
         assert said is not None, f"{name!r} was let through {form}"
         assert said.startswith("x.ckpt "), said
         assert "\n" not in said
-        assert (shown(f"_target_={name}") in said) or ("interpolation" in said and "${" in name), said
+        assert (printable(f"_target_={name}") in said) or ("interpolation" in said and "${" in name), said
 
 
 @pytest.mark.parametrize("place", PLACES)

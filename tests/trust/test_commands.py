@@ -17,7 +17,7 @@ from PIL import Image
 import patchlight
 from patchlight.build import build_method, data_channels
 from patchlight.errors import DataError
-from patchlight.runs.initial_weights import begin_with
+from patchlight.runs.initial_weights import load_initial_weights
 
 Put = Callable[..., dict[str, Any]]
 Save = Callable[..., Path]
@@ -127,7 +127,7 @@ def test_a_training_takes_weights_alone_from_a_checkpoint(
     cfg = OmegaConf.create(copy.deepcopy(recorded))
     for key, value in HOSTILE.items():
         method = build_method(cfg.model, data_channels(cfg.data))
-        begin_with(str(save(put(key, value))), None, method, {}, goes_on=False)
+        load_initial_weights(str(save(put(key, value))), None, method, {}, is_resuming=False)
         state = method.state_dict()
         assert all(torch.equal(state[name], value) for name, value in trained["state_dict"].items())
     assert "evil" not in sys.modules

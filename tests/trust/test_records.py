@@ -95,7 +95,7 @@ def _use(path: Path, build: bool) -> None:
         validate(evaluate._configuration(recorded_config(content, path, trust=False), EVAL))
     weights(content)
     model.translator(device="cpu")(torch.zeros(3, 64, 64))
-    model.judge(device="cpu")
+    model.patch_scorer(device="cpu")
 
 
 @pytest.mark.untraced  # which goes through the same lines a thousand times

@@ -1,4 +1,4 @@
-"""A process that is timed: `python -m patchlight.benchmarking.child SPEC`, as `Contestant` starts it.
+"""A process that is timed: `python -m patchlight.benchmarking.child SPEC`, as `TimedProcess` starts it.
 
 SPEC is JSON: `do`, what is to be done in each turn, `read` and `write`, the line's file descriptors, and what
 that needs besides.
@@ -21,7 +21,7 @@ from patchlight.benchmarking.flops import flops_of
 from patchlight.benchmarking.plain import plain_module
 from patchlight.benchmarking.turns import Line, peak_bytes, serve
 from patchlight.errors import UserError
-from patchlight.system.devices import device_of, keep_memory
+from patchlight.system.devices import device_of, retain_allocator_memory
 
 
 def plain_step(spec: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ def bare_step(spec: dict[str, Any]) -> None:
     from patchlight.benchmarking.ours import bare_step
 
     if spec["accelerator"] == "cpu":
-        keep_memory()
+        retain_allocator_memory()
     serve(Line(spec["read"], spec["write"]), bare_step(StepCase(**spec["case"]), spec))
 
 
@@ -92,7 +92,7 @@ def our_translation(spec: dict[str, Any]) -> None:
         serve(Line(spec["read"], spec["write"]), translation(spec, Path(folder)))
 
 
-DEEDS = {
+TASKS = {
     deed.__name__: deed
     for deed in (
         plain_step,
@@ -112,7 +112,7 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     os.chdir(spec["folder"])
     try:
-        DEEDS[spec["do"]](spec)
+        TASKS[spec["do"]](spec)
     except UserError as error:
         raise SystemExit(str(error)) from None
 

@@ -25,18 +25,18 @@ from patchlight.benchmarking.cases import (
     Scale,
     StepCase,
 )  # fmt: skip
-from patchlight.benchmarking.contestant import Contestant
 from patchlight.benchmarking.figures import Comparison, exponent
 from patchlight.benchmarking.flops import matmul_peak
 from patchlight.benchmarking.ours import training_overrides
 from patchlight.benchmarking.plain import plain_dir
 from patchlight.benchmarking.sets import write_inputs
+from patchlight.benchmarking.timed_process import TimedProcess
 from patchlight.errors import BenchError
 from patchlight.system.devices import device_of, has_bf16_units
 
 
 class Bench:
-    """Measures in `folder`, where built-in images and logs are put; `tell` is told what comes next.
+    """Measures in `folder`, where built-in images and logs are put; `report_progress` is told what comes next.
 
     `rounds` is how often each way takes its turn, and `turn_seconds` about how long a turn takes. `precision` is
     `trainer.precision` for ours; the plain way computes in float32. `root` is a paired set of side-by-side files, None
@@ -45,21 +45,21 @@ class Bench:
 
     def __init__(
         self, folder: Path, accelerator: str, precision: str, rounds: int, root: Path | None,
-        tell: Callable[[str], object], turn_seconds: float = 2.0,
+        report_progress: Callable[[str], object], turn_seconds: float = 2.0,
     ) -> None:  # fmt: skip
         self.folder = folder.resolve()
         self.device = device_of(accelerator)
         self.precision = precision
         self.rounds = rounds
         self.root = root.resolve() if root is not None else None
-        self.tell = tell
+        self.report_progress = report_progress
         self.turn_seconds = turn_seconds
         self._numbers = itertools.count()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def peaks(self) -> dict[str, float]:
         """Operations per second of a matrix product, by type."""
-        self.tell("matrix products")
+        self.report_progress("matrix products")
         # Without units for it, bfloat16 takes minutes.
         types = [torch.float32, *([torch.bfloat16] if has_bf16_units(self.device) else [])]
         return {str(dtype).removeprefix("torch."): matmul_peak(self.device, dtype) for dtype in types}
@@ -68,7 +68,7 @@ class Bench:
         """Training steps of `patchlight-train` against those of the plain loop."""
         found = []
         for case in cases:
-            self.tell(f"step: {case.name}")
+            self.report_progress(f"step: {case.name}")
             plain = {"do": "plain_step", "case": case.as_dict()}
             found.append(self._compare(case.name, plain, self._training(case)))
         return found
@@ -77,7 +77,7 @@ class Bench:
         """What a whole training takes beside a bare loop over the same networks."""
         found = []
         for case in cases:
-            self.tell(f"overhead: {case.name}")
+            self.report_progress(f"overhead: {case.name}")
             bare = {"do": "bare_step", "case": case.as_dict(), "precision": self.precision}
             comparison = self._compare(case.name, bare, self._training(case))
             comparison.against = "bare loop, same networks"
@@ -91,7 +91,7 @@ class Bench:
         plain = {"do": "plain_input", "root": root, "images": images}
         found = []
         for name, cache in (("input, read each time", 0.0), ("input, from the cache", 4.0)):
-            self.tell(name)
+            self.report_progress(name)
             ours = {"do": "our_input", "root": root, "images": images, "cache": cache}
             found.append(self._compare(name, plain, ours, per=images))
         return found
@@ -103,7 +103,7 @@ class Bench:
         found = []
         for case in cases:
             name = f"translate, {case.name}"
-            self.tell(f"{name}: a checkpoint and images")
+            self.report_progress(f"{name}: a checkpoint and images")
             checkpoint, files = self.folder / f"{case.method}.ckpt", self.folder / "inputs"
             # In a process of its own, because this one may be in the middle of Hydra's work already.
             with self._contestant({"do": "checkpoint", "case": case.as_dict(), "path": str(checkpoint)}) as writer:
@@ -112,7 +112,7 @@ class Bench:
             plain = {"do": "plain_translation", "checkpoint": str(checkpoint), "files": str(files)}
             for backend in backends:
                 label = name if backend == "torch" else f"{name}, {backend}"
-                self.tell(label)
+                self.report_progress(label)
                 ours = {**plain, "do": "our_translation", "backend": backend}
                 found.append(self._compare(label, plain, ours, per=images))
         return found
@@ -133,7 +133,7 @@ class Bench:
         begun = Comparison(f"start, first step of {small.name}", against=IMPORTS)
         refused = {mistake: Comparison(f"start, refused {mistake}", against=IMPORTS) for mistake in MISTAKES}
         for _ in range(self.rounds):
-            self.tell("start")
+            self.report_progress("start")
             first.plain.append(_seconds(["-c", script]))
             first.ours.append(self._first_step(case))
             help_.plain.append(_seconds(["-c", "import torch"]))
@@ -154,7 +154,7 @@ class Bench:
         for what, row in rows.items():
             seconds, peaks = [], []
             for value, case in row:
-                self.tell(f"scaling: {what} {value:g}")
+                self.report_progress(f"scaling: {what} {value:g}")
                 with self._contestant(self._training(case)) as ours:
                     times = self._settle(ours)
                     seconds.append(
@@ -171,7 +171,7 @@ class Bench:
     def _training(self, case: StepCase) -> dict[str, Any]:
         return {"do": "train", "case": case.as_dict(), "precision": self.precision}
 
-    def _contestant(self, spec: dict[str, Any]) -> Contestant:
+    def _contestant(self, spec: dict[str, Any]) -> TimedProcess:
         name = f"{next(self._numbers):02d}-{spec['do']}"
         whole = {**spec, "accelerator": self.device.type, "folder": str(self.folder), "name": name}
 
@@ -179,7 +179,7 @@ class Bench:
             line = {"read": read, "write": write}
             return [sys.executable, "-m", "patchlight.benchmarking.child", json.dumps({**whole, **line})]
 
-        return Contestant(command, self.folder / f"{name}.log")
+        return TimedProcess(command, self.folder / f"{name}.log")
 
     def _compare(self, name: str, plain: dict[str, Any], ours: dict[str, Any], per: int = 1) -> Comparison:
         """Both in turns; one turn of each before, which is not counted."""
@@ -195,7 +195,7 @@ class Bench:
         result.notes |= {key: value for key, value in last[0].notes.items() if value is not None}
         return result
 
-    def _settle(self, side: Contestant) -> int:
+    def _settle(self, side: TimedProcess) -> int:
         """Let it warm up; the number of times that makes a turn."""
         side.turn(2)
         return max(1, min(100, round(self.turn_seconds / side.turn(1).seconds)))
@@ -210,7 +210,7 @@ class Bench:
             overrides = training_overrides(case, {**spec, "read": read, "write": write})
             return [sys.executable, "-m", "patchlight", "train", *overrides, f"hydra.run.dir={self.folder / name}"]
 
-        with Contestant(command, self.folder / f"{name}.log") as ours:
+        with TimedProcess(command, self.folder / f"{name}.log") as ours:
             ours.turn(1)
             return time.perf_counter() - started
 

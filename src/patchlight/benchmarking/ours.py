@@ -18,7 +18,7 @@ from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
 from patchlight.methods import Pix2Pix
 from patchlight.methods.base import frozen
-from patchlight.parallel.performance import HALF, settle_precision
+from patchlight.parallel.performance import HALF, resolve_precision
 from patchlight.system.devices import device_of
 
 SET = ["data.render.n_train=48", "data.render.n_test=2", "data.val_size=0"]
@@ -45,7 +45,7 @@ def bare_step(case: StepCase, spec: dict[str, Any]) -> Callable[[], None]:
     """A step of pix2pix with the networks, optimizers, layout and precision of a run, and nothing around them."""
     cfg = compose_config("train", [*case.overrides(), f"trainer.precision={spec['precision']}"])
     cfg.trainer.accelerator = spec["accelerator"]
-    settle_precision(cfg.trainer)
+    resolve_precision(cfg.trainer)
     method = build_method(cfg.model, {"A": 3, "B": 3})
     assert isinstance(method, Pix2Pix)
     build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)

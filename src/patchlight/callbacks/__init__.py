@@ -4,7 +4,7 @@ from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from patchlight.callbacks.ema import EMA
 from patchlight.callbacks.health import Health
 from patchlight.callbacks.patch_maps import PatchMaps
-from patchlight.callbacks.position import Position
+from patchlight.callbacks.position import LoopState
 from patchlight.callbacks.progress import Progress
 from patchlight.callbacks.quality import Quality
 from patchlight.callbacks.record import RunRecord
@@ -15,8 +15,8 @@ __all__ = [
     "BestCheckpoint",
     "Health",
     "LastCheckpoint",
+    "LoopState",
     "PatchMaps",
-    "Position",
     "Progress",
     "Quality",
     "RunRecord",

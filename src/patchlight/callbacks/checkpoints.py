@@ -22,7 +22,7 @@ from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 
 
-class SafePoints(Checkpoint):
+class BatchBoundary(Checkpoint):
     """Calls `at_safe_point` between two batches, when all that belongs to the one before is done.
 
     That is before a batch, before the first of an epoch, and at the end: validation has run, schedules have been
@@ -45,7 +45,7 @@ class SafePoints(Checkpoint):
         self.at_safe_point(trainer)
 
 
-class LastCheckpoint(SafePoints):
+class LastCheckpoint(BatchBoundary):
     """Keeps the newest state of a run in `folder`/last.ckpt, and the one before it in previous.ckpt.
 
     Written at the end of every epoch, every `every_n_train_steps` batches, every `every_n_minutes`, and on SIGTERM,
@@ -130,12 +130,12 @@ class LastCheckpoint(SafePoints):
         """What any rank has seen, so that all do the same."""
         if trainer.world_size == 1:
             return signum, minutes_are_over
-        wishes = torch.tensor([signum, int(minutes_are_over)])
-        distributed.all_reduce(wishes, op=distributed.ReduceOp.MAX, group=self._control)
-        return int(wishes[0]), bool(wishes[1])
+        options = torch.tensor([signum, int(minutes_are_over)])
+        distributed.all_reduce(options, op=distributed.ReduceOp.MAX, group=self._control)
+        return int(options[0]), bool(options[1])
 
 
-class BestCheckpoint(SafePoints):
+class BestCheckpoint(BatchBoundary):
     """Keeps the state with the best value of a metric in `folder`/best.ckpt.
 
     `monitor` is any metric that validation logs. The file is written before the next batch. It is for using: it holds

@@ -86,7 +86,7 @@ class Health(Callback):
 
     def _figures(self, method: TranslationMethod) -> dict[str, Tensor]:
         """The figures of the last step, as scalars on its device."""
-        seen = method.observed
+        seen = method.last_step
         kinds = {name: role.kind for name, role in method.roles.items()}
         generators, discriminators = (
             [name for name, kind in kinds.items() if kind == wanted] for wanted in ("generator", "discriminator")
@@ -98,7 +98,7 @@ class Health(Callback):
                 found = discriminator_figures(*seen.logits[name], method.boundary)
                 found["d_acc"] = (found["d_acc_real"] + found["d_acc_fake"]) / 2
                 figures |= {f"{key}{suffix}": value for key, value in found.items()}
-            real, fake = method.judged[name]
+            real, fake = method.score_targets[name]
             if fake in seen.images:
                 figures[f"saturation{suffix}"] = saturation(seen.images[fake], seen.images[real])
                 self._remember(method, (real, fake))
@@ -113,7 +113,7 @@ class Health(Callback):
     def _remember(self, method: TranslationMethod, names: tuple[str, str]) -> None:
         """Keep the thumbnails of the newest images of all ranks, so that every rank knows the same."""
         for name in names:
-            new = thumbnails(method.observed.images[name])
+            new = thumbnails(method.last_step.images[name])
             if method.trainer.world_size > 1:
                 gathered = method.all_gather(new)
                 assert isinstance(gathered, Tensor)

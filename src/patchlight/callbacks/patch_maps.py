@@ -41,13 +41,13 @@ class PatchMaps(ValidationPictures):
             raise ValueError(f"n_scored must be at least n_images={n_images}, got {n_scored}")
 
     def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:
-        kept = {name: images[name] for pair in method.judged.values() for name in pair}
-        for name, (real, fake) in method.judge(images).items():
+        kept = {name: images[name] for pair in method.score_targets.values() for name in pair}
+        for name, (real, fake) in method.score_pairs(images).items():
             kept |= {f"{name}_real": real[:, 0], f"{name}_fake": fake[:, 0]}
         return kept
 
     def show(self, trainer: Trainer, method: TranslationMethod, kept: list[Kept]) -> None:
-        for name, (real, fake) in method.judged.items():
+        for name, (real, fake) in method.score_targets.items():
             views = [PatchView(k[real], k[fake], k[f"{name}_real"], k[f"{name}_fake"]) for k in kept]
             self._show_one(trainer, method, name, views)
 

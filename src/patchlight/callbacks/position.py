@@ -13,7 +13,7 @@ from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.system.distributed import is_first
 
 
-class Position(Callback):
+class LoopState(Callback):
     """Puts into every checkpoint which batch of which epoch comes next, and how far the loggers were.
 
     Lightning saves the counters of its loops as they are at the moment, and guesses from their differences, on

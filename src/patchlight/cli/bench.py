@@ -72,10 +72,10 @@ def bench(config: BenchConfig) -> None:
     console = Console(highlight=False)
     output = Path(config.output).expanduser()
 
-    def tell(what: str) -> None:
+    def report_progress(what: str) -> None:
         console.print(what, style="dim")
 
-    measuring = Bench(output / "work", config.accelerator, precision, config.rounds, root, tell)
+    measuring = Bench(output / "work", config.accelerator, precision, config.rounds, root, report_progress)
     results = Results(machine=hardware(), precision=precision, rounds=config.rounds, peaks=measuring.peaks())
     paths: list[Path] = []
     for part in config.parts:

@@ -18,7 +18,7 @@ from pydantic import Field
 from patchlight.cli.command import CommandConfig, stop, typed
 from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError, shown
+from patchlight.errors import ConfigError, UserError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -133,7 +133,7 @@ def _write(diagnosis: Diagnosis, folder: Path, thresholds: Thresholds, seconds: 
     from patchlight.system.files import write_json
 
     report, sheet = output_files(folder)
-    title = f"{NAME}: {shown(diagnosis.stock.root.resolve().name)}"
+    title = f"{NAME}: {printable(diagnosis.stock.root.resolve().name)}"
     picture = worst_sheet(diagnosis, title, summary(diagnosis, seconds), thresholds)
     try:
         write_json(report, as_json(diagnosis, thresholds, seconds))

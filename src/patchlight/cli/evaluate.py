@@ -16,7 +16,7 @@ from patchlight.cli.command import CommandConfig, stop, typed
 from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import compose_config, config_dir
 from patchlight.errors import ConfigError, DataError, UserError
-from patchlight.system.warnings import import_lightning, quieten
+from patchlight.system.warnings import filter_warnings, import_lightning
 
 if TYPE_CHECKING:
     from patchlight.runs.evaluation import Figures
@@ -84,18 +84,18 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
     from patchlight.config.validation import validate
     from patchlight.data import ImageDataModule
-    from patchlight.parallel.performance import settle_precision
+    from patchlight.parallel.performance import resolve_precision
     from patchlight.runs.evaluation import Evaluation
     from patchlight.system.files import write_json
 
-    quieten()
+    filter_warnings()
     checkpoint = read_checkpoint(config.ckpt)
     recorded = recorded_config(checkpoint, config.ckpt, trust=config.trust)
     with recorded_in(config.ckpt):
         cfg = _configuration(recorded, config)
         validate(cfg)
     output = _make_folder(Path(config.output).expanduser(), config.overwrite)
-    settle_precision(cfg.trainer)
+    resolve_precision(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
     state = weights(checkpoint, config.weights)
     try:

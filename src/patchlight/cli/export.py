@@ -79,9 +79,9 @@ def export(config: ExportConfig) -> None:
     kind = config.chosen_format()
     # Here, so that --help does not wait for them.
     import_lightning()
-    from patchlight.exporting.run import Wishes, export_graph, export_reference, export_tensors
+    from patchlight.exporting.run import ExportOptions, export_graph, export_reference, export_tensors
 
-    wishes = Wishes(
+    options = ExportOptions(
         ckpt=Path(config.ckpt).expanduser(), output=Path(config.output).expanduser(), direction=config.direction,
         weights=config.weights, inference_mode=config.inference_mode, value_range=config.range,
         every_network=config.networks == "all", license=config.license, opset=config.opset, speed=config.speed,
@@ -89,11 +89,11 @@ def export(config: ExportConfig) -> None:
     )  # fmt: skip
     match kind:
         case "reference":
-            export_reference(wishes)
+            export_reference(options)
         case "safetensors":
-            export_tensors(wishes)
+            export_tensors(options)
         case "onnx" | "pt2":
-            export_graph(wishes, kind)
+            export_graph(options, kind)
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from pydantic import Field
 from patchlight.cli.command import CommandConfig, Device, stop, typed
 from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError, shown
-from patchlight.system.warnings import import_lightning, quieten
+from patchlight.errors import ConfigError, UserError, printable
+from patchlight.system.warnings import filter_warnings, import_lightning
 
 NAME = "patchlight-translate"
 
@@ -75,7 +75,7 @@ def translate(config: TranslateConfig) -> int:
     from patchlight.inference.pipeline import translate_files
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    quieten()
+    filter_warnings()
     output = Path(config.output).expanduser()
     jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
@@ -84,7 +84,7 @@ def translate(config: TranslateConfig) -> int:
         weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
         inference_mode=config.inference_mode, tile=config.tile,
     )  # fmt: skip
-    judge = model.judge(direction=config.direction, device=config.device) if config.patchmap else None
+    scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
     del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(
@@ -95,14 +95,14 @@ def translate(config: TranslateConfig) -> int:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("translating", total=len(jobs))
         began = time.perf_counter()
-        failures = translate_files(translator, jobs, config.batch_size, lambda: progress.advance(task), judge)
+        failures = translate_files(translator, jobs, config.batch_size, lambda: progress.advance(task), scorer)
         seconds = time.perf_counter() - began
     finished = len(jobs) - len(failures)
     console.print(f"{_images(finished)} in {seconds:.1f} s ({finished / seconds:.1f} a second): {output}")
     if failures:
         print(f"{NAME}: {_images(len(failures))} could not be translated:", file=sys.stderr)
         for failure in failures:
-            print(f"  {shown(failure.source)}: {failure.reason}", file=sys.stderr)
+            print(f"  {printable(failure.source)}: {failure.reason}", file=sys.stderr)
     return len(failures)
 
 

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from patchlight.config.files import find, line_of
 
-OURS = {
+REPLACED_KEYS = {
     "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
     "trainer.gradient_clip_algorithm": "model.clip_g and model.clip_d, which bound the norm",
     "trainer.accumulate_grad_batches": "model.accumulate",
@@ -86,8 +86,8 @@ def _unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:
     """The message for a key that is not there, with its valid siblings."""
-    if key in OURS:
-        return f"{key} has no effect on a GAN, whose optimizers step by hand: use {OURS[key]}"
+    if key in REPLACED_KEYS:
+        return f"{key} has no effect on a GAN, whose optimizers step by hand: use {REPLACED_KEYS[key]}"
     parent, _, leaf = key.rpartition(".")
     place = f"{parent} has" if parent else "there are"
     return f"{key} is no key of the configuration: {_did_you_mean(leaf, valid, place)}"

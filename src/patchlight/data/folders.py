@@ -142,10 +142,10 @@ def refuse_folder(error: OSError) -> None:
 def _match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tuple[list[Path], list[Path]]:
     by_stem_a, by_stem_b = _by_stem(folder_a, a), _by_stem(folder_b, b)
     for own, other, folder in ((by_stem_a, by_stem_b, folder_b), (by_stem_b, by_stem_a, folder_a)):
-        lonely = [path for stem, path in own.items() if stem not in other]
-        if lonely:
-            names = ", ".join(str(path) for path in lonely[:5])
-            more = f" and {len(lonely) - 5} more" if len(lonely) > 5 else ""
+        unmatched = [path for stem, path in own.items() if stem not in other]
+        if unmatched:
+            names = ", ".join(str(path) for path in unmatched[:5])
+            more = f" and {len(unmatched) - 5} more" if len(unmatched) > 5 else ""
             raise DataError(
                 f"{names}{more} without a partner of the same name in {folder}: add it or remove the image "
                 f"(patchlight-doctor lists them all)"

@@ -77,12 +77,12 @@ def inspect(splits: Mapping[Split, Domains], processing: Processing, root: Path,
     problems = {path: Problem("unreadable", path, said) for path, said in headers.items() if isinstance(said, str)}
     for split, domains in splits.items():
         geometry = replace(processing.geometry, random=False)
-        judge = _Judge(replace(processing, geometry=geometry if split == "train" else geometry.for_evaluation()))
-        for sources in _together(domains, paired):
-            if judge.problem(sources, headers) is None:
+        check = _PairCheck(replace(processing, geometry=geometry if split == "train" else geometry.for_evaluation()))
+        for sources in _groups(domains, paired):
+            if check.problem(sources, headers) is None:
                 continue
             # It may only seem so where the orientation stands at the end of a file.
-            problem = judge.problem(sources, {source.path: _look(source.path, thorough=True) for source in sources})
+            problem = check.problem(sources, {source.path: _look(source.path, thorough=True) for source in sources})
             if problem is not None:
                 problems.setdefault(problem.path, problem)
     if problems:
@@ -97,7 +97,7 @@ def _look(path: Path, thorough: bool = False) -> Header | str:
         return str(error)
 
 
-def _together(domains: Domains, paired: bool) -> Iterator[tuple[Source, ...]]:
+def _groups(domains: Domains, paired: bool) -> Iterator[tuple[Source, ...]]:
     """The images that have to suit one another."""
     if paired:
         yield from zip(domains.a, domains.b, strict=True)
@@ -105,7 +105,7 @@ def _together(domains: Domains, paired: bool) -> Iterator[tuple[Source, ...]]:
         yield from ((source,) for source in (*domains.a, *domains.b))
 
 
-class _Judge:
+class _PairCheck:
     """Says what keeps images of some sizes from being prepared for the networks, in the words of who prepares them."""
 
     def __init__(self, processing: Processing) -> None:

@@ -18,7 +18,7 @@ from patchlight.data.image_io import read_image
 from patchlight.diagnosis.diagnose import Diagnosis
 from patchlight.diagnosis.labels import snap
 from patchlight.diagnosis.reading import Facts
-from patchlight.errors import ConfigError, DataError, shown
+from patchlight.errors import ConfigError, DataError, printable
 from patchlight.system.files import write_json
 
 LEFT_OUT = (
@@ -51,15 +51,15 @@ def check_target(fix: Path, root: Path) -> None:
     target, source = _resolved(fix), _resolved(root)
     if target == source or target.is_relative_to(source):
         raise ConfigError(
-            f"fix={shown(fix)} is within data={shown(root)}, which is never changed: choose another folder"
+            f"fix={printable(fix)} is within data={printable(root)}, which is never changed: choose another folder"
         )
     if source.is_relative_to(target):
-        raise ConfigError(f"fix={shown(fix)} holds data={shown(root)}: choose another folder")
+        raise ConfigError(f"fix={printable(fix)} holds data={printable(root)}: choose another folder")
     try:
         if os.path.lexists(fix) and (not os.path.isdir(fix) or any(fix.iterdir())):
-            raise ConfigError(f"fix={shown(fix)} is there and not empty: choose a new folder for the copy")
+            raise ConfigError(f"fix={printable(fix)} is there and not empty: choose a new folder for the copy")
     except OSError as error:
-        raise ConfigError(f"fix={shown(fix)} cannot be read ({error.strerror}): choose another folder") from None
+        raise ConfigError(f"fix={printable(fix)} cannot be read ({error.strerror}): choose another folder") from None
 
 
 def _resolved(path: Path) -> Path:
@@ -88,13 +88,14 @@ def write_copy(diagnosis: Diagnosis, fix: Path, tolerance: int, advance: Callabl
                 advance()
         content = [{"file": c.file, "deed": c.deed, "reasons": list(c.reasons), "becomes": c.becomes} for c in changes]
         write_json(
-            part / "changes.json", {"version": 1, "data": shown(diagnosis.stock.root.resolve()), "changes": content}
+            part / "changes.json", {"version": 1, "data": printable(diagnosis.stock.root.resolve()), "changes": content}
         )
         part.replace(target)
     except (OSError, DataError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else shown(str(error))
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else printable(str(error))
         raise ConfigError(
-            f"fix={shown(fix)} could not be written ({reason}), and nothing is left of it: choose a folder with room"
+            f"fix={printable(fix)} could not be written ({reason}), and nothing is left of it: choose a folder "
+            f"with room"
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -116,7 +117,7 @@ def _plan(diagnosis: Diagnosis) -> Iterator[tuple[Change, Path]]:
             yield Change(name, "left out", tuple(dict.fromkeys(out[name]))), Path()
         elif name in why:
             place = _place(f, diagnosis.stock.root, names)
-            yield Change(name, "rewritten", tuple(dict.fromkeys(why[name])), shown(place.as_posix())), place
+            yield Change(name, "rewritten", tuple(dict.fromkeys(why[name])), printable(place.as_posix())), place
 
 
 def _left_out(diagnosis: Diagnosis) -> dict[str, list[str]]:
@@ -153,7 +154,7 @@ def _place(f: Facts, root: Path, names: set[str]) -> Path:
     """Where a file that is written anew goes: PNG, unless another file has that name."""
     own = f.item.path.relative_to(root)
     png = own.with_suffix(".png")
-    if own.suffix == ".png" or shown(png.as_posix()) not in names:
+    if own.suffix == ".png" or printable(png.as_posix()) not in names:
         return png
     return own.with_name(f"{own.stem}_{own.suffix[1:]}.png")
 

@@ -12,7 +12,7 @@ from typing import Literal
 from patchlight.data.image_io import read_image, to_array
 from patchlight.diagnosis import checks, duplicates
 from patchlight.diagnosis.findings import Finding
-from patchlight.diagnosis.inventory import Inventory, take_stock
+from patchlight.diagnosis.inventory import Inventory, scan
 from patchlight.diagnosis.labels import Palette, find_palette, off_palette
 from patchlight.diagnosis.reading import Facts, parts, read_all
 
@@ -60,7 +60,7 @@ def diagnose(
         ConfigError: the folder is not there, or cannot be read.
     """
     t = thresholds
-    stock = take_stock(root, layout)
+    stock = scan(root, layout)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about what is a finding here
         facts = read_all(stock.items, workers, begin(len(stock.items)))

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from patchlight.data.folders import Split, domain_folders, layout_of, refuse_domains_within
 from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
 from patchlight.diagnosis.findings import Finding
-from patchlight.errors import ConfigError, DataError, shown
+from patchlight.errors import ConfigError, DataError, printable
 
 Domain = Literal["A", "B", "AB"]
 """`AB` is a file that holds both images side by side."""
@@ -53,14 +53,14 @@ class Inventory:
         }
 
 
-def take_stock(root: Path, layout: Literal["auto", "paired", "unpaired"]) -> Inventory:
+def scan(root: Path, layout: Literal["auto", "paired", "unpaired"]) -> Inventory:
     """Find the images of a set as training finds them.
 
     Raises:
         ConfigError: the folder is not there, or cannot be read.
     """
     if not os.path.isdir(root):
-        raise ConfigError(f"data={shown(root)} is not a folder: give the folder of the image set")
+        raise ConfigError(f"data={printable(root)} is not a folder: give the folder of the image set")
     stock = Inventory(root)
     try:
         os.listdir(root)
@@ -69,7 +69,7 @@ def take_stock(root: Path, layout: Literal["auto", "paired", "unpaired"]) -> Inv
             _take_split(stock, split)
         _judge_root(stock)
     except OSError as error:
-        raise ConfigError(f"data={shown(root)} cannot be read ({error.strerror})") from None
+        raise ConfigError(f"data={printable(root)} cannot be read ({error.strerror})") from None
     stock.paired = _are_pairs(stock.items) if layout == "auto" else layout == "paired"
     if stock.paired:
         _match(stock)
@@ -83,7 +83,7 @@ def _take_split(stock: Inventory, split: Split) -> None:
         if kind == "side_by_side":
             refuse_domains_within(stock.root, split)
     except DataError as error:
-        stock.findings.append(Finding("layout", shown(str(error))))
+        stock.findings.append(Finding("layout", printable(str(error))))
         return
     if kind is None:
         if split != "train":
@@ -100,7 +100,7 @@ def _take_split(stock: Inventory, split: Split) -> None:
 
 def _take_folder(stock: Inventory, split: Split, domain: Domain, folder: Path) -> None:
     def name(path: str | Path) -> str:
-        return shown(Path(path).relative_to(stock.root).as_posix())
+        return printable(Path(path).relative_to(stock.root).as_posix())
 
     def blocked(error: OSError) -> None:
         stock.findings.append(
@@ -152,14 +152,16 @@ def _judge_root(stock: Inventory) -> None:
         os.path.isdir(f) for f in (root / "train", *domain_folders(root, "train"))
     ):
         wanted = "train/ (pairs side by side), or trainA/ and trainB/"
-        stock.findings.insert(0, Finding("layout", f"{shown(root)} has no training images: it should hold {wanted}"))
+        stock.findings.insert(
+            0, Finding("layout", f"{printable(root)} has no training images: it should hold {wanted}")
+        )
     read = {"A", "B"} if stock.layout == "folders" and not os.path.isdir(root / "trainA") else set()
     read |= {split + domain for split in get_args(Split) for domain in ("", "A", "B")}
     for entry in sorted(os.scandir(root), key=lambda e: e.name):
         if entry.name in read or entry.name.startswith(".") or not os.path.isdir(entry.path):
             continue
         if any(is_image(Path(name)) for _, _, names in os.walk(entry.path) for name in names):
-            name = shown(entry.name)
+            name = printable(entry.name)
             stock.findings.append(Finding("unused", f"{name}/ holds images that no split takes", (name,)))
 
 
@@ -195,7 +197,7 @@ def _trouble_with_names(items: list[Item]) -> Iterator[Finding]:
     for item in items:
         raw = str(item.path)
         same = folded.setdefault(f"{item.path.parent}/{item.path.name.casefold()}", item.name)
-        if shown(raw) != raw:
+        if printable(raw) != raw:
             yield Finding("name", f"{item.name} has a line break, control character or broken encoding", (item.name,))
         elif len(os.fsencode(item.path.name)) > LONG_NAME:
             size = len(os.fsencode(item.path.name))

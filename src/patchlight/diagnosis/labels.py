@@ -93,7 +93,7 @@ def find_palette(images: Sequence[Histogram], certain: bool = False) -> Palette 
     """The palette of a domain, or None where its images are no label maps; `certain` if the user says they are."""
     if not images:
         return None
-    colours, flat = _together(images)
+    colours, flat = _merge_histograms(images)
     if all(image.complete and not image.lossy for image in images):
         grey = bool((colours == colours[:, :1]).all())
         if len(colours) <= (MOST if grey else 256):  # grey photos have up to 256 colours, too
@@ -104,7 +104,7 @@ def find_palette(images: Sequence[Histogram], certain: bool = False) -> Palette 
     return Palette(palette, lossless=False)
 
 
-def _together(images: Sequence[Histogram]) -> tuple[Colours, NDArray[np.float64]]:
+def _merge_histograms(images: Sequence[Histogram]) -> tuple[Colours, NDArray[np.float64]]:
     """The colours of all images and the mean shares of their flat pixels, the most frequent first."""
     colours = np.concatenate([image.colours for image in images])
     packed = colours[:, 0] << 16 | colours[:, 1] << 8 | colours[:, 2]

@@ -18,7 +18,7 @@ from patchlight.data.image_io import read_image, to_array
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.jpeg_errors import passed_over
 from patchlight.diagnosis.labels import Histogram, histogram
-from patchlight.errors import DataError, shown
+from patchlight.errors import DataError, printable
 from patchlight.system.image_file import open_image
 
 Array = NDArray[np.uint8]
@@ -108,7 +108,7 @@ def read_facts(item: Item) -> Facts:
     except DataError as error:
         return Facts(item, trouble=_trouble(item, str(error)))
     except Exception as error:  # a damaged file makes decoders raise all kinds
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else shown(str(error))
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else printable(str(error))
         return Facts(item, trouble=_trouble(item, f"{item.path} cannot be read as an image ({reason})"))
     array = to_array(image)
     views = tuple(_view(domain, part, facts["format"] in LOSSY) for domain, part in parts(item, array))
@@ -129,7 +129,7 @@ def parts(item: Item, array: Array) -> Iterator[tuple[str, Array]]:
 def _trouble(item: Item, said: str) -> tuple[str, str]:
     """The check and the message for what a decoder said, without the path and the advice that are told elsewhere."""
     said = said.replace(f" {str(item.path)!r}", "").replace(f" '{item.path}'", "").replace(str(item.path), item.name)
-    said = shown(said).partition(": replace or remove")[0].partition(": scale it down")[0]
+    said = printable(said).partition(": replace or remove")[0].partition(": scale it down")[0]
     if "too large to be decoded" in said:
         return "too_large", said
     return ("truncated" if "truncated" in said.lower() else "unreadable"), said

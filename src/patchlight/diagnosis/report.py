@@ -15,7 +15,7 @@ from rich.text import Text
 from patchlight.diagnosis.checks import image_size
 from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
 from patchlight.diagnosis.findings import CHECKS, LEVELS, by_check, counts
-from patchlight.errors import shown
+from patchlight.errors import printable
 
 VERSION = 1
 """Of the layout of report.json; it changes where a field is renamed, removed or means something else."""
@@ -72,7 +72,7 @@ def as_json(diagnosis: Diagnosis, thresholds: Thresholds, seconds: float) -> dic
     stock, palette = diagnosis.stock, diagnosis.palette
     return {
         "version": VERSION,
-        "data": shown(stock.root.resolve()),
+        "data": printable(stock.root.resolve()),
         "pairing": "paired" if stock.paired else "unpaired",
         "layout": stock.layout,
         "images": stock.counts(),

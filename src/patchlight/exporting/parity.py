@@ -11,7 +11,7 @@ import torch
 from patchlight.errors import DataError
 from patchlight.exporting.graph import ImageGraph
 from patchlight.exporting.write import Compute
-from patchlight.system.devices import keep_memory
+from patchlight.system.devices import retain_allocator_memory
 
 FLOAT_LIMIT = 1e-4
 """The largest difference of values in [-1, 1] that a file is kept with, in float32."""
@@ -97,7 +97,7 @@ class Speed:
 def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> Speed:
     """The speed of a file beside that of the same network in PyTorch as it is, for images of that side."""
     image = graph.random_image((1, channels, side, side), seed=0)
-    keep_memory()  # or PyTorch would ask the system for every feature map, and be slow for that
+    retain_allocator_memory()  # or PyTorch would ask the system for every feature map, and be slow for that
 
     def seconds(of: Compute, times: int) -> float:
         began = time.perf_counter()

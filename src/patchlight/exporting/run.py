@@ -26,7 +26,7 @@ from patchlight.system.output_file import check_free, whole_file
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ExportOptions:
     """What is to be exported, and how."""
 
     ckpt: Path
@@ -43,34 +43,34 @@ class Wishes:
     trust: bool
 
 
-def export_graph(wishes: Wishes, kind: Literal["onnx", "pt2"]) -> None:
+def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
     """Write .onnx or .pt2.
 
     Raises:
         UserError: see `export`.
     """
-    check_free(wishes.output, wishes.overwrite)
+    check_free(options.output, options.overwrite)
     if kind == "onnx":
-        require(PACKAGES, f"output={wishes.output}", "onnx")
+        require(PACKAGES, f"output={options.output}", "onnx")
     console = _console()
-    model, translator = _translator(wishes)
-    graph = ImageGraph(translator.generator, wishes.value_range, translator.inference_mode)
-    description = describe(model, translator, graph, weights=_said(model, wishes.weights), license=wishes.license)
+    model, translator = _translator(options)
+    graph = ImageGraph(translator.generator, options.value_range, translator.inference_mode)
+    description = describe(model, translator, graph, weights=_said(model, options.weights), license=options.license)
     _explain(console, translator, graph)
-    with whole_file(wishes.output) as temporary:
-        write_graph(graph, kind, temporary, description, wishes.opset)
+    with whole_file(options.output) as temporary:
+        write_graph(graph, kind, temporary, description, options.opset)
         compute, read = open_graph(kind, temporary)
         if read != description:
-            raise DataError(f"{wishes.output} lost its description: no file was kept")
+            raise DataError(f"{options.output} lost its description: no file was kept")
         found = compare(compute, graph, translator.in_channels)
-        unit = "levels" if wishes.value_range == "bytes" else "in the range of its values"
+        unit = "levels" if options.value_range == "bytes" else "in the range of its values"
         console.print(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
         worst = max(agreement.difference for agreement in found)
         if not worst <= limit(graph):
             raise DataError(
-                f"{wishes.output} differs from PyTorch by {worst:.2g}, more than {limit(graph):g}: no file was kept"
+                f"{options.output} differs from PyTorch by {worst:.2g}, more than {limit(graph):g}: no file was kept"
             )
-    if wishes.speed:
+    if options.speed:
         size = model.config.data.image_size
         multiple = translator.generator.size_multiple
         side = -(-(size if isinstance(size, int) else max(size)) // multiple) * multiple
@@ -80,64 +80,66 @@ def export_graph(wishes: Wishes, kind: Literal["onnx", "pt2"]) -> None:
             f"{speed.exported:.2f} images a second by {name}, {speed.torch:.2f} by PyTorch as it is: a ratio of "
             f"{speed.ratio:.2f} ({speed.side}x{speed.side} pixels, {torch.get_num_threads()} threads)"
         )
-    _done(console, wishes.output)
+    _done(console, options.output)
 
 
-def export_tensors(wishes: Wishes) -> None:
+def export_tensors(options: ExportOptions) -> None:
     """Write .safetensors.
 
     Raises:
         UserError: see `export`.
     """
-    check_free(wishes.output, wishes.overwrite)
-    require(("safetensors",), f"output={wishes.output}", "export")
+    check_free(options.output, options.overwrite)
+    require(("safetensors",), f"output={options.output}", "export")
     console = _console()
-    model, translator = _translator(wishes)
+    model, translator = _translator(options)
     graph = ImageGraph(translator.generator, "normalised", translator.inference_mode)
     networks: dict[str, nn.Module] = {}
-    if wishes.every_network:
+    if options.every_network:
         networks = {
-            name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
+            name: network
+            for name, network in networks_of(model, options.weights).items()
+            if name not in model.untrained
         }
     else:
         networks[model.generators[translator.direction]] = translator.generator
-    said = describe(model, translator, graph, weights=_said(model, wishes.weights), license=wishes.license)
+    said = describe(model, translator, graph, weights=_said(model, options.weights), license=options.license)
     description = {**said, "generator": model.generators[translator.direction], "networks": ", ".join(networks)}
     del description["dropout"]  # which is a matter of what is built around the weights
-    with whole_file(wishes.output) as temporary:
+    with whole_file(options.output) as temporary:
         write_tensors(networks, temporary, description)
         tensors, read = open_tensors(temporary)
         own = {f"{name}.{key}": value for name, net in networks.items() for key, value in net.state_dict().items()}
         if read != description or tensors.keys() != own.keys():
-            raise DataError(f"{wishes.output} did not come back as it was written: no file was kept")
+            raise DataError(f"{options.output} did not come back as it was written: no file was kept")
         different = [key for key, value in own.items() if not torch.equal(tensors[key], value.cpu())]
         if different:
-            raise DataError(f"{wishes.output} has other values in {different[0]}: no file was kept")
+            raise DataError(f"{options.output} has other values in {different[0]}: no file was kept")
     console.print(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
-    _done(console, wishes.output)
+    _done(console, options.output)
 
 
-def export_reference(wishes: Wishes) -> None:
+def export_reference(options: ExportOptions) -> None:
     """Write a folder of latest_net_G.pth and so on.
 
     Raises:
         UserError: see `export`.
     """
-    if wishes.direction is not None or wishes.inference_mode is not None or wishes.value_range != "normalised":
+    if options.direction is not None or options.inference_mode is not None or options.value_range != "normalised":
         raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
     console = _console()
-    model = TrainedModel(wishes.ckpt, trust=wishes.trust)
+    model = TrainedModel(options.ckpt, trust=options.trust)
     networks = {
-        name: network for name, network in networks_of(model, wishes.weights).items() if name not in model.untrained
+        name: network for name, network in networks_of(model, options.weights).items() if name not in model.untrained
     }
     if not any(model.roles[name].kind == "generator" for name in networks):
-        raise DataError(f"{wishes.ckpt} has no generator but those with initial weights: train it first")
-    files = reference_files(networks, wishes.output, wishes.overwrite)
+        raise DataError(f"{options.ckpt} has no generator but those with initial weights: train it first")
+    files = reference_files(networks, options.output, options.overwrite)
     config = plain(model.config.model)
     try:
-        options, changes = command_line_options(networks, config), remarks(networks, config)
+        flags, changes = command_line_options(networks, config), remarks(networks, config)
     except KeyError as error:
-        raise DataError(f"{wishes.ckpt} does not say the {error.args[0]} of its networks") from None
+        raise DataError(f"{options.ckpt} does not say the {error.args[0]} of its networks") from None
     write_reference(networks, files)
     for name, path in files.items():
         console.print(f"{path}: {name}")
@@ -146,15 +148,15 @@ def export_reference(wishes: Wishes) -> None:
         f"equal to the bit when read again; the reference's A is domain {direction[0]} as it lies on the disk and its "
         f"B is {direction[-1]}, by its option --direction {direction}"
     )
-    console.print(f"its options: {options} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
+    console.print(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
     for remark in changes:
         console.print(f"note: {remark}")
 
 
-def _translator(wishes: Wishes) -> tuple[TrainedModel, Translator]:
-    model = TrainedModel(wishes.ckpt, trust=wishes.trust)
+def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:
+    model = TrainedModel(options.ckpt, trust=options.trust)
     translator = model.translator(
-        weights=wishes.weights, direction=wishes.direction, device="cpu", inference_mode=wishes.inference_mode
+        weights=options.weights, direction=options.direction, device="cpu", inference_mode=options.inference_mode
     )
     return model, translator
 

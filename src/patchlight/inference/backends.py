@@ -13,7 +13,7 @@ from patchlight.errors import ConfigError
 from patchlight.inference.onnx import IMAGE, PACKAGES, example_for, require, session, trace, write_onnx
 from patchlight.inference.packed import pack
 from patchlight.inference.translator import Translator
-from patchlight.system.devices import keep_memory
+from patchlight.system.devices import retain_allocator_memory
 
 Backend = Literal["torch", "onnx"]
 
@@ -21,13 +21,13 @@ Backend = Literal["torch", "onnx"]
 def speed_up(translator: Translator, backend: Backend = "torch", compile: bool = False) -> None:
     """Let a translator compute by what is fastest on its device, at the price of the last bits.
 
-    On the CPU the process is told to keep the memory that it has had, see `keep_memory`.
+    On the CPU the process is told to keep the memory that it has had, see `retain_allocator_memory`.
 
     Raises:
         ConfigError: the backend is not installed, or cannot compute what the translator does.
     """
     if translator.device.type == "cpu":
-        keep_memory()
+        retain_allocator_memory()
         translator.keeps_memory = True
     if backend == "onnx":
         if compile:

@@ -46,8 +46,8 @@ def read_pixels(path: Path) -> Pixels:
     """
     with open_image(path, called="it", advice="") as file:
         load(path, file)
-        deep = _read_deep(path, file) if file.mode in DEEP_MODES and _has_16_bits(path, file) else None
-        return from_image(file) if deep is None else deep
+        pixels = _read_deep(path, file) if file.mode in DEEP_MODES and _has_16_bits(path, file) else None
+        return from_image(file) if pixels is None else pixels
 
 
 def announced_pixels(path: Path) -> int:
@@ -88,13 +88,13 @@ def write_pixels(path: Path, pixels: Pixels) -> None:
         DataError: the format cannot hold 16 bits or alpha, or the file cannot be written.
     """
     kind = FORMATS[path.suffix.lower()]
-    if pixels.deep and kind in ("jpg", "webp"):
+    if pixels.is_16bit and kind in ("jpg", "webp"):
         raise DataError(f"it has 16 bits, which {kind} cannot hold: use format=png or format=tif")
     if pixels.alpha is not None and kind == "jpg":
         raise DataError("it has transparency, which jpg cannot hold: use format=png, format=tif or format=webp")
 
     def encode(file: IO[bytes]) -> None:
-        if pixels.deep:
+        if pixels.is_16bit:
             file.write(_encode_deep(pixels, f".{kind}"))
         else:
             Image.fromarray(pixels.array()).save(file, PILLOW_NAMES[kind], **OPTIONS[kind])

@@ -18,7 +18,7 @@ from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.devices import Precision, choose_device, uses_bf16
-from patchlight.inference.judge import Judge
+from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
 from patchlight.methods import Role
@@ -157,7 +157,9 @@ class TrainedModel:
             tile=tile,
         )
 
-    def judge(self, *, direction: Direction | None = None, device: str | torch.device | None = None) -> Judge:
+    def patch_scorer(
+        self, *, direction: Direction | None = None, device: str | torch.device | None = None
+    ) -> PatchScorer:
         """The discriminator that judged the results of a direction in training.
 
         Raises:
@@ -175,7 +177,7 @@ class TrainedModel:
                     )
                 with torch.device("meta"), recorded_in(self.path):
                     boundary = build_method(self.config.model, self.channels).boundary
-                return Judge(
+                return PatchScorer(
                     self.network(name, "raw", Discriminator),
                     sees_source=len(role.reads) > 1,
                     boundary=boundary,

@@ -18,7 +18,7 @@ from torch import Tensor
 from patchlight.errors import DataError
 from patchlight.inference.files import announced_pixels, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
-from patchlight.inference.judge import Judge, as_picture
+from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_levels, to_values
 from patchlight.inference.translator import Translator
 
@@ -66,13 +66,13 @@ def translate_files(
     jobs: Sequence[Job],
     batch_size: int | None = None,
     done: Callable[[], object] = lambda: None,
-    judge: Judge | None = None,
+    scorer: PatchScorer | None = None,
 ) -> list[Failure]:
     """Translate files and write the results; returns what failed, in the order of the jobs.
 
     Images of one size and depth share a batch of up to `batch_size`, None for as many as suit the device; where the
     images of a batch would depend on one another, and where they are so large that they are translated in tiles, each
-    goes alone. `done` is called once for each file. `judge` makes the patch maps that jobs ask for. Only a few batches
+    goes alone. `done` is called once for each file. `scorer` makes the patch maps that jobs ask for. Only a few batches
     are in memory at any time.
     """
     failures: dict[Job, Failure] = {}
@@ -96,7 +96,7 @@ def translate_files(
             with torch.inference_mode():
                 decoded = _decoded(readers, translator, jobs, finish)
                 for batch in _batches(decoded, _batch_size(translator, batch_size)):
-                    writing.extend(_submit(writers, translator, judge, batch))
+                    writing.extend(_submit(writers, translator, scorer, batch))
                     while len(writing) > WAITING_BATCHES * max(len(batch), workers) or _are_many(writing):
                         item, future = writing.popleft()
                         finish(item.job, future)
@@ -178,18 +178,18 @@ def _batches(images: Iterable[Decoded], batch_size: Callable[[Array], int]) -> I
 
 
 def _submit(
-    writers: ThreadPoolExecutor, translator: Translator, judge: Judge | None, batch: list[Decoded]
+    writers: ThreadPoolExecutor, translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]
 ) -> Iterator[tuple[Decoded, Future[None]]]:
     """Translate a batch and hand each result to a thread, which waits for the device and writes it."""
     try:
         if translator.in_tiles(*batch[0].array.shape[:2]):
             (item,) = batch
             result = translator.translate_array(item.array)
-            judged = judge is not None and judge.fits(*item.pixels.size)
-            logits = judge.of_arrays(result, item.array) if judge is not None and judged else None
-            outputs: list[Callable[[], None]] = [partial(_write, item, judge, logits, result)]
+            scored = scorer is not None and scorer.fits(*item.pixels.size)
+            logits = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
+            outputs: list[Callable[[], None]] = [partial(_write, item, scorer, logits, result)]
         else:
-            outputs = _translated(translator, judge, batch)
+            outputs = _translated(translator, scorer, batch)
     except DataError as error:
         failure: Exception = error
     except (RuntimeError, MemoryError) as error:
@@ -209,25 +209,25 @@ def _submit(
         yield item, failed
 
 
-def _translated(translator: Translator, judge: Judge | None, batch: list[Decoded]) -> list[Callable[[], None]]:
+def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
     """Send a batch through the network; returns for each image what waits for its result and writes it."""
-    deep = batch[0].pixels.deep
+    is_16bit = batch[0].pixels.is_16bit
     sources = to_values([item.array for item in batch], translator.device)
     values = translator.translate(sources)
-    levels = to_levels(values, deep)
+    levels = to_levels(values, is_16bit)
 
     def write(i: int, logits: Tensor | None) -> None:
-        _write(batch[i], judge, logits, to_arrays(levels[i : i + 1], deep)[0])
+        _write(batch[i], scorer, logits, to_arrays(levels[i : i + 1], is_16bit)[0])
 
-    if judge is None:
+    if scorer is None:
         return [partial(write, i, None) for i in range(len(batch))]
     size = values.shape[-2:]
-    return [partial(write, i, judge(values[i], sources[i]) if judge.fits(*size) else None) for i in range(len(batch))]
+    return [partial(write, i, scorer(values[i], sources[i]) if scorer.fits(*size) else None) for i in range(len(batch))]
 
 
-def _write(item: Decoded, judge: Judge | None, logits: Tensor | None, result: Array) -> None:
+def _write(item: Decoded, scorer: PatchScorer | None, logits: Tensor | None, result: Array) -> None:
     write_pixels(item.job.target, item.pixels.with_colour(result))
-    if judge is not None and item.job.patch_map is not None:
-        judge.check(*item.pixels.size)
+    if scorer is not None and item.job.patch_map is not None:
+        scorer.check(*item.pixels.size)
         assert logits is not None
-        write_picture(item.job.patch_map, judge.draw(as_picture(result), logits))
+        write_picture(item.job.patch_map, scorer.draw(as_picture(result), logits))

@@ -34,7 +34,7 @@ class Pixels:
         return self.colour.shape[0], self.colour.shape[1]
 
     @property
-    def deep(self) -> bool:
+    def is_16bit(self) -> bool:
         """Whether the values have 16 bits."""
         return self.colour.dtype == np.uint16
 
@@ -50,7 +50,7 @@ class Pixels:
 
     def for_network(self, channels: int) -> Array:
         """H W `channels`, as images are read for training: alpha is laid over white, colours become gray as luma."""
-        if not self.deep:
+        if not self.is_16bit:
             return _eight_bits(self, channels)
         colour = self.colour.astype(np.float64)
         if self.alpha is not None:
@@ -115,7 +115,7 @@ def from_image(image: Image.Image) -> Pixels:
 def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image; 16 bits become 8 unless it is gray without alpha, for which Pillow has a mode of 16."""
     array = pixels.array()
-    if pixels.deep and array.ndim == 3:
+    if pixels.is_16bit and array.ndim == 3:
         array = (array // 257).astype(np.uint8)
     return Image.fromarray(array)
 
@@ -150,18 +150,18 @@ def to_values(arrays: list[Array], device: torch.device) -> Tensor:
     return values.div_(limit).sub_(0.5).div_(0.5)
 
 
-def to_levels(values: Tensor, deep: bool) -> Tensor:
+def to_levels(values: Tensor, is_16bit: bool) -> Tensor:
     """B C H W in [-1, 1] as B H W C of 8-bit levels, or 16-bit ones held in 32 bits, still on the device.
 
     8-bit levels are truncated as in training's own images, 16-bit ones rounded. Values outside are clipped; NaN is
     black.
     """
     shares = (values.float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2.0
-    levels = (shares * 65535).round().to(torch.int32) if deep else (shares * 255.0).to(torch.uint8)
+    levels = (shares * 65535).round().to(torch.int32) if is_16bit else (shares * 255.0).to(torch.uint8)
     return levels.permute(0, 2, 3, 1)
 
 
-def to_arrays(levels: Tensor, deep: bool) -> list[Array]:
+def to_arrays(levels: Tensor, is_16bit: bool) -> list[Array]:
     """The arrays H W C of what `to_levels` made; waits for the device."""
     arrays = levels.contiguous().cpu().numpy()
-    return list(arrays.astype(np.uint16) if deep else arrays)
+    return list(arrays.astype(np.uint16) if is_16bit else arrays)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.padding import Margins, margins
 from patchlight.inference.pixels import Array, to_arrays, to_levels, to_values
 from patchlight.inference.tiles import SAMPLE_PIXELS, Place, spread_crops
-from patchlight.inference.whole_image import WholeImage
-from patchlight.system.devices import keep_memory, return_memory
+from patchlight.system.devices import retain_allocator_memory, return_memory
 
 if TYPE_CHECKING:
     from patchlight.inference.translator import Translator
@@ -35,7 +35,7 @@ def array_in_tiles(translator: Translator, array: Array) -> Array:
     The result is put together as bytes, so that no more than a row of tiles is held in float32.
     """
     height, width = array.shape[:2]
-    deep = array.dtype == np.uint16
+    is_16bit = array.dtype == np.uint16
     by = margins(height, width, translator.generator.size_multiple)
     padded = _pad(array, by)
     result = np.empty((height, width, translator.out_channels), array.dtype)
@@ -44,7 +44,7 @@ def array_in_tiles(translator: Translator, array: Array) -> Array:
         return to_values([padded[rows, columns]], translator.device)
 
     def write(rows: slice, values: Tensor) -> None:
-        result[rows] = to_arrays(to_levels(values[None], deep), deep)[0]
+        result[rows] = to_arrays(to_levels(values[None], is_16bit), is_16bit)[0]
 
     _translate(translator, (height, width), by, read, write)
     return result
@@ -71,7 +71,7 @@ def _translate(translator: Translator, size: tuple[int, int], by: Margins, read:
     assert grid is not None
     # Not what stands for it: compiled networks and other run-times have no layers to stand in for.
     network = translator.generator
-    whole = WholeImage(
+    whole = GlobalStatistics(
         network, grid, own_statistics=translator.inference_mode == "paper", noise_seed=translator.noise_seed
     )
 
@@ -104,7 +104,7 @@ def _large_blocks(translator: Translator) -> Iterator[None]:
     try:
         yield
     finally:
-        keep_memory()
+        retain_allocator_memory()
 
 
 def _pad(array: Array, by: Margins) -> Array:

@@ -37,7 +37,7 @@ class Translator:
 
     Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
     where batch norm and dropout tie the images of a batch together, each goes through the network alone. Large images
-    are translated in tiles of `tile` pixels, see `Grid` and `WholeImage`.
+    are translated in tiles of `tile` pixels, see `Grid` and `GlobalStatistics`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Translator:
         self.tile: Tile = tile
         self.noise_seed = NOISE_SEED
         self.keeps_memory = False
-        """Whether the process keeps what it has had, see `devices.keep_memory`; not while there are tiles."""
+        """Whether the process keeps its memory, see `devices.retain_allocator_memory`; not while there are tiles."""
         self.layout = torch.channels_last if bf16 else torch.contiguous_format
         self.generator.to(memory_format=self.layout)
 
@@ -99,8 +99,8 @@ class Translator:
         """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
         if self.in_tiles(*array.shape[:2]):
             return array_in_tiles(self, array)
-        deep = array.dtype == np.uint16
-        return to_arrays(to_levels(self.translate(to_values([array], self.device)), deep), deep)[0]
+        is_16bit = array.dtype == np.uint16
+        return to_arrays(to_levels(self.translate(to_values([array], self.device)), is_16bit), is_16bit)[0]
 
     def translate(self, images: Tensor) -> Tensor:
         """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients."""

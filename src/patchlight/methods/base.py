@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from patchlight.methods.descent import (
+from patchlight.methods.guard import OnNonFinite, StepSkippedError
+from patchlight.methods.image_pool import ImagePool
+from patchlight.methods.inference import InferenceMode
+from patchlight.methods.optimization import (
     Batch,
     Gradients,
     Loss,
@@ -25,9 +28,6 @@ from patchlight.methods.descent import (
     step_optimizer,
     update_scale,
 )
-from patchlight.methods.guard import OnNonFinite, StepSkippedError
-from patchlight.methods.image_pool import ImagePool
-from patchlight.methods.inference import InferenceMode
 from patchlight.methods.resumable import Resumable
 from patchlight.methods.rollback import Rollback
 from patchlight.methods.schedules import Plateau, linear
@@ -73,7 +73,7 @@ class TranslationMethod(Resumable, ABC):
     """Which generated image should equal which real one, by the names that `translate` gives them."""
     translations: ClassVar[Mapping[str, tuple[Literal["A", "B"], Literal["A", "B"]]]]
     """The images that `translate` makes of one domain for the other, each with those two domains."""
-    judged: ClassVar[Mapping[str, tuple[str, str]]]
+    score_targets: ClassVar[Mapping[str, tuple[str, str]]]
     """The real and the generated image on which each discriminator's patch map lies."""
     gallery: ClassVar[Sequence[Sequence[tuple[str, str]]]]
     """The images of a sample picture with their titles: a block of columns for each direction."""
@@ -126,12 +126,12 @@ class TranslationMethod(Resumable, ABC):
         """The networks that the second optimizer moves."""
 
     @abstractmethod
-    def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> dict[str, Tensor]:
+    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> dict[str, Tensor]:
         """One step of the optimizers over some batches; returns the loss terms, before their weights, by name.
 
-        `move_g` and `move_d` say whose turn it is. Without `move_d` the discriminators have not begun, and there is no
-        adversarial term. A step is made of `compute_gradients` for each side, and one `step_optimizers` for all of
-        them, or several where one side learns from what the other has become.
+        `update_g` and `update_d` say which side is updated. Without `update_d` the discriminators have not begun, and
+        there is no adversarial term. A step is made of `compute_gradients` for each side, and one `step_optimizers` for
+        all of them, or several where one side learns from what the other has become.
         """
 
     @abstractmethod
@@ -139,7 +139,7 @@ class TranslationMethod(Resumable, ABC):
         """The images of a batch, real and generated, by name: `real_A`, `fake_B` and so on, B C H W in [-1, 1]."""
 
     @abstractmethod
-    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """The patch maps, B 1 h w logits, of what `translate` gave, real and generated, by discriminator.
 
         The discriminators judge as in training, with the statistics of the batch, and are left as they were.
@@ -183,9 +183,9 @@ class TranslationMethod(Resumable, ABC):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        self._held.append(batch)
-        if len(self._held) == self.accumulate or self.trainer.is_last_batch:
-            batches, self._held = self._held, []
+        self._accumulated.append(batch)
+        if len(self._accumulated) == self.accumulate or self.trainer.is_last_batch:
+            batches, self._accumulated = self._accumulated, []
             self._optimization_step(batches)
         self._count(batch)
         batch_size = len(batch["A"])
@@ -196,11 +196,11 @@ class TranslationMethod(Resumable, ABC):
 
     def _optimization_step(self, batches: Sequence[Batch]) -> None:
         """Let those networks move whose turn it is, or none if the step is to be skipped."""
-        move_d = self.global_step >= self.discriminator_start
-        move_g = not move_d or (self.d_steps + 1) % self.d_steps_per_g_step == 0
+        update_d = self.global_step >= self.discriminator_start
+        update_g = not update_d or (self.d_steps + 1) % self.d_steps_per_g_step == 0
         self._rollback = Rollback(self) if self.guard.mode == "skip" else None
         try:
-            terms = self.optimise(batches, move_g=move_g, move_d=move_d)
+            terms = self.optimise(batches, update_g=update_g, update_d=update_d)
         except StepSkippedError:
             assert self._rollback is not None
             self._rollback.restore()
@@ -208,7 +208,7 @@ class TranslationMethod(Resumable, ABC):
             return
         finally:
             self._rollback = None
-        self.d_steps += move_d
+        self.d_steps += update_d
         # Terms that a step has none of, such as those of a penalty between its intervals, keep their last value.
         self._terms |= {f"train/{name}": value for name, value in self._over_ranks(terms).items()}
 
@@ -222,7 +222,7 @@ class TranslationMethod(Resumable, ABC):
         return dict(zip(terms, means.unbind(), strict=True))
 
     def compute_gradients(self, side: Side, losses: Sequence[Loss]) -> Gradients:
-        """The gradients of a sum of losses, left in the networks of one side; see `patchlight.methods.descent`."""
+        """The gradients of a sum of losses, left in the networks of one side; see `patchlight.methods.optimization`."""
         return compute_gradients(self, side, losses)
 
     def step_optimizers(self, *gradients: Gradients, batches: Sequence[Batch], last: bool = True) -> None:
@@ -251,7 +251,7 @@ class TranslationMethod(Resumable, ABC):
         progress.increment_completed()
         self.images_seen += len(batch["A"]) * self.trainer.world_size
 
-    def forget_ranks(self) -> None:
+    def reset_gradient_sync(self) -> None:
         """Be a method of a single process again."""
         self.before_backward = _nothing_to_do
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import Penalty
+from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
 from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
-from patchlight.methods.critic import AdversarialLoss, AdversarialMode
-from patchlight.methods.descent import Batch, Gradients, Loss, Terms, mean_terms, shares
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.optimization import Batch, Gradients, Loss, Terms, batch_weights, mean_terms
 from patchlight.networks import Discriminator, Generator
 
 
@@ -48,7 +48,7 @@ class CycleGAN(TranslationMethod):
     }
     references = {"rec_A": "real_A", "rec_B": "real_B"}
     translations = {"fake_B": ("A", "B"), "fake_A": ("B", "A")}
-    judged = {"discriminator_a": ("real_A", "fake_A"), "discriminator_b": ("real_B", "fake_B")}
+    score_targets = {"discriminator_a": ("real_A", "fake_A"), "discriminator_b": ("real_B", "fake_B")}
     gallery = (
         (("real_A", "input A"), ("fake_B", "output B"), ("rec_A", "reconstruction")),
         (("real_B", "input B"), ("fake_A", "output A"), ("rec_B", "reconstruction")),
@@ -125,25 +125,25 @@ class CycleGAN(TranslationMethod):
     def pools(self) -> Mapping[str, ImagePool]:
         return {"a": self.pool_a, "b": self.pool_b}
 
-    def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
+    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
         side_g, side_d = self.sides()
-        weights = shares(batches)
+        weights = batch_weights(batches)
         ready: list[Gradients] = []
         terms: Terms = {}
         fakes_A: list[Tensor] = []
         fakes_B: list[Tensor] = []
-        if move_g:
+        if update_g:
             # One circle after the other, each with its backward pass, so that the features of only one are in memory.
             losses = [
                 loss
                 for batch, weight in zip(batches, weights, strict=True)
-                for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=move_d)
+                for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=update_d)
             ]
             with frozen(*self.discriminators):
                 ready.append(self.compute_gradients(side_g, losses))
             found = ready[-1].terms
             parts = len(losses) // len(batches)
-            per_batch = [_together(found[i : i + parts]) for i in range(0, len(found), parts)]
+            per_batch = [_merge_terms(found[i : i + parts]) for i in range(0, len(found), parts)]
             terms |= self._name_g_terms(mean_terms(per_batch, weights))
         else:
             with torch.no_grad():
@@ -151,8 +151,8 @@ class CycleGAN(TranslationMethod):
                     fakes_B.append(self.generator_ab(batch["A"]))
                     fakes_A.append(self.generator_ba(batch["B"]))
         real_A, real_B = batches[-1]["A"], batches[-1]["B"]
-        self.observed.images = {"fake_A": fakes_A[-1], "real_A": real_A, "fake_B": fakes_B[-1], "real_B": real_B}
-        if move_d:
+        self.last_step.images = {"fake_A": fakes_A[-1], "real_A": real_A, "fake_B": fakes_B[-1], "real_B": real_B}
+        if update_d:
             # D_b, then D_a, of each batch: the order in which the pools are asked, and in which one's activations are
             # freed before the other's are made.
             losses = []
@@ -177,8 +177,8 @@ class CycleGAN(TranslationMethod):
         real_A, real_B = batch["A"], batch["B"]
         g_ab, g_ba = self.generators
         circles = (
-            partial(self._circle, "a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B, adversarial),
-            partial(self._circle, "b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A, adversarial),
+            partial(self._cycle_terms, "a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B, adversarial),
+            partial(self._cycle_terms, "b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A, adversarial),
         )
         losses = [Loss(circle, self.generators, weight) for circle in circles]
         if self.lambda_identity > 0:
@@ -186,7 +186,7 @@ class CycleGAN(TranslationMethod):
             losses.append(Loss(partial(self._identity, "a", g_ba, real_A), [g_ba], weight))
         return losses
 
-    def _circle(
+    def _cycle_terms(
         self, domain: Literal["a", "b"], real: Tensor, other: Tensor, there: Generator, back: Generator,
         critic: Discriminator, fakes: list[Tensor], adversarial: bool,
     ) -> Terms:  # fmt: skip
@@ -217,7 +217,7 @@ class CycleGAN(TranslationMethod):
         return named
 
     def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
-        terms, self.observed.logits[name] = self.adversarial.discriminator(
+        terms, self.last_step.logits[name] = self.adversarial.discriminator(
             critic, real, pool.query(fake), fake_first=False, step=self.d_steps
         )
         return terms
@@ -233,12 +233,12 @@ class CycleGAN(TranslationMethod):
         terms["d_total"] = d_a["total"] + d_b["total"]
         return terms
 
-    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         critics = {"discriminator_a": self.discriminator_a, "discriminator_b": self.discriminator_b}
         with inference(*self.discriminators, mode="paper"):
             return {
                 name: (critics[name](images[real]), critics[name](images[fake].to(images[real].dtype)))
-                for name, (real, fake) in self.judged.items()
+                for name, (real, fake) in self.score_targets.items()
             }
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
@@ -260,17 +260,17 @@ class CycleGAN(TranslationMethod):
         super().load_rank_state(state)
         for name, pool in self.pools.items():
             if state["pools"] is None:  # they were left out: they begin anew
-                pool.begin_on_rank(self.global_rank)
+                pool.seed_rank(self.global_rank)
             else:
                 pool.load_state_dict(state["pools"][name])
 
-    def begin_on_rank(self, rank: int) -> None:
-        super().begin_on_rank(rank)
+    def seed_rank(self, rank: int) -> None:
+        super().seed_rank(rank)
         for pool in (self.pool_a, self.pool_b):
-            pool.begin_on_rank(rank)
+            pool.seed_rank(rank)
 
 
-def _together(parts: Sequence[Terms]) -> Terms:
+def _merge_terms(parts: Sequence[Terms]) -> Terms:
     """The terms of several losses over the same images, with the sum of their totals."""
     total = sum((part["total"] for part in parts[1:]), parts[0]["total"])
     return {name: value for part in parts for name, value in part.items()} | {"total": total}

@@ -50,7 +50,7 @@ class FiniteGuard:
 
     On a CPU the look is taken before the optimizer moves. On a GPU reading a value would make the host wait for the
     device, so the values travel beside the work that follows and are looked at when they have arrived, a few steps
-    later, and in any case before a checkpoint is written (`settle`). To skip a step it must be known at once, so
+    later, and in any case before a checkpoint is written (`flush`). To skip a step it must be known at once, so
     `skip` does wait.
 
     Raises:
@@ -83,7 +83,7 @@ class FiniteGuard:
             self.skipped += 1
             raise StepSkippedError
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait for everything that was watched, so that what is written next is known to be good."""
         self._look(wait=True)
 

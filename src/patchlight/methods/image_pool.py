@@ -60,7 +60,7 @@ class ImagePool:
         self._born[position] = self._asked
         return old.to(image.device)
 
-    def begin_on_rank(self, rank: int) -> None:
+    def seed_rank(self, rank: int) -> None:
         """Draw as the pool of this rank: that of rank 0 is the one of a single process."""
         self._random = random.Random(self._seed if rank == 0 else f"{self._seed}, rank {rank}")
 

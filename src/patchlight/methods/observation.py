@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass
-class Observation:
+class StepRecord:
     """The last step's images, patch maps and gradient norms, detached and on their device.
 
     A step that has none of something, such as the gradients of a generator that was not to move, leaves the last. Of
@@ -34,7 +34,7 @@ class Observation:
         }
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> Observation:
+    def from_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> StepRecord:
         """What `state_dict` gave, on a device."""
         return cls(
             images={name: image.to(device) for name, image in state["images"].items()},

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import Penalty
+from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
 from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
-from patchlight.methods.critic import AdversarialLoss, AdversarialMode
-from patchlight.methods.descent import Batch, Loss, Terms, generate, mean_terms, shares
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.optimization import Batch, Loss, Terms, batch_weights, generate, mean_terms
 from patchlight.networks import Discriminator, Generator
 
 
@@ -40,7 +40,7 @@ class Pix2Pix(TranslationMethod):
     }
     references = {"fake_B": "real_B"}
     translations = {"fake_B": ("A", "B")}
-    judged = {"discriminator": ("real_B", "fake_B")}
+    score_targets = {"discriminator": ("real_B", "fake_B")}
     gallery = ((("real_A", "input"), ("fake_B", "output"), ("real_B", "target")),)
 
     def __init__(
@@ -96,22 +96,22 @@ class Pix2Pix(TranslationMethod):
     def boundary(self) -> float | None:
         return self.adversarial.boundary
 
-    def optimise(self, batches: Sequence[Batch], *, move_g: bool, move_d: bool) -> Terms:
+    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
         side_g, side_d = self.sides()
-        weights = shares(batches)
-        with torch.set_grad_enabled(move_g):
+        weights = batch_weights(batches)
+        with torch.set_grad_enabled(update_g):
             fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
-        self.observed.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
+        self.last_step.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
         parts = list(zip(batches, fakes, weights, strict=True))
         terms: Terms = {}
-        if move_d:
+        if update_d:
             losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w, "d_") for b, fake, w in parts]
             d = self.compute_gradients(side_d, losses)
             # The generator learns from the discriminator as it is after its step.
-            self.step_optimizers(d, batches=batches, last=not move_g)
+            self.step_optimizers(d, batches=batches, last=not update_g)
             terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
-        if move_g:
-            losses = [Loss(partial(self._g_terms, b, fake, move_d), self.generators, w, "g_") for b, fake, w in parts]
+        if update_g:
+            losses = [Loss(partial(self._g_terms, b, fake, update_d), self.generators, w, "g_") for b, fake, w in parts]
             with frozen(self.discriminator):
                 g = self.compute_gradients(side_g, losses)
             self.step_optimizers(g, batches=batches)
@@ -121,7 +121,7 @@ class Pix2Pix(TranslationMethod):
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
-        terms, self.observed.logits["discriminator"] = self.adversarial.discriminator(
+        terms, self.last_step.logits["discriminator"] = self.adversarial.discriminator(
             self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps
         )
         return terms
@@ -135,7 +135,7 @@ class Pix2Pix(TranslationMethod):
         gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB)
         return {"gan": gan, "l1": l1, "total": gan + self.lambda_l1 * l1}
 
-    def judge(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         real_A, real_B = images["real_A"], images["real_B"]
         fake_B = images["fake_B"].to(real_B.dtype)
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)

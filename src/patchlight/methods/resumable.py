@@ -11,9 +11,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor
 
-from patchlight.methods.descent import Batch
 from patchlight.methods.guard import FiniteGuard, OnNonFinite
-from patchlight.methods.observation import Observation
+from patchlight.methods.observation import StepRecord
+from patchlight.methods.optimization import Batch
 from patchlight.methods.rank_state import gather, on_cpu, random_state, set_random_state
 
 
@@ -29,12 +29,12 @@ class Resumable(LightningModule):
     def __init__(self, on_nonfinite: OnNonFinite, accumulate: int) -> None:
         super().__init__()
         self.accumulate = accumulate
-        self.observed = Observation()
+        self.last_step = StepRecord()
         self.guard = FiniteGuard(on_nonfinite)
         self.images_seen = 0
         self.d_steps = 0
         self.validated_step = -1
-        self._held: list[Batch] = []
+        self._accumulated: list[Batch] = []
         self._saves_pools = True
         self._terms: dict[str, Tensor] = {}
         self._restored_metrics: dict[str, float] = {}
@@ -43,16 +43,16 @@ class Resumable(LightningModule):
     def on_train_start(self) -> None:
         """Random numbers of each rank: its own from the start, or those with which it left off."""
         if self._restored_rank is None:
-            self.begin_on_rank(self.global_rank)
+            self.seed_rank(self.global_rank)
         else:
             self.load_rank_state(self._restored_rank)
             self._restored_rank = None
 
     def on_train_end(self) -> None:
         """A run whose last values are not finite has not ended well, even where nothing is saved."""
-        self.guard.settle()
+        self.guard.flush()
 
-    def begin_on_rank(self, rank: int) -> None:
+    def seed_rank(self, rank: int) -> None:
         """Give a rank random streams of its own; rank 0 has those of a single process."""
         if rank > 0:
             torch.manual_seed(torch.initial_seed() + rank)
@@ -60,14 +60,14 @@ class Resumable(LightningModule):
     def rank_state(self) -> dict[str, Any]:
         """What this rank has of its own, in types that `torch.load(weights_only=True)` accepts."""
         # A batch that waits for others, or is skipped, leaves the images of the step before to be looked at.
-        observed = self.observed.state_dict(images=self.accumulate > 1 or self.guard.mode == "skip")
-        return {"random": random_state(), "held": [dict(batch) for batch in self._held], "observed": observed}
+        last_step = self.last_step.state_dict(images=self.accumulate > 1 or self.guard.mode == "skip")
+        return {"random": random_state(), "held": [dict(batch) for batch in self._accumulated], "last_step": last_step}
 
     def load_rank_state(self, state: Mapping[str, Any]) -> None:
         """Take up what `rank_state` gave."""
-        self._held = [move_data_to_device(batch, self.device) for batch in state["held"]]
-        if "observed" in state:  # a checkpoint may be from before it was kept
-            self.observed = Observation.from_state_dict(state["observed"], self.device)
+        self._accumulated = [move_data_to_device(batch, self.device) for batch in state["held"]]
+        if "last_step" in state:  # a checkpoint may be from before it was kept
+            self.last_step = StepRecord.from_state_dict(state["last_step"], self.device)
         set_random_state(state["random"])
 
     @contextmanager
@@ -81,7 +81,7 @@ class Resumable(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an exact continuation needs beside weights, optimizers and schedules; every rank takes part."""
-        self.guard.settle()
+        self.guard.flush()
         checkpoint["images_seen"] = self.images_seen
         checkpoint["progress"] = {
             "d_steps": self.d_steps,

@@ -24,8 +24,8 @@ class Rollback:
         self._method = method
         self._buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
         self._pools = [(pool, pool.state_dict()) for pool in method.pools.values()]
-        seen = method.observed
-        self._observed = replace(
+        seen = method.last_step
+        self._last_step = replace(
             seen, images=dict(seen.images), logits=dict(seen.logits), gradient_norms=dict(seen.gradient_norms)
         )
         self._optimizers: list[_KeptOptimizer] = []
@@ -41,7 +41,7 @@ class Rollback:
             buffer.copy_(value)
         for pool, state in self._pools:
             pool.load_state_dict(state)
-        self._method.observed = self._observed
+        self._method.last_step = self._last_step
         for kept in reversed(self._optimizers):
             kept.restore()
 

@@ -55,13 +55,13 @@ class Output:
     no_map: gr.HTML
     heat: gr.Image
     legend: gr.HTML
-    verdict: gr.HTML
+    summary: gr.HTML
     download_map: gr.DownloadButton
 
     def all(self) -> list[Any]:
         """In the order in which handlers return them."""
         return [
-            self.result, self.heat, self.empty, self.no_map, self.legend, self.verdict, self.download_map,
+            self.result, self.heat, self.empty, self.no_map, self.legend, self.summary, self.download_map,
             self.download,
         ]  # fmt: skip
 
@@ -126,6 +126,6 @@ def _connect_settings(
         api_visibility="private",
     )  # fmt: skip
     settings.view.input(
-        handlers.show, [scene, settings.view], [output.heat, output.legend, output.verdict, output.download_map],
+        handlers.show, [scene, settings.view], [output.heat, output.legend, output.summary, output.download_map],
         show_progress="hidden", api_visibility="private",
     )  # fmt: skip

@@ -113,7 +113,7 @@ class Handlers:
     def _translate(
         self, drawing: str | None, upload: str | None, name: str, direction: Direction, weights: Weights, view: View
     ) -> Updates:
-        """To scene, result, map, both empty places, legend, verdict and both downloads; a drawing goes first."""
+        """To scene, result, map, both empty places, legend, summary and both downloads; a drawing goes first."""
         if drawing is not None:
             palette = self.catalogue.palette_for(name, direction)
             pixels, stem = read_drawing(drawing, palette, self.catalogue.loaded(name).side), "drawing"
@@ -137,7 +137,7 @@ class Handlers:
         )
 
     def show(self, scene: Scene | None, view: View) -> Updates:
-        """To map, legend, verdict, and the download of the map."""
+        """To map, legend, summary, and the download of the map."""
         if scene is None:
             return tuple([gr.skip()] * 4)
         path = {"result": scene.over_result, "input": scene.over_input, "off": None}[view]
@@ -145,12 +145,12 @@ class Handlers:
         return (
             gr.update(value=place, visible=place is not None, elem_classes=_classes(scene.source.size)),
             gr.update(value=scene.legend, visible=place is not None),
-            gr.update(value=f'<p class="pl-note">{scene.judged[0].upper()}{scene.judged[1:]}</p>', visible=True),
+            gr.update(value=f'<p class="pl-note">{scene.scores[0].upper()}{scene.scores[1:]}</p>', visible=True),
             gr.update(value=place, interactive=place is not None),
         )
 
     def _compare(self, scene: Scene | None, real: str | None) -> Updates:
-        """To the picture of the real image, its map, the translation's map, legend, verdict."""
+        """To the picture of the real image, its map, the translation's map, legend, summary."""
         if real is None:
             return (*[gr.update(visible=False)] * 4, "")
         if scene is None:
@@ -165,7 +165,7 @@ class Handlers:
             gr.update(value=str(compared.real), visible=True, elem_classes=classes),
             gr.update(value=str(compared.translated), visible=True, elem_classes=classes),
             gr.update(value=compared.legend, visible=True),
-            f'<div class="pl-note pl-compared">{compared.judged}</div>',
+            f'<div class="pl-note pl-compared">{compared.scores}</div>',
         )
 
 

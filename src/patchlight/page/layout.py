@@ -104,9 +104,9 @@ def _output() -> Output:
         no_map = gr.HTML(EMPTY.format("No patch map yet", "Red is what it takes for fake, blue for real."))
         heat = _picture("pl-map")
         legend = gr.HTML(visible=False)
-        verdict = gr.HTML(visible=False, elem_id="pl-verdict")
+        summary = gr.HTML(visible=False, elem_id="pl-verdict")
         download_map = gr.DownloadButton("Download patch map", interactive=False, elem_id="pl-download-map")
-    return Output(empty, result, download, no_map, heat, legend, verdict, download_map)
+    return Output(empty, result, download, no_map, heat, legend, summary, download_map)
 
 
 def _comparison(limits: Limits) -> Comparison:

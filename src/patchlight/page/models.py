@@ -10,8 +10,8 @@ from threading import Lock
 
 from patchlight.checkpoint import EMA_KEY
 from patchlight.errors import DataError, UserError
-from patchlight.inference.judge import Judge
 from patchlight.inference.loading import TrainedModel, Weights
+from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.translator import Direction, Translator
 
 KEPT = 3
@@ -65,7 +65,7 @@ class Loaded:
     model: TrainedModel
     device: str
     translators: dict[tuple[Direction, Weights], Translator] = field(default_factory=dict)
-    judges: dict[Direction, Judge] = field(default_factory=dict)
+    scorers: dict[Direction, PatchScorer] = field(default_factory=dict)
 
     @property
     def directions(self) -> list[Direction]:
@@ -90,11 +90,11 @@ class Loaded:
             self.translators[key] = self.model.translator(direction=direction, weights=weights, device=self.device)
         return self.translators[key]
 
-    def judge(self, direction: Direction) -> Judge:
-        """See `TrainedModel.judge`."""
-        if direction not in self.judges:
-            self.judges[direction] = self.model.judge(direction=direction, device=self.device)
-        return self.judges[direction]
+    def patch_scorer(self, direction: Direction) -> PatchScorer:
+        """See `TrainedModel.patch_scorer`."""
+        if direction not in self.scorers:
+            self.scorers[direction] = self.model.patch_scorer(direction=direction, device=self.device)
+        return self.scorers[direction]
 
 
 class Models:

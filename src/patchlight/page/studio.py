@@ -1,4 +1,4 @@
-"""The work behind the page: translate, judge, and write the results where they can be downloaded."""
+"""The work behind the page: translate, score, and write the results where they can be downloaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from patchlight.inference.loading import Weights
 from patchlight.inference.pixels import Pixels
 from patchlight.inference.translator import Direction
 from patchlight.page.models import Loaded, Models
-from patchlight.page.verdict import Verdict, as_tensor, common_scale, legend
+from patchlight.page.score_summary import ScoreSummary, as_tensor, common_scale, legend
 
 KEPT_RESULTS = 64
 """How many results stay on the disk while the page is served; the page has its own copies of what it shows."""
@@ -26,7 +26,7 @@ KEPT_RESULTS = 64
 
 @dataclass(frozen=True)
 class Scene:
-    """What the page shows of one translation; `judged` is what the discriminator says, or why it says nothing."""
+    """What the page shows of one translation; `scores` is what the discriminator says, or why it says nothing."""
 
     path: Path
     direction: Direction
@@ -35,7 +35,7 @@ class Scene:
     result: Path
     over_result: Path | None
     over_input: Path | None
-    judged: str
+    scores: str
     legend: str
 
 
@@ -45,7 +45,7 @@ class Comparison:
 
     real: Path
     translated: Path
-    judged: str
+    scores: str
     legend: str
 
 
@@ -76,46 +76,46 @@ class Studio:
         result = folder / f"{stem}.png"
         write_pixels(result, translated)
         try:
-            verdict = _verdict(model, direction, translated, source)
+            summary = _score_summary(model, direction, translated, source)
         except UserError as error:
             return Scene(path, direction, source, translated, result, None, None, f"No patch map: {error}.", "")
-        scale = common_scale(verdict)
+        scale = common_scale(summary)
         over_result, over_input = folder / f"{stem}_patch_map.png", folder / f"{stem}_patch_map_on_input.png"
-        verdict.over(as_tensor(translated, 3), scale).save(over_result)
-        verdict.over(as_tensor(source, 3), scale).save(over_input)
+        summary.over(as_tensor(translated, 3), scale).save(over_result)
+        summary.over(as_tensor(source, 3), scale).save(over_input)
         return Scene(
-            path, direction, source, translated, result, over_result, over_input, verdict.words(),
-            legend(scale, verdict.middle),
+            path, direction, source, translated, result, over_result, over_input, summary.words(),
+            legend(scale, summary.middle),
         )  # fmt: skip
 
     def compare(self, scene: Scene, real: Pixels) -> Comparison:
-        """Judge a real image beside the translated one.
+        """Score a real image beside the translated one.
 
         Raises:
             UserError: the real image has another size where the discriminator sees the input too, there is no
                 discriminator, or the checkpoint is gone.
         """
         model = self.models(scene.path)
-        if model.judge(scene.direction).sees_source and real.size != scene.source.size:
+        if model.patch_scorer(scene.direction).sees_source and real.size != scene.source.size:
             (height, width), (rows, columns) = scene.source.size, real.size
             raise DataError(
                 f"The real image has {columns}x{rows} pixels and the input {width}x{height}: this discriminator sees "
                 f"both at once, so they must have the same size."
             )
-        verdicts = (
-            _verdict(model, scene.direction, real, scene.source),
-            _verdict(model, scene.direction, scene.translated, scene.source),
+        summaries = (
+            _score_summary(model, scene.direction, real, scene.source),
+            _score_summary(model, scene.direction, scene.translated, scene.source),
         )
-        scale = common_scale(*verdicts)
+        scale = common_scale(*summaries)
         folder = self.new_folder()
         paths = (folder / "real_patch_map.png", folder / "translated_patch_map.png")
-        for verdict, pixels, path in zip(verdicts, (real, scene.translated), paths, strict=True):
-            verdict.over(as_tensor(pixels, 3), scale).save(path)
+        for summary, pixels, path in zip(summaries, (real, scene.translated), paths, strict=True):
+            summary.over(as_tensor(pixels, 3), scale).save(path)
         words = "".join(
-            f"<div><span>{what}</span> {verdict.words()}</div>"
-            for what, verdict in zip(("Real image:", "Translation:"), verdicts, strict=True)
+            f"<div><span>{what}</span> {summary.words()}</div>"
+            for what, summary in zip(("Real image:", "Translation:"), summaries, strict=True)
         )
-        return Comparison(*paths, words, legend(scale, verdicts[0].middle))
+        return Comparison(*paths, words, legend(scale, summaries[0].middle))
 
     def new_folder(self) -> Path:
         """An empty folder; the oldest of too many is removed."""
@@ -128,11 +128,11 @@ class Studio:
         return folder
 
 
-def _verdict(model: Loaded, direction: Direction, image: Pixels, source: Pixels) -> Verdict:
-    judge = model.judge(direction)
+def _score_summary(model: Loaded, direction: Direction, image: Pixels, source: Pixels) -> ScoreSummary:
+    scorer = model.patch_scorer(direction)
     translator = model.translator(direction, "raw")
     seen = as_tensor(image, translator.out_channels)
-    return Verdict.of(judge, seen, as_tensor(source, translator.in_channels) if judge.sees_source else seen)
+    return ScoreSummary.of(scorer, seen, as_tensor(source, translator.in_channels) if scorer.sees_source else seen)
 
 
 def _tidy(name: str) -> str:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 from patchlight.parallel.launcher import JobLauncher
-from patchlight.system.warnings import quieten
+from patchlight.system.warnings import filter_warnings
 
 StartMethod = Literal["popen", "spawn", "fork"]
 
@@ -60,7 +60,7 @@ class PerNetworkDDP(DDPStrategy):
         self._launcher = JobLauncher(self.cluster_environment, self.num_processes, self.num_nodes, self.job_config)
 
     def setup_environment(self) -> None:
-        quieten()  # in processes that are spawned, too
+        filter_warnings()  # in processes that are spawned, too
         super().setup_environment()
 
     def configure_ddp(self) -> None:
@@ -91,7 +91,7 @@ class PerNetworkDDP(DDPStrategy):
 
     def teardown(self) -> None:
         if isinstance(self.lightning_module, TranslationMethod):
-            self.lightning_module.forget_ranks()
+            self.lightning_module.reset_gradient_sync()
         self._wrapped = {}
         super().teardown()
 

@@ -19,7 +19,7 @@ HALF = ("bf16-mixed", "16-mixed")
 """Precisions with convolutions in 16 bits."""
 
 
-def settle_precision(trainer: DictConfig) -> None:
+def resolve_precision(trainer: DictConfig) -> None:
     """Replace `trainer.precision=auto`, in place, by what is fastest on the device: bf16-mixed or 32-true."""
     if trainer.precision == "auto":
         trainer.precision = "bf16-mixed" if has_bf16_units(device_of(trainer.accelerator)) else "32-true"

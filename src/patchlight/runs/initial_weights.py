@@ -12,8 +12,13 @@ from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 
 
-def begin_with(
-    init_from: str, resume: str | None, method: TranslationMethod, callbacks: Mapping[str, Callback], *, goes_on: bool
+def load_initial_weights(
+    init_from: str,
+    resume: str | None,
+    method: TranslationMethod,
+    callbacks: Mapping[str, Callback],
+    *,
+    is_resuming: bool,
 ) -> None:
     """Give the networks, and the averages of `callbacks=ema`, the weights of a checkpoint; nothing else is taken.
 
@@ -25,7 +30,7 @@ def begin_with(
     """
     if resume not in (None, "auto"):
         raise ConfigError("init_from begins a new training and resume goes on with one: give one of the two")
-    if goes_on:
+    if is_resuming:
         return
     checkpoint = read_checkpoint(init_from)
     prefixes = tuple(f"{name}." for name in method.roles)

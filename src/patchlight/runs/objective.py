@@ -11,7 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.build import build_method, data_channels, named
+from patchlight.build import build_method, data_channels, errors_for_key
 from patchlight.callbacks import Quality
 from patchlight.config.command_line import Command
 from patchlight.config.validation import locate
@@ -91,7 +91,7 @@ def _check_without_data(cfg: DictConfig, name: str) -> None:
         quality: Quality | None = None
         for key, node in nodes:
             if locate(node["_target_"], f"callbacks.{key}") is Quality:
-                with named(f"callbacks.{key}"):
+                with errors_for_key(f"callbacks.{key}"):
                     quality = instantiate(node, _convert_="all")
         if quality is not None:
             size: Any = OmegaConf.to_object(cfg.data)["image_size"]  # type: ignore[index,call-overload]

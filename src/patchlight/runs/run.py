@@ -30,7 +30,7 @@ from patchlight.build import (
     try_optimizers,
     warming_up_loggers,
 )  # fmt: skip
-from patchlight.callbacks import LastCheckpoint, Position, RunRecord
+from patchlight.callbacks import LastCheckpoint, LoopState, RunRecord
 from patchlight.checkpoint import BEST, LAST, remove_unfinished
 from patchlight.config.compose import complete
 from patchlight.config.validation import validate
@@ -41,17 +41,17 @@ from patchlight.loggers import Dashboard, MetricsCSV, log_checkpoints, wandb_id
 from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
 from patchlight.parallel import ranks_of_this_job, require_supported
-from patchlight.parallel.performance import settle_precision
+from patchlight.parallel.performance import resolve_precision
 from patchlight.runs.evaluation import Evaluation, Figures
-from patchlight.runs.initial_weights import begin_with
+from patchlight.runs.initial_weights import load_initial_weights
 from patchlight.runs.manifest import make_manifest
 from patchlight.runs.objective import check_objective
 from patchlight.runs.outcome import measured, recorded
 from patchlight.runs.resume import ResumePoint, find_checkpoint, require_fit, set_aside_later
-from patchlight.system.devices import device_of, keep_memory
+from patchlight.system.devices import device_of, retain_allocator_memory
 from patchlight.system.distributed import is_first
 from patchlight.system.files import write_json
-from patchlight.system.warnings import quieten
+from patchlight.system.warnings import filter_warnings
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -64,12 +64,12 @@ def train(cfg: DictConfig) -> float | None:
     """
     validate(cfg)
     complete(cfg)
-    settle_precision(cfg.trainer)
+    resolve_precision(cfg.trainer)
     if device_of(cfg.trainer.accelerator).type == "cpu":
-        keep_memory()
+        retain_allocator_memory()
     run_dir = Path(cfg.paths.run_dir)
     console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
-    quieten()
+    filter_warnings()
     try:
         with warming_up_loggers(cfg):
             run = _prepare(cfg, run_dir)
@@ -84,7 +84,7 @@ def train(cfg: DictConfig) -> float | None:
     value: float | None = None
     with recorded(run_dir, cfg.objective) as outcome, _clear_errors(), ranks_of_this_job():
         run_dir.mkdir(parents=True, exist_ok=True)
-        _go(cfg, run, run_dir)
+        _fit_and_test(cfg, run, run_dir)
         if cfg.objective is not None:
             value = run.evaluation.objective(cfg.objective)
             outcome.objective = measured(cfg.objective, value)
@@ -132,18 +132,18 @@ def _prepare(cfg: DictConfig, run_dir: Path) -> Run:
             logger.keep(point.csv_rows if same_run and point else 0)
     callbacks = build_callbacks(cfg)
     if cfg.init_from is not None:
-        begin_with(cfg.init_from, cfg.resume, method, callbacks, goes_on=point is not None)
+        load_initial_weights(cfg.init_from, cfg.resume, method, callbacks, is_resuming=point is not None)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     evaluation = Evaluation(cfg, method, data, callbacks)
     evaluation.prepare()
     notes += evaluation.leave_out_best()
     check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
-    trainer = build_trainer(cfg, [*_usable(callbacks, evaluation), Position(), RunRecord(config)], loggers)
+    trainer = build_trainer(cfg, [*_usable(callbacks, evaluation), LoopState(), RunRecord(config)], loggers)
     check_lengths(cfg.trainer, cfg.model, data.n_train, data.batch_sizes["train"], trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 
-def _go(cfg: DictConfig, run: Run, run_dir: Path) -> None:
+def _fit_and_test(cfg: DictConfig, run: Run, run_dir: Path) -> None:
     """Train and evaluate."""
     method, data, trainer = run.method, run.data, run.trainer
     with _open(run.loggers, run.config):

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight.config.plan import job_name, swept_keys
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
-from patchlight.sweeps.processes import forget, hear, running, tell
+from patchlight.sweeps.processes import clear_results, read_results, running, write_results
 from patchlight.system.warnings import gc_paused
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run_job(cfg: DictConfig) -> float | None:
         outcome, value = _run_and_record(cfg)
     if is_first():
         word = {"job": _label(cfg), **asdict(outcome)}
-        tell(Path(HydraConfig.get().sweep.dir), HydraConfig.get().job.num, word)
+        write_results(Path(HydraConfig.get().sweep.dir), HydraConfig.get().job.num, word)
     towards = direction(HydraConfig.get())
     return value if towards is None else score(value, towards)
 
@@ -129,16 +129,16 @@ class Multirun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        forget(folder)
+        clear_results(folder)
         if config.hydra.sweeper.get("study_name") is not None:
-            from patchlight.sweeps.optuna_resume import go_on
+            from patchlight.sweeps.optuna_resume import resume_study
 
-            go_on(config.hydra)
+            resume_study(config.hydra)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        jobs = hear(folder)
-        forget(folder)
+        jobs = read_results(folder)
+        clear_results(folder)
         _print_table(folder, jobs)
         if any(job["status"] == "failed" for job in jobs):
             raise SystemExit(1)

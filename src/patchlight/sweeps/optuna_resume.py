@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 
 
-def go_on(hydra: DictConfig) -> None:
+def resume_study(hydra: DictConfig) -> None:
     """Set the sweeper, in place, to what its study lacks of `n_trials` finished trials.
 
     A trial that was running when the search was stopped is made again, with its values, so that it meets its folder.

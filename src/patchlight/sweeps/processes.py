@@ -34,18 +34,18 @@ def running(sweep: Path) -> Iterator[None]:
         mark.unlink(missing_ok=True)
 
 
-def tell(sweep: Path, number: object, word: Mapping[str, Any]) -> None:
+def write_results(sweep: Path, number: object, word: Mapping[str, Any]) -> None:
     """Leave word of how a job ended."""
     write_json(sweep / JOBS / f"{run_id()}-{number}.json", {"number": number, **word})
 
 
-def hear(sweep: Path) -> list[dict[str, Any]]:
+def read_results(sweep: Path) -> list[dict[str, Any]]:
     """What the jobs of this command have left word of, in their order."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in (sweep / JOBS).glob(f"{run_id()}-*.json")]
     return sorted(told, key=lambda word: int(word["number"]))
 
 
-def forget(sweep: Path) -> None:
+def clear_results(sweep: Path) -> None:
     """Remove what was said, of this command or of one that was stopped."""
     shutil.rmtree(sweep / JOBS, ignore_errors=True)
 

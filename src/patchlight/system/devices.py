@@ -32,7 +32,7 @@ def has_bf16_units(device: torch.device) -> bool:
     return False
 
 
-def keep_memory() -> None:
+def retain_allocator_memory() -> None:
     """Let glibc keep the blocks that PyTorch gives back, for the next step, which asks for the same ones.
 
     By default it returns large blocks to the system, which hands them out again page by page, zeroed. One arena,

@@ -30,7 +30,7 @@ LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 """Lightning's loggers."""
 
 
-def quieten() -> None:
+def filter_warnings() -> None:
     """Show only what concerns the user, and what `hydra.verbose` or `hydra.job_logging` ask for.
 
     Called by every process of a run, once Lightning is imported, which sets the levels of its loggers anew.

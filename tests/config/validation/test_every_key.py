@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from patchlight.build import build_method, build_performance, data_channels, named, try_optimizers
+from patchlight.build import build_method, build_performance, data_channels, errors_for_key, try_optimizers
 from patchlight.config.compose import complete, compose_config, config_dir
 from patchlight.config.validation import check_group, validate
 from patchlight.errors import ConfigError, UserError
@@ -104,14 +104,14 @@ def build(config: Any, key: str) -> None:
             complete(cfg)
             try_optimizers(build_method(cfg.model, data_channels(cfg.data)))
         case "data":
-            with named("data"):
+            with errors_for_key("data"):
                 instantiate(cfg.data, size_multiple=4, min_size=4, _convert_="all")
         case "perf":
             build_performance(cfg.perf)
         case "callbacks" | "logger" if rest:
             name = rest.partition(".")[0]
             if cfg[group][name] is not None:
-                with named(f"{group}.{name}"):
+                with errors_for_key(f"{group}.{name}"):
                     instantiate(cfg[group][name], _convert_="all")
 
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter
 
-from patchlight.config.messages import OURS, unknown_key
+from patchlight.config.messages import REPLACED_KEYS, unknown_key
 from patchlight.config.validation.bounds import bounds_of
 from patchlight.config.validation.signatures import Signature, keys_of, locate, signature
 from patchlight.config.validation.values import Built, check_value, checker, writable, written
@@ -64,7 +64,7 @@ def validate(cfg: DictConfig) -> None:
     for key in GROUPS:
         if not isinstance(config.get(key), Mapping) and (key not in WITHOUT or config.get(key) is not None):
             raise ConfigError(f"{key}={written(config.get(key))} should be a group of keys: choose one with {key}=NAME")
-    for key in OURS:
+    for key in REPLACED_KEYS:
         group, _, leaf = key.partition(".")
         if config[group].get(leaf) is not None:
             raise ConfigError(unknown_key(key, []))

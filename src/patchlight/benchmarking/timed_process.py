@@ -28,7 +28,7 @@ class Turn:
     notes: dict[str, Any]
 
 
-class Contestant:
+class TimedProcess:
     """A child process with one thing to do, again and again.
 
     `command` makes its command line from the file descriptors of its line, to be read from and written to. Its terminal

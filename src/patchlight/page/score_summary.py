@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from patchlight.inference.judge import Judge
+from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels, to_values
 from patchlight.pictures import overlay
 from patchlight.pictures.patch_map import Scale, red_to_blue
@@ -26,24 +26,24 @@ def as_tensor(pixels: Pixels, channels: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ScoreSummary:
     """The logits of an image, h w, and what is needed to colour them."""
 
     logits: Tensor
-    judge: Judge
+    scorer: PatchScorer
 
     @classmethod
-    def of(cls, judge: Judge, image: Tensor, source: Tensor) -> Verdict:
-        """The verdict on an image that was translated from `source`, both C H W in [-1, 1].
+    def of(cls, scorer: PatchScorer, image: Tensor, source: Tensor) -> ScoreSummary:
+        """The scores of an image that was translated from `source`, both C H W in [-1, 1].
 
         Raises:
             DataError: the image is too small for a patch map.
         """
-        return cls(judge(image, source).detach().float().cpu(), judge)
+        return cls(scorer(image, source).detach().float().cpu(), scorer)
 
     def over(self, image: Tensor, scale: Scale) -> Image.Image:
         """The heat map on an image of the size of that which was judged."""
-        return overlay(image, self.logits, self.judge.grid, scale)
+        return overlay(image, self.logits, self.scorer.grid, scale)
 
     @property
     def mean(self) -> float:
@@ -53,17 +53,17 @@ class Verdict:
     @property
     def real_share(self) -> float | None:
         """The share of patches taken for real; None where only comparisons mean something."""
-        if self.judge.boundary is None:
+        if self.scorer.boundary is None:
             return None
-        return float((self.logits > self.judge.boundary).float().mean())
+        return float((self.logits > self.scorer.boundary).float().mean())
 
     @property
     def middle(self) -> str:
         """What white stands for in its heat map."""
-        return "mean" if self.judge.boundary is None else "boundary"
+        return "mean" if self.scorer.boundary is None else "boundary"
 
     def words(self) -> str:
-        """The verdict in one line."""
+        """The scores in one line."""
         height, width = self.logits.shape
         text = f"mean score <b>{figure(self.mean)}</b>"
         if self.real_share is not None:
@@ -71,9 +71,9 @@ class Verdict:
         return text
 
 
-def common_scale(*verdicts: Verdict) -> Scale:
+def common_scale(*summaries: ScoreSummary) -> Scale:
     """The scale on which all of them can be compared."""
-    return Scale.of([verdict.logits for verdict in verdicts], verdicts[0].judge.boundary)
+    return Scale.of([summary.logits for summary in summaries], summaries[0].scorer.boundary)
 
 
 def legend(scale: Scale, middle: str) -> str:

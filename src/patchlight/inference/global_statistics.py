@@ -15,7 +15,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from patchlight.inference.tiles import Grid, Place
 
 
-class WholeImage:
+class GlobalStatistics:
     """Stands in for the layers of a network that look at a whole image, while it computes single tiles.
 
     Instance norm has the same statistics in every tile: those that crops from all over the image have together. With
@@ -43,7 +43,7 @@ class WholeImage:
         self._generator: torch.Generator | None = None
         self._handles: list[Any] = []
 
-    def __enter__(self) -> WholeImage:
+    def __enter__(self) -> GlobalStatistics:
         self._handles = [norm.register_forward_hook(self._normalised) for norm in self.norms]
         self._handles += [layer.register_forward_hook(self._dropped) for layer in self.dropout]
         return self

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.errors import DataError
+from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiles import AUTO_SIDE, SAMPLE_PIXELS, WHOLE_PIXELS, spread_crops, up_to
-from patchlight.inference.whole_image import WholeImage
 from patchlight.methods.inference import inference
 from patchlight.networks import Discriminator, patch_grid, patch_map_size
 from patchlight.pictures.patch_map import Scale, overlay_picture
@@ -25,7 +25,7 @@ MAX_PICTURE = 2048
 """Pixels of the longer side of a heat map; those of larger images are reduced."""
 
 
-class Judge:
+class PatchScorer:
     """The patch maps of images by one discriminator, which judges as in training: with the statistics of the image.
 
     `sees_source` says whether it looks at the image that was translated, too. `boundary` is the logit on whose sides
@@ -54,7 +54,7 @@ class Judge:
     def of_arrays(self, image: Array, source: Array) -> Tensor:
         """The logits h w of an image H W C, uint8 or uint16, and its source; of a large one, computed in tiles.
 
-        The norm layers then have the statistics of crops from all over the image, as in `WholeImage`.
+        The norm layers then have the statistics of crops from all over the image, as in `GlobalStatistics`.
         """
         height, width = image.shape[:2]
         self.check(height, width)
@@ -66,7 +66,7 @@ class Judge:
         if height * width <= WHOLE_PIXELS:
             return self._run(read(slice(None), slice(None)))
         logits = torch.empty(patch_map_size(self.discriminator, height, width), device=self.device)
-        with WholeImage(self.discriminator, own_statistics=True) as whole:
+        with GlobalStatistics(self.discriminator, own_statistics=True) as whole:
             if whole.norms:
                 side = up_to(max(MIN_CROP, 2 * self.discriminator.min_size), self.grid.stride)
                 crops = spread_crops(height, width, side, self.grid.stride, SAMPLE_PIXELS)

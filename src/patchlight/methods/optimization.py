@@ -55,7 +55,7 @@ class Gradients:
     watched: Terms
 
 
-def shares(batches: Sequence[Batch]) -> list[float]:
+def batch_weights(batches: Sequence[Batch]) -> list[float]:
     """The part that each batch has in all their images."""
     sizes = [len(batch["A"]) for batch in batches]
     return [size / sum(sizes) for size in sizes]
@@ -113,7 +113,7 @@ def compute_gradients(method: TranslationMethod, side: Side, losses: Sequence[Lo
         norm = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
         if side.clip is not None:
             clip_grads_with_norm_(network.parameters(), side.clip, norm)
-        method.observed.gradient_norms[names[id(network)]] = norm
+        method.last_step.gradient_norms[names[id(network)]] = norm
         if scaler is None:  # which itself leaves out steps whose gradients overflow
             watched[f"the gradient of {names[id(network)]}"] = norm
     return Gradients(side, found, watched)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patchlight.methods import critic as critic_module
-from patchlight.methods.critic import AdversarialLoss, judges_apart
+from patchlight.methods import adversarial as adversarial_module
+from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
 
@@ -49,7 +49,7 @@ def test_one_pass_equals_two(
     network = discriminator(norm=norm).to(memory_format=layout)
     (terms, maps), gradients, passes = step(network, gan_mode)
     assert passes == 1
-    monkeypatch.setattr(critic_module, "judges_apart", lambda critic: False)
+    monkeypatch.setattr(adversarial_module, "is_batch_independent", lambda critic: False)
     (apart, apart_maps), apart_gradients, passes = step(network, gan_mode)
     assert passes == 2
     assert terms.keys() == apart.keys()
@@ -64,7 +64,7 @@ def test_one_pass_equals_two(
 )
 def test_what_couples_images_has_two_passes(settings: dict[str, Any]) -> None:
     network = discriminator(**settings)
-    assert not judges_apart(network)
+    assert not is_batch_independent(network)
     seen: list[Tensor] = []
     network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     real, fake = images()
@@ -79,5 +79,5 @@ def test_images_of_other_numbers_have_two_passes() -> None:
 
 
 def test_dropout_couples_passes() -> None:
-    assert judges_apart(PixelDiscriminator(3, ndf=4, norm="instance"))
-    assert not judges_apart(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Dropout(0.5)))
+    assert is_batch_independent(PixelDiscriminator(3, ndf=4, norm="instance"))
+    assert not is_batch_independent(nn.Sequential(nn.Conv2d(3, 1, 1), nn.Dropout(0.5)))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from patchlight.errors import ConfigError, DataError
-from patchlight.inference import judge as judging
+from patchlight.inference import patch_scorer as scoring
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.pixels import to_values
 from patchlight.methods import TranslationMethod
@@ -29,12 +29,12 @@ def test_it_judges_as_in_training(make: Make, model: str, direction: str, name: 
     path, method = make(model)
     torch.manual_seed(2)
     images = {key: torch.rand(1, 3, 64, 96) * 2 - 1 for key in ("real_A", "real_B", "fake_A", "fake_B")}
-    expected = method.judge(images)[name][1]
-    judge = TrainedModel(path).judge(direction=direction, device="cpu")  # type: ignore[arg-type]
+    expected = method.score_pairs(images)[name][1]
+    scorer = TrainedModel(path).patch_scorer(direction=direction, device="cpu")  # type: ignore[arg-type]
     source, target = direction[0], direction[-1]
-    logits = judge(images[f"fake_{target}"][0], images[f"real_{source}"][0])
+    logits = scorer(images[f"fake_{target}"][0], images[f"real_{source}"][0])
     torch.testing.assert_close(logits, expected[0, 0])
-    assert tuple(logits.shape) == patch_map_size(judge.discriminator, 64, 96)
+    assert tuple(logits.shape) == patch_map_size(scorer.discriminator, 64, 96)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_it_judges_as_in_training(make: Make, model: str, direction: str, name: 
     ],
 )
 def test_boundary(make: Make, model: str, overrides: list[str], boundary: float | None) -> None:
-    assert TrainedModel(make(model, *overrides)[0]).judge(device="cpu").boundary == boundary
+    assert TrainedModel(make(model, *overrides)[0]).patch_scorer(device="cpu").boundary == boundary
 
 
 def test_what_it_cannot_judge(make: Make) -> None:
     model = TrainedModel(make("pix2pix")[0])
     with pytest.raises(ConfigError, match="direction=BtoA is not what .* was trained for: it translates AtoB only"):
-        model.judge(direction="BtoA")
+        model.patch_scorer(direction="BtoA")
     small = torch.zeros(3, 20, 40)
     with pytest.raises(DataError, match="^40x20 pixels are too few for a patch map, which needs 24 on each side$"):
-        model.judge(device="cpu")(small, small)
+        model.patch_scorer(device="cpu")(small, small)
 
 
 @pytest.mark.parametrize("norm", ["none", "instance", "batch"])
@@ -64,42 +64,42 @@ def test_what_it_cannot_judge(make: Make) -> None:
 def test_a_large_image_in_parts(
     make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch, model: str, norm: str
 ) -> None:
-    judge = TrainedModel(make(model, f"model.discriminator.norm={norm}")[0]).judge(device="cpu")
+    scorer = TrainedModel(make(model, f"model.discriminator.norm={norm}")[0]).patch_scorer(device="cpu")
     image, source = (np.asarray(picture(501, 327, seed=seed)) for seed in (0, 1))
-    whole = judge.of_arrays(image, source)
+    whole = scorer.of_arrays(image, source)
     arrays = (to_values([array], torch.device("cpu"))[0] for array in (image, source))
-    torch.testing.assert_close(whole, judge(*arrays), atol=0, rtol=0)
-    monkeypatch.setattr(judging, "WHOLE_PIXELS", 0)
-    monkeypatch.setattr(judging, "AUTO_SIDE", 128)
-    in_parts = judge.of_arrays(image, source)
+    torch.testing.assert_close(whole, scorer(*arrays), atol=0, rtol=0)
+    monkeypatch.setattr(scoring, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(scoring, "AUTO_SIDE", 128)
+    in_parts = scorer.of_arrays(image, source)
     assert in_parts.shape == whole.shape
     if norm == "none":
         torch.testing.assert_close(in_parts, whole)
         return
     assert torch.corrcoef(torch.stack([in_parts.ravel(), whole.ravel()]))[0, 1] > 0.7
     # With the statistics of the whole image the parts are the whole.
-    monkeypatch.setattr(judging, "spread_crops", lambda *_: [(slice(None), slice(None))])
-    torch.testing.assert_close(judge.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
+    monkeypatch.setattr(scoring, "spread_crops", lambda *_: [(slice(None), slice(None))])
+    torch.testing.assert_close(scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
 
 
 def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = TrainedModel(make("cyclegan")[0]).judge(device="cpu")
+    scorer = TrainedModel(make("cyclegan")[0]).patch_scorer(device="cpu")
     image = picture(300, 200)
     logits = torch.full((23, 36), 5.0)
     logits[:, :18] = -5
-    drawn = np.asarray(judge.draw(image, logits)).astype(int)
+    drawn = np.asarray(scorer.draw(image, logits)).astype(int)
     assert drawn.shape == (200, 300, 3)
     red, blue = drawn[:, :130].mean((0, 1)), drawn[:, 170:].mean((0, 1))
     assert red[0] > red[2] + 30
     assert blue[2] > blue[0] + 30
-    monkeypatch.setattr(judging, "MAX_PICTURE", 150)
-    reduced = np.asarray(judge.draw(image, logits)).astype(int)
+    monkeypatch.setattr(scoring, "MAX_PICTURE", 150)
+    reduced = np.asarray(scorer.draw(image, logits)).astype(int)
     assert reduced.shape == (100, 150, 3)
     assert np.abs(reduced - drawn[::2, ::2]).mean() < 6
     values = torch.rand(3, 64, 64)
-    assert judge.picture(values, values).size == (128, 128)
+    assert scorer.picture(values, values).size == (128, 128)
     deep = np.full((4, 5, 1), 257 * 7, np.uint16)
-    assert (np.asarray(judging.as_picture(deep)) == 7).all()
+    assert (np.asarray(scoring.as_picture(deep)) == 7).all()
 
 
 def test_networks_that_were_never_trained_are_not_used(make: Make) -> None:
@@ -112,4 +112,4 @@ def test_networks_that_were_never_trained_are_not_used(make: Make) -> None:
     with pytest.raises(ConfigError, match="direction=BtoA has a generator with initial weights in .*cyclegan.ckpt"):
         model.translator(direction="BtoA")
     with pytest.raises(ConfigError, match="was imported without the discriminator of direction=AtoB"):
-        model.judge()
+        model.patch_scorer()

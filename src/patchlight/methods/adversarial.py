@@ -75,12 +75,12 @@ class AdversarialLoss(nn.Module):
 
         Real and fake are B C H W images. The terms are `real` and `fake` (relativistic: `pair`), and for each penalty
         that is due its value and its gradient norm, `<name>` and `<name>_norm`. Both go through the discriminator in
-        one pass if that makes no difference (`judges_apart`); otherwise `fake_first` is the order of the two passes,
-        which the running statistics of batch norm remember. `step` counts the discriminator's steps, for the
+        one pass if that makes no difference (`is_batch_independent`); otherwise `fake_first` is the order of the two
+        passes, which the running statistics of batch norm remember. `step` counts the discriminator's steps, for the
         penalties' intervals.
         """
         fake = fake.detach()
-        if real.shape == fake.shape and judges_apart(critic):
+        if real.shape == fake.shape and is_batch_independent(critic):
             logits_real, logits_fake = critic(torch.cat([real, fake])).chunk(2)
         elif fake_first:
             logits_fake = critic(fake)
@@ -105,7 +105,7 @@ class AdversarialLoss(nn.Module):
         return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}
 
 
-def judges_apart(critic: nn.Module) -> bool:
+def is_batch_independent(critic: nn.Module) -> bool:
     """Whether real and fake images can share one pass: nothing in it depends on the other images or on earlier passes.
 
     Batch norm has the statistics of all images of a pass; spectral norm moves its estimate with every pass.
