@@ -58,6 +58,7 @@ def only(folder: Path) -> Path:
     return found
 
 
+# Slow: Hydra composes the configurations of three sweeps of four jobs.
 @pytest.mark.covered
 def test_the_others_go_on_and_the_failed_ones_are_run_again(
     training: Any, patchlight_train: Any, tmp_path: Path
@@ -101,6 +102,7 @@ def test_the_others_go_on_and_the_failed_ones_are_run_again(
     assert [outcomes(sweep)[f"seed={i}"]["objective"]["value"] for i in range(4)] == [0.25, 0.5, 0.5, 0.25]
 
 
+# Slow: Hydra composes the configurations of three sweeps.
 def test_more_values_and_another_order_meet_the_same_folders(
     training: Any, patchlight_train: Any, tmp_path: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_an_objective_without_images(patchlight_train: Any, small: tuple[str, ..
     assert not list(tmp_path.glob("logs/*/runs/*"))
 
 
+# Slow: two sweeps of four trainings each, of which half fail or are skipped.
 def test_a_failed_job_is_run_again_and_the_finished_are_not(
     patchlight_train: Any, small: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_failed_job_is_run_again_and_the_finished_are_not(
     assert {outcome(folder)["status"] for folder in jobs} == {"finished"}
 
 
+# Slow: four trainings, one for each patch size that fits.
 def test_patch_sizes_that_leave_an_empty_map_are_left_out(
     patchlight_train: Any, small: tuple[str, ...], tmp_path: Path
 ) -> None:

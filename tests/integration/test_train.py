@@ -156,6 +156,7 @@ def test_the_direction_swaps_the_domains(patchlight_train: Any, tiny_sets: Any, 
     assert state["generator.decoder.3.1.weight"].shape[1] == 3
 
 
+# Slow: four trainings, each with W&B's own service.
 def test_multirun_gives_each_job_a_folder_and_a_wandb_run(
     patchlight_train: Any, tiny_sets: Any, tmp_path: Path
 ) -> None:
@@ -374,6 +375,7 @@ def test_a_damaged_image_is_named(workers: int, patchlight_train: Any, tmp_path:
         (folder / name).unlink()
 
 
+# Slow: a process of its own, which imports what a refused command does.
 def test_the_console_script_has_no_traceback_and_no_second_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "patchlight", "train", "data=paired", "data.root=/nowhere", "logger=csv"]
     process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path)

@@ -69,6 +69,7 @@ def test_a_run_and_its_resume_are_one(patchlight_train: Any, tiny_sets: Any, tmp
     assert (both_axes(second)[0], both_axes(second)[-1]) == ((6, 6), (12, 12))
 
 
+# Slow: four trainings, each with W&B's own service.
 def test_four_jobs_are_four_runs_though_one_fails(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     outcome = patchlight_train(
         "-m", *SMALL, f"data.root={tiny_sets('paired')}", "trainer.max_steps=4", "hydra.sweep.dir=sweeps/first",
