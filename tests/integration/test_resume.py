@@ -45,7 +45,6 @@ def command(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
 
 
 # Slow: up to five trainings of several epochs, which must end alike.
-# Slow: four trainings, the uninterrupted one and its parts.
 @pytest.mark.parametrize(
     ("setting", "stops"),
     [
