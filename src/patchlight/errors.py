@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def printable(text: object) -> str:
     """A name or a message on one line: control characters, and bytes that are no text, are written as escapes."""
@@ -44,3 +48,13 @@ class OtherRunError(ConfigError):
 
 class BenchError(UserError):
     """Something could not be timed."""
+
+
+@contextmanager
+def one_message(command: str) -> Iterator[None]:
+    """End the process with exit status 1 where something is the user's to put right: one line, no traceback."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{command}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -87,7 +87,7 @@ def test_everything_else_is_measured(tmp_path: Path) -> None:
 
 
 def config(*overrides: str) -> BenchConfig:
-    return typed(compose_config("bench", overrides), BenchConfig, {})
+    return typed(compose_config("bench", overrides), BenchConfig)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -16,15 +18,15 @@ from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError
 
-MODELS: dict[str, tuple[type[CommandConfig], dict[str, str]]] = {
-    "bench": (bench.BenchConfig, {}),
-    "demo": (demo.DemoConfig, demo.EXAMPLES),
-    "doctor": (doctor.DoctorConfig, doctor.EXAMPLES),
-    "eval": (evaluate.EvalConfig, evaluate.EXAMPLES),
-    "export": (export.ExportConfig, export.EXAMPLES),
-    "import": (import_weights.ImportConfig, import_weights.EXAMPLES),
-    "report": (report.ReportConfig, {"runs": report.RUNS}),
-    "translate": (translate.TranslateConfig, translate.EXAMPLES),
+MODELS: dict[str, type[CommandConfig]] = {
+    "bench": bench.BenchConfig,
+    "demo": demo.DemoConfig,
+    "doctor": doctor.DoctorConfig,
+    "eval": evaluate.EvalConfig,
+    "export": export.ExportConfig,
+    "import": import_weights.ImportConfig,
+    "report": report.ReportConfig,
+    "translate": translate.TranslateConfig,
 }
 
 WORD, NULL = ["often"], [None]
@@ -56,7 +58,7 @@ ODD: list[Any] = [-3, 0, 0.37, 10**40, math.inf, math.nan, "often", "", [1, 2, 3
 @cache
 def _composed(name: str) -> Any:
     cfg = compose_config(name)
-    for key in MODELS[name][1]:
+    for key in MODELS[name].examples:
         cfg[key] = "something"
     return cfg
 
@@ -67,15 +69,15 @@ def complete_command(name: str) -> Any:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_odd_values(name: str) -> None:
-    model, examples = MODELS[name]
+    model = MODELS[name]
     cfg = complete_command(name)
-    typed(cfg, model, examples)
+    typed(cfg, model)
     for key in model.model_fields:
         usual, accepted, said = cfg[key], [], list[str]()
         for value in ODD:
             cfg[key] = value
             try:
-                typed(cfg, model, examples)
+                typed(cfg, model)
                 accepted.append(value)
             except ConfigError as error:
                 said.append(str(error))
@@ -87,20 +89,20 @@ def test_odd_values(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_missing_and_unknown_keys(name: str) -> None:
-    model, examples = MODELS[name]
-    for key in examples:
+    model = MODELS[name]
+    for key in model.examples:
         cfg = complete_command(name)
         cfg[key] = "???"
         with pytest.raises(ConfigError, match=f"^{key} is not set: give "):
-            typed(cfg, model, examples)
+            typed(cfg, model)
         cfg[key] = "${nowhere}"
         with pytest.raises(ConfigError, match="^the configuration cannot be resolved: .*'nowhere' not found"):
-            typed(cfg, model, examples)
+            typed(cfg, model)
     with pytest.raises(ConfigError, match="^outputt is no key of the configuration: "):
         check_command_line(["outputt=x"], name)
     extra = OmegaConf.merge(OmegaConf.create({"outputt": 1}), complete_command(name))
     with pytest.raises(ConfigError, match="^outputt is no key of the configuration: "):
-        typed(extra, model, examples)  # type: ignore[arg-type]
+        typed(extra, model)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,3 +120,13 @@ def test_brackets_and_quotes(word: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as refused:
         check_command_line([word], "translate")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate", "import_weights"])
+def test_hydra_calls_a_job_as_the_module_of_its_command(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The frame in which Hydra is started is in none of its names."""
+    monkeypatch.setattr(sys, "argv", ["patchlight", "--cfg", "hydra", "-p", "hydra.job.name"])
+    import_module(f"patchlight.cli.{module}").main()
+    assert capsys.readouterr().out.strip() == module

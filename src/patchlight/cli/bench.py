@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.cli.command import CommandConfig, run_command
+from patchlight.errors import ConfigError
 
 if TYPE_CHECKING:
     from patchlight.benchmarking import Bench, Results
@@ -34,14 +29,6 @@ class BenchConfig(CommandConfig):
     root: str | None
     backends: Annotated[list[Literal["torch", "onnx"]], Field(min_length=1)]
     output: str
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="bench")
-def _bench(cfg: DictConfig) -> None:
-    try:
-        bench(typed(cfg, BenchConfig, {}))
-    except UserError as error:
-        stop(NAME, error)
 
 
 def bench(config: BenchConfig) -> None:
@@ -112,9 +99,4 @@ def _measure(part: Part, config: BenchConfig, measuring: Bench, results: Results
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "bench"):
-            typed(cfg, BenchConfig, {})
-    except UserError as error:
-        stop(NAME, error)
-    _bench()
+    run_command("bench", BenchConfig, bench)

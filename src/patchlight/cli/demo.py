@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 from typing import Literal
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, Device, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.cli.command import CommandConfig, Device, run_command
+from patchlight.errors import ConfigError
 from patchlight.system.warnings import import_lightning
 
 NAME = "patchlight-demo"
 
-EXAMPLES = {"ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt, or a folder of runs"}
-"""What to write for a key that has no default."""
-
 
 class DemoConfig(CommandConfig):
     """The keys of configs/demo.yaml."""
+
+    examples = {"ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt, or a folder of runs"}
 
     ckpt: str
     device: Device
@@ -37,14 +31,6 @@ class DemoConfig(CommandConfig):
     palette: Literal["auto", "facades"] | list[str] | None
     open_browser: bool
     trust: bool
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="demo")
-def _demo(cfg: DictConfig) -> None:
-    try:
-        demo(typed(cfg, DemoConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
 
 
 def demo(config: DemoConfig) -> None:
@@ -79,9 +65,4 @@ def demo(config: DemoConfig) -> None:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "demo"):
-            typed(cfg, DemoConfig, EXAMPLES)
-    except UserError as error:
-        stop(NAME, error)
-    _demo()
+    run_command("demo", DemoConfig, demo)

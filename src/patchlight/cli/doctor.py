@@ -11,14 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError, printable
+from patchlight.cli.command import CommandConfig, run_command
+from patchlight.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,15 +24,12 @@ if TYPE_CHECKING:
 
 NAME = "patchlight-doctor"
 
-EXAMPLES = {"root": "data=DIR, the folder of an image set"}
-"""What to write for a key that has no default."""
-
-DATA = "data="
-"""How the folder is given. Hydra would take it for a choice from the group of that name, so it is told `root=`."""
-
 
 class DoctorConfig(CommandConfig):
     """The keys of configs/doctor.yaml."""
+
+    examples = {"root": "data=DIR, the folder of an image set"}
+    takes_data = True
 
     root: str
     layout: Literal["auto", "paired", "unpaired"]
@@ -55,24 +48,19 @@ class DoctorConfig(CommandConfig):
     drift_share: float = Field(ge=0, le=1)
 
 
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="doctor")
-def _doctor(cfg: DictConfig) -> None:
-    try:
-        errors = doctor(typed(cfg, DoctorConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
-    except KeyboardInterrupt:
-        stop(NAME, ConfigError("interrupted; nothing has been written but what is named above"))
-    if errors:
-        raise SystemExit(1)
-
-
 def doctor(config: DoctorConfig) -> int:
     """Look through a set, print and write what was found; returns the number of errors.
 
     Raises:
-        UserError: the set cannot be looked at at all, or a result cannot be written.
+        UserError: the set cannot be looked at at all, a result cannot be written, or Ctrl-C.
     """
+    try:
+        return _look_through(config)
+    except KeyboardInterrupt:
+        raise ConfigError("interrupted; nothing has been written but what is named above") from None
+
+
+def _look_through(config: DoctorConfig) -> int:
     # Here, so that --help does not wait for them.
     from rich.console import Console
 
@@ -173,10 +161,4 @@ def _progress(console: Console, what: str) -> Iterator[Callable[[int], Callable[
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
-    try:
-        for cfg in check_command_line(sys.argv[1:], "doctor"):
-            typed(cfg, DoctorConfig, EXAMPLES)
-    except UserError as error:
-        stop(NAME, error)
-    _doctor()
+    run_command("doctor", DoctorConfig, doctor)

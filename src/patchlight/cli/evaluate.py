@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import compose_config, config_dir
-from patchlight.errors import ConfigError, DataError, UserError
+from patchlight.cli.command import CommandConfig, run_command
+from patchlight.config.compose import compose_config
+from patchlight.errors import ConfigError, DataError
 from patchlight.system.warnings import filter_warnings, import_lightning
 
 if TYPE_CHECKING:
@@ -23,18 +20,15 @@ if TYPE_CHECKING:
 
 NAME = "patchlight-eval"
 
-EXAMPLES = {
-    "ckpt": "ckpt=PATH, such as RUN/checkpoints/best.ckpt",
-    "output": "output=DIR, the folder for metrics.json and the samples",
-}
-"""What to write for a key that has no default."""
-
-DATA = "data="
-"""How the image set is given, as in a training; as a key it would be one of Hydra's groups."""
-
 
 class EvalConfig(CommandConfig):
     """The keys of configs/eval.yaml."""
+
+    examples = {
+        "ckpt": "ckpt=PATH, such as RUN/checkpoints/best.ckpt",
+        "output": "output=DIR, the folder for metrics.json and the samples",
+    }
+    takes_data = True
 
     ckpt: str
     root: str | None
@@ -51,16 +45,8 @@ class EvalConfig(CommandConfig):
     trust: bool
 
 
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="eval")
-def _evaluate(cfg: DictConfig) -> None:
-    try:
-        evaluate(typed(cfg, EvalConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
-
-
-def evaluate(config: EvalConfig) -> dict[str, float]:
-    """Measure a checkpoint, write metrics.json and samples, print the figures and return them.
+def evaluate(config: EvalConfig) -> None:
+    """Measure a checkpoint, write metrics.json and samples, and print the figures.
 
     Raises:
         UserError: the checkpoint, the images or the folder cannot be used.
@@ -137,7 +123,6 @@ def evaluate(config: EvalConfig) -> dict[str, float]:
     console.print(table)
     console.print(f"images:  {data.root.resolve()}")
     console.print(f"written: {path}" + (f", {output / 'samples.png'}" if samples else ""))
-    return figures
 
 
 def _missing(root: Path) -> DataError:
@@ -229,10 +214,4 @@ def _make_folder(output: Path, overwrite: bool) -> Path:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
-    try:
-        for cfg in check_command_line(sys.argv[1:], "eval"):
-            typed(cfg, EvalConfig, EXAMPLES)
-    except UserError as error:
-        stop(NAME, error)
-    _evaluate()
+    run_command("eval", EvalConfig, evaluate)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.cli.command import CommandConfig, run_command
+from patchlight.errors import ConfigError
 from patchlight.system.warnings import import_lightning
 
 NAME = "patchlight-export"
-
-EXAMPLES = {
-    "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
-    "output": "output=FILE.onnx, FILE.pt2 or FILE.safetensors",
-}
-"""What to write for a key that has no default."""
 
 Format = Literal["onnx", "pt2", "safetensors", "reference"]
 
 
 class ExportConfig(CommandConfig):
     """The keys of configs/export.yaml."""
+
+    examples = {
+        "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
+        "output": "output=FILE.onnx, FILE.pt2 or FILE.safetensors",
+    }
 
     ckpt: str
     output: str
@@ -43,6 +37,9 @@ class ExportConfig(CommandConfig):
     speed: bool
     overwrite: bool
     trust: bool
+
+    def check(self) -> None:
+        self.chosen_format()
 
     def chosen_format(self) -> Format:
         """The format, which the ending of `output` says unless it is given.
@@ -60,14 +57,6 @@ class ExportConfig(CommandConfig):
             wanted = f"end in .{self.format}" if self.format else f"end in {', '.join('.' + name for name in files)}"
             raise ConfigError(f"output={self.output} should {wanted}; a folder is for format=reference")
         return cast(Format, ending)
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="export")
-def _export(cfg: DictConfig) -> None:
-    try:
-        export(typed(cfg, ExportConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
 
 
 def export(config: ExportConfig) -> None:
@@ -98,9 +87,4 @@ def export(config: ExportConfig) -> None:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "export"):
-            typed(cfg, ExportConfig, EXAMPLES).chosen_format()
-    except UserError as error:
-        stop(NAME, error)
-    _export()
+    run_command("export", ExportConfig, export)

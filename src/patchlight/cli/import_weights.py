@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Literal
 
-import hydra
-from omegaconf import DictConfig
-
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import UserError
+from patchlight.cli.command import CommandConfig, run_command
 from patchlight.system.warnings import import_lightning
 
 NAME = "patchlight-import"
 
-EXAMPLES = {
-    "input": "input=FILE.pth, or the folder with latest_net_G.pth",
-    "output": "output=FILE.ckpt",
-}
-"""What to write for a key that has no default."""
-
 
 class ImportConfig(CommandConfig):
     """The keys of configs/import.yaml."""
+
+    examples = {
+        "input": "input=FILE.pth, or the folder with latest_net_G.pth",
+        "output": "output=FILE.ckpt",
+    }
 
     input: str
     output: str
@@ -37,14 +29,6 @@ class ImportConfig(CommandConfig):
     dropout: bool | None
     padding: Literal["reflect", "replicate", "zero"] | None
     overwrite: bool
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="import")
-def _import(cfg: DictConfig) -> None:
-    try:
-        import_weights(typed(cfg, ImportConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
 
 
 def import_weights(config: ImportConfig) -> None:
@@ -89,9 +73,4 @@ def import_weights(config: ImportConfig) -> None:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "import"):
-            typed(cfg, ImportConfig, EXAMPLES)
-    except UserError as error:
-        stop(NAME, error)
-    _import()
+    run_command("import", ImportConfig, import_weights)

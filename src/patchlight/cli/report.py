@@ -7,13 +7,8 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import hydra
-from omegaconf import DictConfig
-
-from patchlight.cli.command import CommandConfig, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError
+from patchlight.cli.command import CommandConfig, run_command
+from patchlight.errors import ConfigError
 
 NAME = "patchlight-report"
 
@@ -23,19 +18,17 @@ RUNS = "runs=DIR, the folder of a sweep or of several runs"
 class ReportConfig(CommandConfig):
     """The keys of configs/report.yaml."""
 
+    examples = {"runs": RUNS}
+
     runs: str | list[str]
     output: str | None
     title: str | None
     weights: Literal["last", "best", "untrained"]
     ignore: list[str]
 
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="report")
-def _report(cfg: DictConfig) -> None:
-    try:
-        report(_checked(cfg))
-    except UserError as error:
-        stop(NAME, error)
+    def check(self) -> None:
+        if not self.runs:
+            raise ConfigError(f"runs is empty: give {RUNS}")
 
 
 def report(config: ReportConfig) -> None:
@@ -78,21 +71,4 @@ def report(config: ReportConfig) -> None:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "report"):
-            _checked(cfg)
-    except UserError as error:
-        stop(NAME, error)
-    _report()
-
-
-def _checked(cfg: DictConfig) -> ReportConfig:
-    """The configuration in its types.
-
-    Raises:
-        ConfigError: a key without value or with a wrong one.
-    """
-    config = typed(cfg, ReportConfig, {"runs": RUNS})
-    if not config.runs:
-        raise ConfigError(f"runs is empty: give {RUNS}")
-    return config
+    run_command("report", ReportConfig, report)

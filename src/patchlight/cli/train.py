@@ -5,29 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
 
-import hydra
 from omegaconf import DictConfig
 
+from patchlight.cli.command import start_hydra
 from patchlight.config.command_line import Command, read_command_line
-from patchlight.config.compose import config_dir, register_resolvers
+from patchlight.config.compose import register_resolvers
 from patchlight.config.naming import choose_run_id
 from patchlight.config.plan import choose_sweep
 from patchlight.config.validation import validate
-from patchlight.errors import ConfigError, UserError
+from patchlight.errors import ConfigError, one_message
 from patchlight.sweeps.job import run_job
 from patchlight.sweeps.processes import sigterm_reaches_all
 from patchlight.system.warnings import gc_paused
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="train")
-def _train(cfg: DictConfig) -> float | None:
-    try:
-        return run_job(cfg)
-    except UserError as error:
-        _stop(error)
 
 
 def main() -> None:
@@ -35,18 +27,17 @@ def main() -> None:
     choose_run_id()
     choose_sweep(None, [])
     register_resolvers()
-    try:
+    with one_message("patchlight-train"):
         command = read_command_line(sys.argv[1:], "train")
         if command is not None:
             with gc_paused():
                 _check(command)
-    except UserError as error:
-        _stop(error)
-    if command is not None and command.side_by_side:
-        with sigterm_reaches_all(Path(command.hydra.sweep.dir)):
-            _train()
-    else:
-        _train()
+    with sigterm_reaches_all(Path(command.hydra.sweep.dir)) if command and command.side_by_side else nullcontext():
+        start_hydra("train", _job)
+
+
+def _job(cfg: DictConfig) -> float | None:
+    return run_job(cfg)
 
 
 def _check(command: Command) -> None:
@@ -82,9 +73,3 @@ def _check_folders(argv: Sequence[str], log_dir: str) -> None:
         raise ConfigError(f"{key}={folder} cannot be a folder: {place} is a file; choose another")
     if not os.access(place, os.W_OK | os.X_OK):
         raise ConfigError(f"{key}={folder} cannot be made: {place} may not be written; choose another")
-
-
-def _stop(error: UserError) -> NoReturn:
-    """One message and exit status 1, no traceback."""
-    print(f"patchlight-train: {error}", file=sys.stderr)
-    raise SystemExit(1)

@@ -7,28 +7,23 @@ import time
 from pathlib import Path
 from typing import Annotated, Literal
 
-import hydra
-from omegaconf import DictConfig
 from pydantic import Field
 
-from patchlight.cli.command import CommandConfig, Device, stop, typed
-from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import config_dir
-from patchlight.errors import ConfigError, UserError, printable
+from patchlight.cli.command import CommandConfig, Device, run_command
+from patchlight.errors import ConfigError, printable
 from patchlight.system.warnings import filter_warnings, import_lightning
 
 NAME = "patchlight-translate"
 
-EXAMPLES = {
-    "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
-    "input": "input=FILE, a folder, or a pattern such as 'DIR/*.png'",
-    "output": "output=DIR, the folder for the results",
-}
-"""What to write for a key that has no default."""
-
 
 class TranslateConfig(CommandConfig):
     """The keys of configs/translate.yaml."""
+
+    examples = {
+        "ckpt": "ckpt=PATH, such as RUN/checkpoints/last.ckpt",
+        "input": "input=FILE, a folder, or a pattern such as 'DIR/*.png'",
+        "output": "output=DIR, the folder for the results",
+    }
 
     ckpt: str
     input: str
@@ -46,16 +41,6 @@ class TranslateConfig(CommandConfig):
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
     patchmap: bool
     trust: bool
-
-
-@hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="translate")
-def _translate(cfg: DictConfig) -> None:
-    try:
-        failed = translate(typed(cfg, TranslateConfig, EXAMPLES))
-    except UserError as error:
-        stop(NAME, error)
-    if failed:
-        raise SystemExit(1)
 
 
 def translate(config: TranslateConfig) -> int:
@@ -108,12 +93,7 @@ def translate(config: TranslateConfig) -> int:
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    try:
-        for cfg in check_command_line(sys.argv[1:], "translate"):
-            typed(cfg, TranslateConfig, EXAMPLES)
-    except UserError as error:
-        stop(NAME, error)
-    _translate()
+    run_command("translate", TranslateConfig, translate)
 
 
 def _make_folder(output: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.errors import UserError
+from patchlight.errors import one_message
 from patchlight.system.warnings import gc_paused
 
 
@@ -17,11 +17,8 @@ def main() -> None:
 
     cfg = OmegaConf.load(sys.argv[1])
     assert isinstance(cfg, DictConfig)
-    try:
+    with one_message("patchlight-train"):
         train(cfg)
-    except UserError as error:
-        print(f"patchlight-train: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
