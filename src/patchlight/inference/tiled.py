@@ -1,10 +1,10 @@
-"""A large image through a translator, tile by tile."""
+"""A large image through a generator, tile by tile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,91 +13,101 @@ from torch import Tensor
 from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.padding import Margins, margins
 from patchlight.inference.pixels import Array, to_arrays, to_levels, to_values
-from patchlight.inference.tiles import SAMPLE_PIXELS, Place, spread_crops
+from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Place, spread_crops
+from patchlight.networks import Generator
 from patchlight.system.devices import retain_allocator_memory, return_memory
-
-if TYPE_CHECKING:
-    from patchlight.inference.translator import Translator
 
 MIN_CROP = 64
 """Pixels of the squares from which the statistics of an image are taken: many small ones are the best sample."""
 
 Read = Callable[[slice, slice], Tensor]
-"""Rows and columns of an image with its margins, as 1 C h w in [-1, 1] on the translator's device."""
+"""Rows and columns of an image with its margins, as 1 C h w in [-1, 1] on the generator's device."""
 
 Write = Callable[[slice, Tensor], None]
 """Takes finished rows of the result, without margins, as C h W."""
 
 
-def array_in_tiles(translator: Translator, array: Array) -> Array:
-    """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels.
+@dataclass(frozen=True)
+class TiledPass:
+    """A generator that is run on one tile of an image after the other.
 
-    The result is put together as bytes, so that no more than a row of tiles is held in float32.
+    `run` takes B C H W in [-1, 1], whose sides the generator can take, through it in one pass; compiled networks and
+    other run-times have no layers in which `GlobalStatistics` could stand in. `own_statistics` says that the generator
+    normalises by the image's own statistics, `keeps_memory` that this process does not return memory otherwise.
     """
-    height, width = array.shape[:2]
-    is_16bit = array.dtype == np.uint16
-    by = margins(height, width, translator.generator.size_multiple)
-    padded = _pad(array, by)
-    result = np.empty((height, width, translator.out_channels), array.dtype)
 
-    def read(rows: slice, columns: slice) -> Tensor:
-        return to_values([padded[rows, columns]], translator.device)
+    generator: Generator
+    run: Callable[[Tensor], Tensor]
+    grid: Grid
+    device: torch.device
+    out_channels: int
+    own_statistics: bool
+    noise_seed: int
+    keeps_memory: bool
 
-    def write(rows: slice, values: Tensor) -> None:
-        result[rows] = to_arrays(to_levels(values[None], is_16bit), is_16bit)[0]
+    def array(self, array: Array) -> Array:
+        """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels.
 
-    _translate(translator, (height, width), by, read, write)
-    return result
+        The result is put together as bytes, so that no more than a row of tiles is held in float32.
+        """
+        height, width = array.shape[:2]
+        is_16bit = array.dtype == np.uint16
+        by = margins(height, width, self.generator.size_multiple)
+        padded = _pad(array, by)
+        result = np.empty((height, width, self.out_channels), array.dtype)
 
+        def read(rows: slice, columns: slice) -> Tensor:
+            return to_values([padded[rows, columns]], self.device)
 
-def tensor_in_tiles(translator: Translator, padded: Tensor, size: tuple[int, int], by: Margins) -> Tensor:
-    """C H W in [-1, 1] with its margins, to its result without them, both on the translator's device."""
-    result = padded.new_empty(translator.out_channels, *size)
+        def write(rows: slice, values: Tensor) -> None:
+            result[rows] = to_arrays(to_levels(values[None], is_16bit), is_16bit)[0]
 
-    def read(rows: slice, columns: slice) -> Tensor:
-        return padded[None, :, rows, columns]
+        self._translate((height, width), by, read, write)
+        return result
 
-    def write(rows: slice, values: Tensor) -> None:
-        result[:, rows] = values
+    def tensor(self, padded: Tensor, size: tuple[int, int], by: Margins) -> Tensor:
+        """C H W in [-1, 1] with its margins, to its result without them, both on the same device."""
+        result = padded.new_empty(self.out_channels, *size)
 
-    _translate(translator, size, by, read, write)
-    return result
+        def read(rows: slice, columns: slice) -> Tensor:
+            return padded[None, :, rows, columns]
 
+        def write(rows: slice, values: Tensor) -> None:
+            result[:, rows] = values
 
-def _translate(translator: Translator, size: tuple[int, int], by: Margins, read: Read, write: Write) -> None:
-    height, width = size
-    left, _, top, _ = by
-    grid = translator.grid(height, width)
-    assert grid is not None
-    # Not what stands for it: compiled networks and other run-times have no layers to stand in for.
-    network = translator.generator
-    whole = GlobalStatistics(
-        network, grid, own_statistics=translator.inference_mode == "paper", noise_seed=translator.noise_seed
-    )
+        self._translate(size, by, read, write)
+        return result
 
-    def run(place: Place) -> Tensor:
-        whole.place = place
-        return translator.run(network, read(place.rows, place.columns))[0]
+    def _translate(self, size: tuple[int, int], by: Margins, read: Read, write: Write) -> None:
+        height, width = size
+        left, _, top, _ = by
+        whole = GlobalStatistics(
+            self.generator, self.grid, own_statistics=self.own_statistics, noise_seed=self.noise_seed
+        )
 
-    def finished(row: int, values: Tensor) -> None:
-        first, last = max(row, top), min(row + values.shape[1], top + height)
-        if first < last:
-            write(slice(first - top, last - top), values[:, first - row : last - row, left : left + width])
+        def run(place: Place) -> Tensor:
+            whole.place = place
+            return self.run(read(place.rows, place.columns))[0]
 
-    with whole, _large_blocks(translator):
-        if whole.norms:
-            multiple = translator.generator.size_multiple
-            side = max(MIN_CROP, 2 * multiple)
-            crops = spread_crops(grid.rows.length, grid.columns.length, side, multiple, SAMPLE_PIXELS)
-            with whole.sampled():
-                translator.run(network, torch.cat([read(rows, columns) for rows, columns in crops]))
-        grid.blend(run, finished, translator.device)
+        def finished(row: int, values: Tensor) -> None:
+            first, last = max(row, top), min(row + values.shape[1], top + height)
+            if first < last:
+                write(slice(first - top, last - top), values[:, first - row : last - row, left : left + width])
+
+        with whole, _large_blocks(self.keeps_memory):
+            if whole.norms:
+                multiple = self.generator.size_multiple
+                side = max(MIN_CROP, 2 * multiple)
+                crops = spread_crops(self.grid.rows.length, self.grid.columns.length, side, multiple, SAMPLE_PIXELS)
+                with whole.sampled():
+                    self.run(torch.cat([read(rows, columns) for rows, columns in crops]))
+            self.grid.blend(run, finished, self.device)
 
 
 @contextmanager
-def _large_blocks(translator: Translator) -> Iterator[None]:
+def _large_blocks(keeps_memory: bool) -> Iterator[None]:
     """No memory is kept meanwhile: the gaps between blocks as large as these would be larger than the blocks."""
-    if not translator.keeps_memory:
+    if not keeps_memory:
         yield
         return
     return_memory()

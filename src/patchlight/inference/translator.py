@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from patchlight.errors import DataError
 from patchlight.inference.padding import cut, margins, pad
 from patchlight.inference.pixels import Array, from_array, from_image, to_arrays, to_image, to_levels, to_values
-from patchlight.inference.tiled import array_in_tiles, tensor_in_tiles
+from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.networks import Generator
@@ -97,8 +98,9 @@ class Translator:
 
     def translate_array(self, array: Array) -> Array:
         """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
-        if self.in_tiles(*array.shape[:2]):
-            return array_in_tiles(self, array)
+        grid = self.grid(*array.shape[:2])
+        if grid is not None:
+            return self._tiled(grid).array(array)
         is_16bit = array.dtype == np.uint16
         return to_arrays(to_levels(self.translate(to_values([array], self.device)), is_16bit), is_16bit)[0]
 
@@ -107,8 +109,10 @@ class Translator:
         height, width = images.shape[-2:]
         by = margins(height, width, self.generator.size_multiple)
         padded = pad(images, by)
-        if self.in_tiles(height, width):
-            return torch.stack([tensor_in_tiles(self, image, (height, width), by) for image in padded])
+        grid = self.grid(height, width)
+        if grid is not None:
+            tiled = self._tiled(grid)
+            return torch.stack([tiled.tensor(image, (height, width), by) for image in padded])
         parts = torch.split(padded, 1) if self.one_by_one else (padded,)
         return cut(torch.cat([self.run(self.network, part) for part in parts]), by)
 
@@ -124,6 +128,12 @@ class Translator:
     def in_tiles(self, height: int, width: int) -> bool:
         """Whether an image of that size is translated in tiles."""
         return self.grid(height, width) is not None
+
+    def _tiled(self, grid: Grid) -> TiledPass:
+        return TiledPass(
+            self.generator, partial(self.run, self.generator), grid, self.device, self.out_channels,
+            own_statistics=self.inference_mode == "paper", noise_seed=self.noise_seed, keeps_memory=self.keeps_memory,
+        )  # fmt: skip
 
     def run(self, network: Any, images: Tensor) -> Tensor:
         """Images whose sides the network can take, through the generator or what stands for it, in one pass."""
