@@ -9,11 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from patchlight.data.batches import collate
-from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, read_pair
-from patchlight.data.folders import Domains, Source
-from patchlight.data.image_io import read_image, to_array, to_planes
+from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
+from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.data.sampling import SampleKey
+from patchlight.data.sources.folders import Domains, Source
 from patchlight.data.transforms import Geometry
 from patchlight.errors import DataError
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchlight.data.folders import find_split
+from patchlight.data.sources.folders import find_split
 from patchlight.data.synthetic import LEGEND, SyntheticSet, render_pair, render_scene, write
 from patchlight.data.synthetic.canvas import Canvas
 from patchlight.data.synthetic.layout import Facade, draw_facade

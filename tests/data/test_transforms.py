@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from golden import files, load
-from patchlight.data.image_io import to_array, to_tensor
+from patchlight.data.images import to_array, to_tensor
 from patchlight.data.sampling import sample_rng
 from patchlight.data.transforms import Geometry, Placement, apply
 from patchlight.errors import DataError

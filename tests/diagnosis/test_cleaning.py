@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight.data.image_io import read_image
+from patchlight.data.images import read_image
 from patchlight.diagnosis.cleaning import check_target, write_copy
 from patchlight.errors import ConfigError
 

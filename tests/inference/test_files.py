@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight.data.image_io import read_image, to_array
+from patchlight.data.images import read_image, to_array
 from patchlight.errors import DataError
 from patchlight.inference.files import read_pixels, write_pixels
 from patchlight.inference.pixels import Pixels, from_image

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 import patchlight
-from patchlight.data.image_io import read_image, to_array, to_tensor, to_uint8
+from patchlight.data.images import read_image, to_array, to_tensor, to_uint8
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator
 from patchlight.inference.backends import speed_up

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from patchlight.data import SyntheticSet
-from patchlight.data.folders import Pairing
+from patchlight.data.sources.folders import Pairing
 
 
 @dataclass(frozen=True)

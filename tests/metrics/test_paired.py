@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from patchlight.data.image_io import read_image, to_array, to_tensor
+from patchlight.data.images import read_image, to_array, to_tensor
 from patchlight.errors import ConfigError
 from patchlight.metrics import PairedMetrics
 from patchlight.metrics.paired import higher_is_better, update

@@ -13,7 +13,7 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 import patchlight
-from patchlight.data.image_io import read_image
+from patchlight.data.images import read_image
 from patchlight.data.inspection import read_header
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.reading import read_facts

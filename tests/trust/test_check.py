@@ -58,7 +58,7 @@ HOSTILE = [
     "albumentations.core.serialization.load", "albumentations.FDA", "albumentations.HistogramMatching",
     "albumentations.TextImage", "torch.optim.lr_scheduler.LambdaLR", "torch.optim.Optimizer",
     # Ways through this package to what its modules have imported, and to functions of its own.
-    "patchlight.data.image_io.Image.open", "patchlight.build.instantiate",
+    "patchlight.data.images.Image.open", "patchlight.build.instantiate",
     "patchlight.config.validation.importlib.import_module", "patchlight.runs.manifest.subprocess.run",
     "patchlight.checkpoint.torch.load", "patchlight.methods.base.torch.load",
     "patchlight.networks.init.nn.Module", "patchlight.load",

@@ -15,7 +15,7 @@ from patchlight.build import build_method
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
 from patchlight.data.datasets import read_source
-from patchlight.data.folders import find_split
+from patchlight.data.sources.folders import find_split
 
 
 def write_checkpoint(case: StepCase, path: Path) -> None:

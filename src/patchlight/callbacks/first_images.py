@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from patchlight.data.image_io import write_image
+from patchlight.data.images import write_image
 from patchlight.methods import TranslationMethod
 from patchlight.pictures import contact_sheet
 

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from patchlight.callbacks.validation_pictures import LATEST, Kept, ValidationPictures
-from patchlight.data.image_io import write_image
+from patchlight.data.images import write_image
 from patchlight.loggers import log_pictures
 from patchlight.methods import TranslationMethod
 from patchlight.pictures import contact_sheet

@@ -42,7 +42,7 @@ def bench(config: BenchConfig) -> None:
     from rich.table import Table
 
     from patchlight.benchmarking import STEPS, Bench, Results, write_bench
-    from patchlight.data.folders import require_root
+    from patchlight.data.sources.folders import require_root
     from patchlight.runs.manifest import hardware
     from patchlight.system.devices import device_of, has_bf16_units
 

@@ -1,8 +1,8 @@
 """Image sets: reading, pairing, preprocessing and augmenting images, and the built-in synthetic set."""
 
 from patchlight.data.augment import Augment
-from patchlight.data.batches import normalise
-from patchlight.data.datamodule import ImageDataModule
+from patchlight.data.datasets import normalise
+from patchlight.data.module import ImageDataModule
 from patchlight.data.sampling import EpochSampler, SampleKey, sample_rng
 from patchlight.data.synthetic import SyntheticSet
 

@@ -1,27 +1,36 @@
-"""Samples of paired and unpaired sets."""
+"""Samples of paired and unpaired sets, and batches of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from PIL import Image
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.augment import Augment
-from patchlight.data.batches import Sample
 from patchlight.data.cache import Arena, ImageCache
-from patchlight.data.folders import Domains, Source
-from patchlight.data.image_io import Channels, read_image, to_array, to_planes
+from patchlight.data.images import Channels, read_image, to_array, to_float, to_planes
 from patchlight.data.resize import Array, Size, resize
 from patchlight.data.sampling import SampleKey, sample_rng
+from patchlight.data.sources.folders import Domains, Source
 from patchlight.data.transforms import Geometry, apply
 from patchlight.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
+
+Sample = dict[str, Tensor | str]
+"""`A`, `B` (C H W, 8 bits), `A_path`, `B_path`."""
+
+Batch = dict[str, Any]
+"""`A`, `B` (B C H W), and lists of `A_path`, `B_path`."""
+
+DOMAINS = ("A", "B")
 
 
 @dataclass(frozen=True)
@@ -211,3 +220,38 @@ def unequal_pair(a: Path, b: Path, size_a: Size, size_b: Size) -> str:
     return (
         f"{a} ({size_a[1]}x{size_a[0]}) and {b} ({size_b[1]}x{size_b[0]}) are a pair of different size: make them equal"
     )
+
+
+def normalise(batch: Batch) -> Batch:
+    """A batch of a loader as the step sees it: its images of 8 bits become float32 in [-1, 1].
+
+    The trainer's batches have been through this. Who reads a loader by hand calls it for each of them. What is
+    floating point already stays as it is.
+    """
+    images = {domain: batch[domain] for domain in DOMAINS if domain in batch}
+    return batch | {d: to_float(image) for d, image in images.items() if image.dtype == torch.uint8}
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Samples stacked to a batch: `A`, `B` as B C H W, the paths as lists.
+
+    Raises:
+        DataError: images of different size, which cannot be stacked.
+    """
+    for domain in DOMAINS:
+        first = samples[0]
+        for other in samples[1:]:
+            if _pixels(first, domain) != _pixels(other, domain):
+                raise DataError(
+                    f"{first[f'{domain}_path']} ({_pixels(first, domain)}) and {other[f'{domain}_path']} "
+                    f"({_pixels(other, domain)}) differ in size after preprocessing, so they cannot be in one batch: "
+                    f"use data.preprocess=resize_and_crop, or data.batch_size=1 and data.eval_batch_size=1"
+                )
+    batch: Batch = default_collate(samples)
+    return batch
+
+
+def _pixels(sample: Sample, domain: str) -> str:
+    image = sample[domain]
+    assert isinstance(image, Tensor)
+    return f"{image.shape[2]}x{image.shape[1]}"

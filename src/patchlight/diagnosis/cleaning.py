@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from patchlight.data.image_io import read_image
+from patchlight.data.images import read_image
 from patchlight.diagnosis.diagnose import Diagnosis
 from patchlight.diagnosis.labels import snap
 from patchlight.diagnosis.reading import Facts

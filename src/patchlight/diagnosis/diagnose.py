@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from patchlight.data.image_io import read_image, to_array
+from patchlight.data.images import read_image, to_array
 from patchlight.diagnosis import checks, duplicates
 from patchlight.diagnosis.findings import Finding
 from patchlight.diagnosis.inventory import Inventory, scan

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from patchlight.data.image_io import read_image, to_array
+from patchlight.data.images import read_image, to_array
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.jpeg_errors import passed_over
 from patchlight.diagnosis.labels import Histogram, histogram

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from patchlight.data.image_io import read_image
+from patchlight.data.images import read_image
 from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
 from patchlight.diagnosis.findings import CHECKS, Finding, by_check
 from patchlight.diagnosis.labels import off_palette

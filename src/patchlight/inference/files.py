@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from patchlight.data.image_io import load
+from patchlight.data.images import load
 from patchlight.errors import DataError
 from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
 from patchlight.system.image_file import decode_unchanged, open_image

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.image_io import finite_values
+from patchlight.data.images import finite_values
 from patchlight.errors import DataError
 
 Array = NDArray[Any]

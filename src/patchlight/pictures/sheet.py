@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from patchlight.data.image_io import to_uint8
+from patchlight.data.images import to_uint8
 
 MARGIN, GAP, MIN_CELL = 16, 8, 128
 INK, PAPER = (38, 42, 51), (255, 255, 255)

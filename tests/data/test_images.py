@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from golden import load
-from patchlight.data.image_io import is_image, read_image, to_array, to_tensor, to_uint8, write_image
+from patchlight.data.images import is_image, read_image, to_array, to_tensor, to_uint8, write_image
 from patchlight.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from PIL import Image
 
 from patchlight.data import Augment, ImageDataModule, SampleKey, SyntheticSet, normalise
-from patchlight.data.image_io import read_image, to_array, to_planes
+from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.errors import DataError
 
 

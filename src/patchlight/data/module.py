@@ -14,11 +14,22 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from patchlight.data.augment import Augment
-from patchlight.data.batches import Batch, Sample, collate, normalise
 from patchlight.data.cache import Arena, budget
 from patchlight.data.checks import as_size, at_least, check_fit, not_negative, one_of, positive
-from patchlight.data.datasets import Direction, PairedDataset, Processing, UnpairedDataset
-from patchlight.data.folders import (
+from patchlight.data.datasets import (
+    Batch,
+    Direction,
+    PairedDataset,
+    Processing,
+    Sample,
+    UnpairedDataset,
+    collate,
+    normalise,
+)
+from patchlight.data.images import Channels
+from patchlight.data.inspection import inspect
+from patchlight.data.sampling import EpochSampler
+from patchlight.data.sources.folders import (
     VAL_SIZE,
     Domains,
     Layout,
@@ -29,9 +40,6 @@ from patchlight.data.folders import (
     find_split,
     require_root,
 )
-from patchlight.data.image_io import Channels
-from patchlight.data.inspection import inspect
-from patchlight.data.sampling import EpochSampler
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Geometry, Preprocess
 from patchlight.data.workers import choose_workers, settle_worker

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from patchlight.data.folders import Domains, Source, cut_validation, find_split, require_root
+from patchlight.data.sources.folders import Domains, Source, cut_validation, find_split, require_root
 from patchlight.errors import DataError
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from patchlight.data.image_io import IMAGE_SUFFIXES, is_image
+from patchlight.data.images import IMAGE_SUFFIXES, is_image
 from patchlight.errors import DataError
 
 Layout = Literal["auto", "side_by_side", "folders"]
