@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection
 
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
-from patchlight.methods.rank_state import gather
+from patchlight.methods.state import gather
 from patchlight.metrics import FeatureDistances, PairedMetrics, feature_network
 from patchlight.metrics.distances import MIN_IMAGES, default_cache
 from patchlight.metrics.paired import update

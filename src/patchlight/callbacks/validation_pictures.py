@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from patchlight.methods import TranslationMethod
-from patchlight.methods.rank_state import gather
+from patchlight.methods.state import gather
 
 LATEST = "latest"
 """The folder of the newest pictures, one file per image."""

@@ -19,18 +19,17 @@ from patchlight.methods.guard import OnNonFinite, StepSkippedError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
 from patchlight.methods.optimization import (
-    Batch,
     Gradients,
     Loss,
+    Rollback,
     Side,
     compute_gradients,
     require_optimizers,
     step_optimizer,
     update_scale,
 )
-from patchlight.methods.resumable import Resumable
-from patchlight.methods.rollback import Rollback
 from patchlight.methods.schedules import Plateau, linear
+from patchlight.methods.state import Batch, Resumable
 from patchlight.networks import Discriminator, Generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -112,8 +111,6 @@ class TranslationMethod(Resumable, ABC):
         self.discriminator_start = discriminator_start
         self.inference_mode = inference_mode
         self._rollback: Rollback | None = None
-        self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
-        """Called before the backward pass after which the gradients of these networks are complete."""
 
     @property
     @abstractmethod
@@ -198,7 +195,7 @@ class TranslationMethod(Resumable, ABC):
         """Let those networks move whose turn it is, or none if the step is to be skipped."""
         update_d = self.global_step >= self.discriminator_start
         update_g = not update_d or (self.d_steps + 1) % self.d_steps_per_g_step == 0
-        self._rollback = Rollback(self) if self.guard.mode == "skip" else None
+        self._rollback = Rollback(self, self.pools.values()) if self.guard.mode == "skip" else None
         try:
             terms = self.optimise(batches, update_g=update_g, update_d=update_d)
         except StepSkippedError:
@@ -251,10 +248,6 @@ class TranslationMethod(Resumable, ABC):
         progress.increment_completed()
         self.images_seen += len(batch["A"]) * self.trainer.world_size
 
-    def reset_gradient_sync(self) -> None:
-        """Be a method of a single process again."""
-        self.before_backward = _nothing_to_do
-
     def on_train_epoch_start(self) -> None:
         rates = {
             f"lr/{name}": optimizer.param_groups[0]["lr"]
@@ -297,10 +290,6 @@ class TranslationMethod(Resumable, ABC):
     def _outputs(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """What the callbacks get of a batch: in the usual memory layout, which metrics take for granted."""
         return {name: image.contiguous() for name, image in self.translate(batch, noise_seed=batch_idx).items()}
-
-
-def _nothing_to_do(networks: Sequence[nn.Module]) -> None:
-    """Gradients of a single process are complete by themselves."""
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, Tra
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
-from patchlight.methods.optimization import Batch, Gradients, Loss, Terms, batch_weights, mean_terms
+from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms
+from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
 
 

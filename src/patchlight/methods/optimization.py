@@ -1,11 +1,12 @@
-"""The two halves of an optimisation step: the gradients of one side over its batches, and the optimizers' steps."""
+"""The parts of an optimisation step: the gradients of one side, the steps of the optimizers, and undoing them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 from torch.amp import GradScaler
@@ -13,13 +14,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from patchlight.errors import ConfigError
+from patchlight.methods.image_pool import ImagePool
+from patchlight.methods.state import Batch, Resumable
 from patchlight.networks import recomputed
-
-if TYPE_CHECKING:
-    from patchlight.methods.base import TranslationMethod
-
-Batch = Mapping[str, Any]
-"""`A`, `B`: floating point, B C H W, in [-1, 1]; `A_path`, `B_path`: lists of file names."""
 
 Terms = dict[str, Tensor]
 
@@ -79,7 +76,7 @@ def generate(generator: nn.Module, images: Tensor, *, keep: bool) -> Tensor:
     return generator(images) if keep else recomputed(generator, images)
 
 
-def compute_gradients(method: TranslationMethod, side: Side, losses: Sequence[Loss]) -> Gradients:
+def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> Gradients:
     """Leave the gradients of a weighted sum of losses in the networks of one side, clipped; nothing moves yet.
 
     Each loss has its backward pass before the next is computed. The norms are bounded after the loss scale of float16
@@ -119,7 +116,7 @@ def compute_gradients(method: TranslationMethod, side: Side, losses: Sequence[Lo
     return Gradients(side, found, watched)
 
 
-def step_optimizer(method: TranslationMethod, optimizer: Optimizer) -> None:
+def step_optimizer(method: Resumable, optimizer: Optimizer) -> None:
     """Apply the gradients that are ready, past Lightning's counter, which would count the steps of every optimizer."""
     scaler = _scaler_of(method)
     if scaler is None:
@@ -131,14 +128,14 @@ def step_optimizer(method: TranslationMethod, optimizer: Optimizer) -> None:
     scaler.step(optimizer)
 
 
-def update_scale(method: TranslationMethod) -> None:
+def update_scale(method: Resumable) -> None:
     """Adapt the loss scale of float16 to what both sides' gradients were; called once, at the end of a step."""
     scaler = _scaler_of(method)
     if scaler is not None:
         scaler.update()
 
 
-def require_optimizers(method: TranslationMethod) -> None:
+def require_optimizers(method: Resumable) -> None:
     """Raise a ConfigError that names a network with weights to be trained that no optimizer moves."""
     moved = {p for optimizer in method.trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in method.named_parameters():
@@ -149,12 +146,12 @@ def require_optimizers(method: TranslationMethod) -> None:
             )
 
 
-def _scaler_of(method: TranslationMethod) -> GradScaler | None:
+def _scaler_of(method: Resumable) -> GradScaler | None:
     plugin = method.trainer.precision_plugin
     return plugin.scaler if isinstance(plugin, MixedPrecision) else None
 
 
-def _require_a_loss_for_each(method: TranslationMethod, side: Side, losses: Sequence[Loss]) -> None:
+def _require_a_loss_for_each(method: Resumable, side: Side, losses: Sequence[Loss]) -> None:
     """Gradients of a network that no loss names would not be averaged over the ranks."""
     named = {id(network) for loss in losses for network in loss.networks}
     for name, network in method.named_children():
@@ -167,3 +164,65 @@ def _require_a_loss_for_each(method: TranslationMethod, side: Side, losses: Sequ
 
 def _no_closure() -> None:
     """The optimizers are called with their gradients ready."""
+
+
+class Rollback:
+    """A method as it was before a step: its buffers, image pools and record of the last step; and kept optimizers.
+
+    Of the networks' weights nothing is copied, for a step is left out before its optimizer has moved them. Where one
+    optimizer moves before the gradients of the other are known, `keep` copies what its step overwrites.
+    """
+
+    def __init__(self, method: Resumable, pools: Iterable[ImagePool]) -> None:
+        self._method = method
+        self._buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
+        self._pools = [(pool, pool.state_dict()) for pool in pools]
+        seen = method.last_step
+        self._last_step = replace(
+            seen, images=dict(seen.images), logits=dict(seen.logits), gradient_norms=dict(seen.gradient_norms)
+        )
+        self._optimizers: list[_KeptOptimizer] = []
+
+    def keep(self, optimizer: Optimizer) -> None:
+        """Copy the weights and the state of an optimizer that is about to step."""
+        self._optimizers.append(_KeptOptimizer(optimizer))
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Make the method what it was."""
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+        for pool, state in self._pools:
+            pool.load_state_dict(state)
+        self._method.last_step = self._last_step
+        for kept in reversed(self._optimizers):
+            kept.restore()
+
+
+class _KeptOptimizer:
+    """The weights, state and settings of an optimizer at one moment."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._weights = [(p, p.detach().clone()) for group in optimizer.param_groups for p in group["params"]]
+        self._state = {p: _copy(state) for p, state in optimizer.state.items()}
+        # Some optimizers count their steps among their settings.
+        self._settings = [
+            {key: _copy(value) for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+
+    def restore(self) -> None:
+        for parameter, value in self._weights:
+            parameter.copy_(value)
+        self._optimizer.state.clear()
+        self._optimizer.state.update(self._state)
+        for group, settings in zip(self._optimizer.param_groups, self._settings, strict=True):
+            group.update(settings)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copy(part) for key, part in value.items()}
+    return list(value) if isinstance(value, list) else value

@@ -15,7 +15,8 @@ from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
 from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode, inference
-from patchlight.methods.optimization import Batch, Loss, Terms, batch_weights, generate, mean_terms
+from patchlight.methods.optimization import Loss, Terms, batch_weights, generate, mean_terms
+from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
 
 

@@ -1,20 +1,57 @@
-"""What a method keeps in a checkpoint beside its weights, so that training goes on exactly."""
+"""The state of a training beside its weights: what the last step left, what each rank has, and both in a checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import io
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import move_data_to_device
-from torch import Tensor
+from torch import Tensor, distributed, nn
 
 from patchlight.methods.guard import FiniteGuard, OnNonFinite
-from patchlight.methods.observation import StepRecord
-from patchlight.methods.optimization import Batch
-from patchlight.methods.rank_state import gather, on_cpu, random_state, set_random_state
+
+Batch = Mapping[str, Any]
+"""`A`, `B`: floating point, B C H W, in [-1, 1]; `A_path`, `B_path`: lists of file names."""
+
+
+@dataclass
+class StepRecord:
+    """The last step's images, patch maps and gradient norms, detached and on their device.
+
+    A step that has none of something, such as the gradients of a generator that was not to move, leaves the last. Of
+    several accumulated batches it is the last one's.
+    """
+
+    images: dict[str, Tensor] = field(default_factory=dict)
+    """`real_B`, `fake_B` and so on, B C H W in [-1, 1], as the generators made them in training."""
+    logits: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    """The patch maps, B 1 h w, of real and fake, by discriminator."""
+    gradient_norms: dict[str, Tensor] = field(default_factory=dict)
+    """The norm of each network's gradient before clipping, by network."""
+
+    def state_dict(self, *, images: bool) -> dict[str, Any]:
+        """What outlasts the step, for a checkpoint; images only where the next batch may make none of its own."""
+        return {
+            "images": dict(self.images) if images else {},
+            "logits": {name: list(maps) for name, maps in self.logits.items()},
+            "gradient_norms": dict(self.gradient_norms),
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any], device: torch.device) -> StepRecord:
+        """What `state_dict` gave, on a device."""
+        return cls(
+            images={name: image.to(device) for name, image in state["images"].items()},
+            logits={name: (real.to(device), fake.to(device)) for name, (real, fake) in state["logits"].items()},
+            gradient_norms={name: norm.to(device) for name, norm in state["gradient_norms"].items()},
+        )
 
 
 class Resumable(LightningModule):
@@ -34,6 +71,8 @@ class Resumable(LightningModule):
         self.images_seen = 0
         self.d_steps = 0
         self.validated_step = -1
+        self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
+        """Called before the backward pass after which the gradients of these networks are complete."""
         self._accumulated: list[Batch] = []
         self._saves_pools = True
         self._terms: dict[str, Tensor] = {}
@@ -51,6 +90,10 @@ class Resumable(LightningModule):
     def on_train_end(self) -> None:
         """A run whose last values are not finite has not ended well, even where nothing is saved."""
         self.guard.flush()
+
+    def reset_gradient_sync(self) -> None:
+        """Be a method of a single process again."""
+        self.before_backward = _nothing_to_do
 
     def seed_rank(self, rank: int) -> None:
         """Give a rank random streams of its own; rank 0 has those of a single process."""
@@ -115,3 +158,55 @@ class Resumable(LightningModule):
                 f"model.schedule.monitor={name} is not a metric of this run; there are: {', '.join(sorted(metrics))}"
             )
         return float(metrics[name])
+
+
+def _nothing_to_do(networks: Sequence[nn.Module]) -> None:
+    """Gradients of a single process are complete by themselves."""
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every global random generator of this process, in types that a checkpoint may hold."""
+    version, numbers, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.array(keys)), int(position), int(has_gauss), float(cached)],
+        "python": [version, list(numbers), gauss],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put every global random generator into the state that `random_state` gave."""
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.cpu().numpy(), position, has_gauss, cached))
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+
+
+def gather(state: Any) -> list[Any]:
+    """The states of all ranks, by rank; called by all of them. A rank other than 0 gets its own only."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [state]
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    first = distributed.get_rank() == 0
+    states: list[bytes] | None = [b""] * distributed.get_world_size() if first else None
+    distributed.gather_object(buffer.getvalue(), states)
+    if states is None:
+        return [state]
+    return [torch.load(io.BytesIO(content), map_location="cpu", weights_only=True) for content in states]
+
+
+def on_cpu(state: Any) -> Any:
+    """The same with every tensor on the CPU, as ranks exchange it and a checkpoint holds it."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, Mapping):
+        return {key: on_cpu(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [on_cpu(value) for value in state]
+    return state
