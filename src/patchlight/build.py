@@ -20,12 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
-from patchlight.config.validation import NETWORK_KEYS, locate
+from patchlight.config.validation import locate
 from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
 from patchlight.loggers.wandb_session import warming_up
-from patchlight.methods import Role, TranslationMethod
+from patchlight.methods import NetworkSpec, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
@@ -40,15 +40,18 @@ def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationM
     Raises:
         ConfigError: a value that a network, loss or method refuses, by its key.
     """
-    networks = {name: build_network(model, role, channels) for name, role in locate_roles(model).items()}
-    own = {key: value for key, value in model.items() if key not in NETWORK_KEYS}
+    table = locate_method(model).networks
+    networks = {name: build_network(model, spec, channels) for name, spec in table.items()}
+    parts = {"init", *(spec.config for spec in table.values())}
+    own = {key: value for key, value in model.items() if key not in parts}
     with errors_for_key("model"):
         method: TranslationMethod = instantiate(own, **networks, _convert_="all")
+    method.require_in_table()
     return method
 
 
-def locate_roles(model: Mapping[str, Any] | DictConfig) -> Mapping[str, Role]:
-    """The parts that the networks of a `model` section play, by their names.
+def locate_method(model: Mapping[str, Any] | DictConfig) -> type[TranslationMethod]:
+    """The class of a `model` section, which has the table of its networks.
 
     Raises:
         ConfigError: it names no method.
@@ -56,20 +59,23 @@ def locate_roles(model: Mapping[str, Any] | DictConfig) -> Mapping[str, Role]:
     method = locate(model["_target_"], "model")
     if not (isinstance(method, type) and issubclass(method, TranslationMethod)):
         raise ConfigError(f"model._target_={model['_target_']} is no method: derive it from TranslationMethod")
-    return method.roles
+    return method
 
 
-def build_network(model: DictConfig, role: Role, channels: Mapping[str, int]) -> nn.Module:
-    """One network of a method, for the part that it plays."""
-    sizes = {"in_channels": sum(channels[domain] for domain in role.reads)}
-    if role.writes is not None:
-        sizes["out_channels"] = channels[role.writes]
-    with errors_for_key(f"model.{role.kind}"):
-        network: nn.Module = instantiate(model[role.kind], **sizes, _convert_="all")
-    if not isinstance(network, Generator if role.kind == "generator" else Discriminator):
+def build_network(model: DictConfig, spec: NetworkSpec, channels: Mapping[str, int]) -> nn.Module:
+    """One network of a method, from its row in the table, with initial weights.
+
+    It is given `in_channels` of the domains that it reads and `out_channels` of the one that it writes, where it does.
+    """
+    sizes = {"in_channels": sum(channels[domain] for domain in spec.domains)} if spec.domains else {}
+    if spec.writes is not None:
+        sizes["out_channels"] = channels[spec.writes]
+    with errors_for_key(f"model.{spec.config}"):
+        network: nn.Module = instantiate(model[spec.config], **sizes, _convert_="all")
+    if not isinstance(network, {"generator": Generator, "discriminator": Discriminator}.get(spec.kind, nn.Module)):
         raise ConfigError(
-            f"model.{role.kind}._target_={model[role.kind]._target_} makes a {type(network).__name__}: derive it from "
-            f"patchlight.networks.{role.kind.capitalize()}, which says what images it can take"
+            f"model.{spec.config}._target_={model[spec.config]._target_} makes a {type(network).__name__}: derive it "
+            f"from patchlight.networks.{spec.kind.capitalize()}, which says what images it can take"
         )
     with errors_for_key("model.init"):
         init_weights(network, **{str(key): value for key, value in model.init.items()})
@@ -89,8 +95,9 @@ def try_optimizers(method: TranslationMethod) -> None:
     Raises:
         ConfigError: one of them refuses its settings, which a training would find out with all images read.
     """
-    for key, factory in zip(("optimizer", "optimizer_d"), method.optimizer_factories, strict=True):
-        with errors_for_key(f"model.{key}"):
+    keys = {"g": "optimizer", "d": "optimizer_d"}
+    for name, factory in method.optimizer_factories.items():
+        with errors_for_key(f"model.{keys.get(name, f'optimizers.{name}')}"):
             optimizer = factory([nn.Parameter(torch.zeros(1))])
         with errors_for_key("model.schedule"):
             method.schedule_factory(optimizer)
@@ -98,8 +105,8 @@ def try_optimizers(method: TranslationMethod) -> None:
 
 def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModule:
     """The data module, which refuses images that the method's networks cannot take."""
-    size_multiple = max(network.size_multiple for network in method.generators)
-    min_size = max(network.min_size for network in method.discriminators)
+    size_multiple = max((network.size_multiple for network in method.generators), default=1)
+    min_size = max((network.min_size for network in method.discriminators), default=1)
     with errors_for_key("data"):
         module: LightningDataModule = instantiate(data, size_multiple=size_multiple, min_size=min_size, _convert_="all")
     return module

@@ -112,7 +112,7 @@ def test_norms_are_those_of_the_gradients(tmp_path: Path) -> None:
     method = Pix2Pix(UNetGenerator(3, 3, 3, 4), PatchDiscriminator(6, 4, 1))
     fit(method, Health(tmp_path), tmp_path, n=1)
     for name, network in method.named_children():
-        if name in method.roles:
+        if name in method.networks:
             gradients = torch.cat([p.grad.ravel() for p in network.parameters() if p.grad is not None])
             assert method.last_step.gradient_norms[name].item() == pytest.approx(gradients.norm().item(), rel=1e-5)
 
@@ -127,7 +127,7 @@ def test_cyclegan_has_both_domains_and_the_ages_of_its_pools(tmp_path: Path) -> 
     names = ("d_acc_real", "d_acc_fake", "d_acc", "d_logit_real", "d_logit_fake", "saturation", "variety", "pool_age")
     assert {f"health/{name}_{domain}" for name in names for domain in "ab"} <= set(figures)
     assert figures["health/pool_age_a"] == method.pool_a.mean_age / 4
-    assert {f"health/grad_{name}" for name in method.roles} | {"health/grad_ratio"} <= set(figures)
+    assert {f"health/grad_{name}" for name in method.networks} | {"health/grad_ratio"} <= set(figures)
 
 
 def test_alarms_are_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from killing import differences
 from patchlight.callbacks import EMA, BestCheckpoint, Health, LastCheckpoint, LoopState, Quality, RunRecord
-from patchlight.callbacks.ema import generator_state
+from patchlight.callbacks.ema import averaged_state
 from patchlight.callbacks.signals import CAUGHT, Signals
 from patchlight.checkpoint import AtomicCheckpointIO, read_checkpoint, weights
 from patchlight.data.workers import settle_worker
@@ -68,16 +68,16 @@ class Weights(Callback):
         self.validated: dict[str, torch.Tensor] = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
-        self.trained.append({k: v.clone() for k, v in generator_state(pl_module).items()})
+        self.trained.append({k: v.clone() for k, v in averaged_state(pl_module).items()})
 
     def on_validation_batch_start(self, trainer: Trainer, pl_module: Any, *args: Any) -> None:
-        self.validated = {k: v.clone() for k, v in generator_state(pl_module).items()}
+        self.validated = {k: v.clone() for k, v in averaged_state(pl_module).items()}
 
 
 @pytest.mark.parametrize("warmup", [False, True])
 def test_averages_follow_their_formula(warmup: bool, tmp_path: Path) -> None:
     model, ema, seen = method(), EMA(decay=0.6, warmup=warmup), Weights()
-    expected = {k: v.clone() for k, v in generator_state(model).items()}
+    expected = {k: v.clone() for k, v in averaged_state(model).items()}
     trainer(tmp_path, ema, seen).fit(model, batches(4), batches(1))
     for t, state in enumerate(seen.trained):
         decay = min(0.6, (1 + t) / (10 + t)) if warmup else 0.6
@@ -89,7 +89,7 @@ def test_averages_follow_their_formula(warmup: bool, tmp_path: Path) -> None:
     for name, value in expected.items():
         torch.testing.assert_close(ema.averages[name], value, msg=name)
         assert torch.equal(seen.validated[name], ema.averages[name])
-        assert torch.equal(generator_state(model)[name], seen.trained[-1][name])
+        assert torch.equal(averaged_state(model)[name], seen.trained[-1][name])
     assert not any(name.startswith("discriminator") for name in expected)
     assert any("running_mean" in name for name in expected)
     with pytest.raises(ValueError, match="decay must be between 0 and 1, got 1.0"):

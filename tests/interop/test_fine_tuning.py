@@ -84,7 +84,7 @@ def test_only_networks_and_averages_are_taken() -> None:
     ema = EMA()
     callbacks: dict[str, Callback] = {"ema": ema}
     load_initial_weights("net.ckpt", None, method, callbacks, is_resuming=False)
-    for name in method.roles:
+    for name in method.networks:
         for key, value in method.get_submodule(name).state_dict().items():
             assert torch.equal(value, checkpoint["state_dict"][f"{name}.{key}"])
     assert torch.equal(ema.averages["generator.encoder.0.0.weight"], checkpoint["ema"]["generator.encoder.0.0.weight"])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from patchlight.losses import GradientPenalty
 from patchlight.methods import CycleGAN, Pix2Pix, TranslationMethod, schedules
-from patchlight.methods.base import frozen
+from patchlight.methods.networks import frozen
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 
 PIX2PIX_TERMS = {"g_gan", "g_l1", "g_total", "d_real", "d_fake", "d_total"}
@@ -107,7 +107,7 @@ def test_every_network_moves_and_nothing_stays_frozen(make: Any, tmp_path: Path)
     fit(method, tmp_path)
     assert all(p.requires_grad for p in method.parameters())
     moved = {name.split(".")[0] for name, value in method.named_parameters() if not torch.equal(value, before[name])}
-    assert moved == set(method.roles)
+    assert moved == set(method.networks)
 
 
 def test_frozen_networks_pass_gradients_on_and_keep_none() -> None:
@@ -249,7 +249,9 @@ def test_checkpoint_of_a_cyclegan_holds_pools_and_images_seen(tmp_path: Path) ->
 def test_order_of_the_networks_is_the_reference_codes() -> None:
     method = cyclegan()
     assert method.generators == (method.generator_ab, method.generator_ba)
-    assert method.discriminators == (method.discriminator_b, method.discriminator_a)
+    assert method.discriminators == (method.discriminator_a, method.discriminator_b)
+    # In the optimizer as in the reference code, whose D_A judges domain B.
+    assert list(method.moved_by("d")) == ["discriminator_b", "discriminator_a"]
 
 
 def test_batches_may_be_mappings_of_any_kind(tmp_path: Path) -> None:

@@ -16,10 +16,9 @@ from torch.utils.data import DataLoader
 
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.losses import R1, R2, GradientPenalty
-from patchlight.methods import Pix2Pix
+from patchlight.methods import NetworkSpec, Pix2Pix
 from patchlight.methods.optimization import Loss
 from patchlight.networks import PatchDiscriminator, UNetGenerator
-from patchlight.parallel import PerNetworkDDP
 
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan])
 
@@ -108,8 +107,8 @@ def test_each_network_is_clipped_by_itself(make: Any, tmp_path: Path) -> None:
     method = make(optimizer=partial(Watch, lr=0.1), clip_g=1e-3, clip_d=1e-4)
     names = {id(p): name.split(".")[0] for name, p in method.named_parameters()}
     fit(method, tmp_path, images(1))
-    for name, role in method.roles.items():
-        assert seen[name] ** 0.5 == pytest.approx(1e-3 if role.kind == "generator" else 1e-4, rel=1e-2)
+    for name, spec in method.networks.items():
+        assert seen[name] ** 0.5 == pytest.approx(1e-3 if spec.kind == "generator" else 1e-4, rel=1e-2)
     loose, free = make(optimizer=SGD, clip_g=1e6, clip_d=1e6), make(optimizer=SGD)
     fit(loose, tmp_path, images(2))
     fit(free, tmp_path, images(2))
@@ -261,35 +260,51 @@ class WithEncoder(Pix2Pix):
         self.encoder = nn.Conv2d(3, 3, 1)
 
 
-def with_encoder(kind: type[Pix2Pix]) -> Pix2Pix:
-    return kind(UNetGenerator(3, 3, 3, 4, norm="none"), PatchDiscriminator(6, 4, 1, norm="none"), optimizer=SGD)
+class Tabled(WithEncoder):
+    networks = {**Pix2Pix.networks, "encoder": NetworkSpec("auxiliary", reads=("A",), optimizer="e")}
 
 
-def test_weights_that_no_optimizer_moves_are_refused_by_name(tmp_path: Path) -> None:
+def with_encoder(kind: type[Pix2Pix], **settings: Any) -> Pix2Pix:
+    networks = UNetGenerator(3, 3, 3, 4, norm="none"), PatchDiscriminator(6, 4, 1, norm="none")
+    return kind(*networks, optimizer=SGD, **settings)
+
+
+def test_weights_outside_of_the_table_are_refused_by_name(tmp_path: Path) -> None:
     method = with_encoder(WithEncoder)
-    message = r"WithEncoder.encoder has weights to be trained \(encoder.weight\) that are in no optimizer"
+    message = r"WithEncoder.encoder has weights to be trained \(encoder.weight\) and is not in its table of networks"
     with pytest.raises(ConfigError, match=message):
         fit(method, tmp_path, images(1))
     method.encoder.requires_grad_(False)
     assert fit(method, tmp_path, images(1)).moved == [{"generator", "discriminator"}]
 
 
-def test_a_network_in_no_loss_is_refused_by_name(tmp_path: Path) -> None:
-    class Unnamed(WithEncoder):
-        @property
-        def generators(self) -> Any:
-            return self.generator, self.encoder
+def test_weights_that_no_optimizer_moves_are_refused_by_name(tmp_path: Path) -> None:
+    class Forgotten(Tabled):
+        def configure_optimizers(self) -> Any:
+            optimizers, schedules = super().configure_optimizers()
+            return optimizers[:2], schedules[:2]
 
+    message = r"Forgotten.encoder has weights to be trained \(encoder.weight\) that are in no optimizer"
+    with pytest.raises(ConfigError, match=message):
+        fit(with_encoder(Forgotten), tmp_path, images(1))
+
+
+def test_a_network_in_no_loss_is_refused_by_name(tmp_path: Path) -> None:
+    class Unnamed(Tabled):
         def optimise(self, batches: Any, *, update_g: bool, update_d: bool) -> Any:
-            return {"total": self.compute_gradients(self.sides()[0], [Loss(dict, [self.generator])])}
+            return {"total": self.compute_gradients(self.sides()["e"], [Loss(dict, [self.generator])])}
 
     with pytest.raises(ConfigError, match=r"Unnamed.encoder is moved by an optimizer, and no Loss of this step"):
         fit(with_encoder(Unnamed), tmp_path, images(1))
 
 
-def test_ranks_refuse_a_network_whose_gradients_they_would_not_average() -> None:
-    strategy = PerNetworkDDP()
-    strategy.connect(with_encoder(WithEncoder))
-    message = r"WithEncoder.encoder has weights to be trained \(encoder.weight\) whose gradients would not be averaged"
-    with pytest.raises(ConfigError, match=message):
-        strategy.configure_ddp()
+def test_optimizers_by_name(tmp_path: Path) -> None:
+    own = partial(torch.optim.Adam, lr=4e-4)
+    method = with_encoder(Tabled, optimizers={"e": own})
+    assert method.optimizer_names == ("g", "d", "e")
+    optimizers, _ = method.configure_optimizers()
+    assert [type(o) for o in optimizers] == [torch.optim.SGD, torch.optim.SGD, torch.optim.Adam]
+    assert optimizers[2].param_groups[0]["params"] == list(method.encoder.parameters())
+    assert isinstance(with_encoder(Tabled).configure_optimizers()[0][2], torch.optim.SGD)
+    with pytest.raises(ValueError, match="optimizers.f moves no network of Tabled: .* are g, d, e, of which"):
+        with_encoder(Tabled, optimizers={"f": own})

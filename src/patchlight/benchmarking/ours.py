@@ -17,7 +17,7 @@ from patchlight.build import build_method, build_performance
 from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
 from patchlight.methods import Pix2Pix
-from patchlight.methods.base import frozen
+from patchlight.methods.networks import frozen
 from patchlight.parallel.performance import HALF, resolve_precision
 from patchlight.system.devices import device_of
 

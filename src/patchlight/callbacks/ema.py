@@ -1,4 +1,4 @@
-"""A moving average of the generators' weights, which makes smoother images than the weights of any one step."""
+"""A moving average of networks' weights, which makes smoother images than the weights of any one step."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from patchlight.methods import TranslationMethod
 class EMA(Callback):
     """Averages the generators after every batch: average <- decay * average + (1 - decay) * weights.
 
-    The statistics of batch norm are averaged alike; counters are copied. With `warmup` the decay begins low and rises
-    as (1 + t) / (10 + t) to its value, so that early weights are soon forgotten. Validation during training uses the
-    averages, and both sets of weights are in every checkpoint.
+    A method's table of networks may choose others by `averaged`. The statistics of batch norm are averaged alike;
+    counters are copied. With `warmup` the decay begins low and rises as (1 + t) / (10 + t) to its value, so that early
+    weights are soon forgotten. Validation during training uses the averages, and both sets of weights are in every
+    checkpoint.
 
     Raises:
         ValueError: a decay outside of (0, 1).
@@ -36,7 +37,7 @@ class EMA(Callback):
         self._swapped = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        weights = generator_state(pl_module)
+        weights = averaged_state(pl_module)
         if not self.averages:
             self.averages = {name: value.clone() for name, value in weights.items()}
         self.averages = {name: value.to(weights[name].device) for name, value in self.averages.items()}
@@ -45,7 +46,7 @@ class EMA(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         decay = min(self.decay, (1 + self.batches) / (10 + self.batches)) if self.warmup else self.decay
         self.batches += 1
-        weights = generator_state(pl_module)
+        weights = averaged_state(pl_module)
         floating = [name for name, value in weights.items() if value.is_floating_point()]
         torch._foreach_lerp_(
             [self.averages[name] for name in floating], [weights[name] for name in floating], 1 - decay
@@ -64,7 +65,7 @@ class EMA(Callback):
     @torch.no_grad()
     def _swap(self, pl_module: LightningModule) -> None:
         """Exchange the values of weights and averages, in place, for whoever holds the tensors."""
-        for name, value in generator_state(pl_module).items():
+        for name, value in averaged_state(pl_module).items():
             kept = value.clone()
             value.copy_(self.averages[name])
             self.averages[name].copy_(kept)
@@ -75,7 +76,7 @@ class EMA(Callback):
         checkpoint["ema_batches"] = self.batches
 
     def _true_averages(self, pl_module: LightningModule) -> dict[str, Tensor]:
-        return generator_state(pl_module) if self._swapped else self.averages
+        return averaged_state(pl_module) if self._swapped else self.averages
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # A run without averages is continued by one with them from its weights.
@@ -83,10 +84,10 @@ class EMA(Callback):
         self.batches = checkpoint.get("ema_batches", 0)
 
 
-def generator_state(method: LightningModule) -> dict[str, Tensor]:
-    """The weights and buffers of all generators, by their names in the method's state."""
+def averaged_state(method: LightningModule) -> dict[str, Tensor]:
+    """The weights and buffers of all networks to be averaged, by their names in the method's state."""
     assert isinstance(method, TranslationMethod)
-    generators = [name for name, role in method.roles.items() if role.kind == "generator"]
+    averaged = [name for name, spec in method.networks.items() if spec.averaged]
     return {
-        f"{name}.{key}": value for name in generators for key, value in method.get_submodule(name).state_dict().items()
+        f"{name}.{key}": value for name in averaged for key, value in method.get_submodule(name).state_dict().items()
     }

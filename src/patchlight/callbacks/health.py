@@ -87,10 +87,7 @@ class Health(Callback):
     def _figures(self, method: TranslationMethod) -> dict[str, Tensor]:
         """The figures of the last step, as scalars on its device."""
         seen = method.last_step
-        kinds = {name: role.kind for name, role in method.roles.items()}
-        generators, discriminators = (
-            [name for name, kind in kinds.items() if kind == wanted] for wanted in ("generator", "discriminator")
-        )
+        generators, discriminators = list(method.modules_of("generator")), list(method.modules_of("discriminator"))
         figures: dict[str, Tensor] = {}
         for name in discriminators:
             suffix = name.removeprefix("discriminator")

@@ -16,4 +16,4 @@ def networks_of(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
         DataError: the checkpoint holds other networks than its own record describes.
     """
     with torch.random.fork_rng(devices=[]):
-        return {name: model.network(name, which, nn.Module) for name in model.roles}
+        return {name: model.network(name, which, nn.Module) for name in model.specs}

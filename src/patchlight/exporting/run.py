@@ -132,7 +132,7 @@ def export_reference(options: ExportOptions) -> None:
     networks = {
         name: network for name, network in networks_of(model, options.weights).items() if name not in model.untrained
     }
-    if not any(model.roles[name].kind == "generator" for name in networks):
+    if not any(model.specs[name].kind == "generator" for name in networks):
         raise DataError(f"{options.ckpt} has no generator but those with initial weights: train it first")
     files = reference_files(networks, options.output, options.overwrite)
     config = plain(model.config.model)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from torch import Tensor, nn
 
-from patchlight.build import build_method, build_network, data_channels, locate_roles, recorded_in
+from patchlight.build import build_method, build_network, data_channels, locate_method, recorded_in
 from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
@@ -21,7 +21,7 @@ from patchlight.inference.devices import Precision, choose_device, uses_bf16
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
-from patchlight.methods import Role
+from patchlight.methods import NetworkSpec
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Discriminator, Generator
 
@@ -91,7 +91,7 @@ class TrainedModel:
             for key, hint in IMAGES.items():
                 check_value(f"data.{key}", recorded["data"].get(key), checker(hint))
             check_value("model.inference_mode", recorded["model"].get("inference_mode"), checker(InferenceMode))
-            self.roles: Mapping[str, Role] = locate_roles(recorded["model"])
+            self.specs: Mapping[str, NetworkSpec] = locate_method(recorded["model"]).networks
         self.config: DictConfig = OmegaConf.create(recorded)
         self.channels = data_channels(self.config.data)
 
@@ -118,8 +118,8 @@ class TrainedModel:
         other: Direction = "BtoA" if trained == "AtoB" else "AtoB"
         found: dict[Direction, str] = {}
         for domain, direction in (("A", trained), ("B", other)):
-            for name, role in self.roles.items():
-                if role.kind == "generator" and role.reads == (domain,):
+            for name, spec in self.specs.items():
+                if spec.kind == "generator" and spec.domains == (domain,):
                     found.setdefault(direction, name)
         return found
 
@@ -144,12 +144,12 @@ class TrainedModel:
         check_tile(tile)
         direction, name = self._generator_of(direction)
         place = choose_device(str(device) if device is not None else None)
-        role = self.roles[name]
-        assert role.writes is not None
+        spec = self.specs[name]
+        assert spec.writes is not None
         return Translator(
             self.network(name, weights, Generator),
-            in_channels=sum(self.channels[domain] for domain in role.reads),
-            out_channels=self.channels[role.writes],
+            in_channels=sum(self.channels[domain] for domain in spec.domains),
+            out_channels=self.channels[spec.writes],
             direction=direction,
             inference_mode=inference_mode or self.config.model.inference_mode,
             device=place,
@@ -167,9 +167,9 @@ class TrainedModel:
                 machine no such device.
         """
         direction, generator = self._generator_of(direction)
-        read, written = self.roles[generator].reads, self.roles[generator].writes
-        for name, role in self.roles.items():
-            if role.kind == "discriminator" and role.reads in ((written,), (*read, written)):
+        read, written = self.specs[generator].domains, self.specs[generator].writes
+        for name, spec in self.specs.items():
+            if spec.kind == "discriminator" and spec.domains in ((written,), (*read, written)):
                 if name in self.untrained:
                     raise ConfigError(
                         f"{self.path} was imported without the discriminator of direction={direction}: there is no "
@@ -179,7 +179,7 @@ class TrainedModel:
                     boundary = build_method(self.config.model, self.channels).boundary
                 return PatchScorer(
                     self.network(name, "raw", Discriminator),
-                    sees_source=len(role.reads) > 1,
+                    sees_source=len(spec.domains) > 1,
                     boundary=boundary,
                     device=choose_device(str(device) if device is not None else None),
                 )
@@ -216,21 +216,21 @@ class TrainedModel:
         }
         try:
             with recorded_in(self.path):
-                network = self._filled(self.roles[name], state)
+                network = self._filled(self.specs[name], state)
         except RuntimeError as error:
             detail = " ".join(str(error).split())[:300]
             raise DataError(f"{self.path} holds another network than its own record describes ({detail})") from None
         assert isinstance(network, kind)
         return network.eval().requires_grad_(False)
 
-    def _filled(self, role: Role, state: Mapping[str, Tensor]) -> nn.Module:
+    def _filled(self, spec: NetworkSpec, state: Mapping[str, Tensor]) -> nn.Module:
         """The network with these weights; where they are all that it holds, it is built without initialising them."""
         with torch.device("meta"):
-            network = build_network(self.config.model, role, self.channels)
+            network = build_network(self.config.model, spec, self.channels)
         _check_kinds(network, state)
         network.load_state_dict(state, assign=True)
         if any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()]):
-            network = build_network(self.config.model, role, self.channels)
+            network = build_network(self.config.model, spec, self.channels)
             network.load_state_dict(state)
         return network
 

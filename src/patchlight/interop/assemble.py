@@ -67,7 +67,7 @@ def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
     overrides = overrides_for(found, roles, method_name, assumed)
     cfg = compose_config("train", overrides)
     method = _filled(cfg, {role: (files[name], states[name]) for role, name in roles.items()})
-    untrained = tuple(name for name in method.roles if name not in roles)
+    untrained = tuple(name for name in method.networks if name not in roles)
     notes += _assumptions(cfg, found[roles[next(iter(roles))]], assumed)
     return Imported(_checkpoint(cfg, method, files, untrained), overrides, roles, untrained, found, tuple(notes))
 

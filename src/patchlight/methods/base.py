@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -18,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from patchlight.methods.guard import OnNonFinite, StepSkippedError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
+from patchlight.methods.networks import TranslationNetworks, is_trained
 from patchlight.methods.optimization import (
     Gradients,
     Loss,
@@ -30,7 +28,6 @@ from patchlight.methods.optimization import (
 )
 from patchlight.methods.schedules import Plateau, linear
 from patchlight.methods.state import Batch, Resumable
-from patchlight.networks import Discriminator, Generator
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
@@ -39,25 +36,17 @@ default_optimizer: OptimizerFactory = partial(torch.optim.Adam, lr=2e-4, betas=(
 """Adam as in Isola et al. 2017, section 3.3."""
 
 
-@dataclass(frozen=True)
-class Role:
-    """The part a network plays in a method: which kind it is and which domains it reads and writes."""
-
-    kind: Literal["generator", "discriminator"]
-    reads: tuple[Literal["A", "B"], ...]
-    writes: Literal["A", "B"] | None = None
-
-
-class TranslationMethod(Resumable, ABC):
+class TranslationMethod(Resumable, TranslationNetworks, ABC):
     """A LightningModule that trains generators against discriminators, one optimisation step per batch.
 
-    A method names its networks in `roles` and takes each as a constructor argument of that name. It holds the step and
-    nothing else: metrics, images and files are the callbacks' work.
+    A method describes its networks in the table `networks` and takes each as a constructor argument of that name. It
+    holds the step and nothing else: metrics, images and files are the callbacks' work.
 
-    `optimizer` is the generators' and, unless `optimizer_d` is given, the discriminators'. `accumulate` batches make
-    one step of the optimizers, as one batch of that size would. The generators move in every `d_steps_per_g_step`-th
-    step of the discriminators, which begin after `discriminator_start` batches; until then there is no adversarial
-    term. `clip_g` and `clip_d` bound the norm of the gradient of each network. `on_nonfinite` is what happens when a
+    `optimizer` makes the optimizer "g", `optimizer_d` makes "d" and `optimizers` those of other names, as the table has
+    them; where one is not given, `optimizer` makes it. `accumulate` batches make one step of the optimizers, as one
+    batch of that size would. The generators move in every `d_steps_per_g_step`-th step of the discriminators, which
+    begin after `discriminator_start` batches; until then there is no adversarial term. `clip_d` bounds the norm of the
+    gradient of each network that "d" moves, `clip_g` that of each other network. `on_nonfinite` is what happens when a
     loss or gradient of either side is not finite: `stop` ends the run, `skip` leaves out the whole step, of all its
     accumulated batches. Nothing is left of it then: networks, optimizers, running statistics, pools, `d_steps` and with
     it whose turn it is and which penalty is due are as before. The batches count as done: `global_step`, `images_seen`
@@ -67,21 +56,12 @@ class TranslationMethod(Resumable, ABC):
         ValueError: a value out of range, by its name.
     """
 
-    roles: ClassVar[Mapping[str, Role]]
-    references: ClassVar[Mapping[str, str]]
-    """Which generated image should equal which real one, by the names that `translate` gives them."""
-    translations: ClassVar[Mapping[str, tuple[Literal["A", "B"], Literal["A", "B"]]]]
-    """The images that `translate` makes of one domain for the other, each with those two domains."""
-    score_targets: ClassVar[Mapping[str, tuple[str, str]]]
-    """The real and the generated image on which each discriminator's patch map lies."""
-    gallery: ClassVar[Sequence[Sequence[tuple[str, str]]]]
-    """The images of a sample picture with their titles: a block of columns for each direction."""
-
     def __init__(
         self,
         *,
         optimizer: OptimizerFactory | None,
         optimizer_d: OptimizerFactory | None,
+        optimizers: Mapping[str, OptimizerFactory] | None,
         schedule: ScheduleFactory | None,
         accumulate: int,
         clip_g: float | None,
@@ -103,7 +83,17 @@ class TranslationMethod(Resumable, ABC):
         for name, norm in (("clip_g", clip_g), ("clip_d", clip_d)):
             if norm is not None and norm <= 0:
                 raise ValueError(f"{name} must be positive, or null for no clipping, got {norm}")
-        self.optimizer_factories = (optimizer or default_optimizer, optimizer_d or optimizer or default_optimizer)
+        others = dict(optimizers or {})
+        unknown = others.keys() - (set(self.optimizer_names) - {"g", "d"})
+        if unknown:
+            raise ValueError(
+                f"optimizers.{min(unknown)} moves no network of {type(self).__name__}: the optimizers of its table are "
+                f"{', '.join(self.optimizer_names)}, of which g is optimizer and d is optimizer_d"
+            )
+        given = {**others, "g": optimizer, "d": optimizer_d}
+        self.optimizer_factories: dict[str, OptimizerFactory] = {
+            name: given.get(name) or optimizer or default_optimizer for name in self.optimizer_names
+        }
         self.schedule_factory = schedule or linear
         self.clip_g = clip_g
         self.clip_d = clip_d
@@ -111,16 +101,6 @@ class TranslationMethod(Resumable, ABC):
         self.discriminator_start = discriminator_start
         self.inference_mode = inference_mode
         self._rollback: Rollback | None = None
-
-    @property
-    @abstractmethod
-    def generators(self) -> tuple[Generator, ...]:
-        """The networks that the first optimizer moves."""
-
-    @property
-    @abstractmethod
-    def discriminators(self) -> tuple[Discriminator, ...]:
-        """The networks that the second optimizer moves."""
 
     @abstractmethod
     def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> dict[str, Tensor]:
@@ -131,22 +111,6 @@ class TranslationMethod(Resumable, ABC):
         all of them, or several where one side learns from what the other has become.
         """
 
-    @abstractmethod
-    def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
-        """The images of a batch, real and generated, by name: `real_A`, `fake_B` and so on, B C H W in [-1, 1]."""
-
-    @abstractmethod
-    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """The patch maps, B 1 h w logits, of what `translate` gave, real and generated, by discriminator.
-
-        The discriminators judge as in training, with the statistics of the batch, and are left as they were.
-        """
-
-    @property
-    @abstractmethod
-    def boundary(self) -> float | None:
-        """The logit on whose sides real and fake lie; None where logits mean something in comparison only."""
-
     @property
     def pools(self) -> Mapping[str, ImagePool]:
         """The image pools by the domain of their images, "a" or "b"."""
@@ -154,30 +118,25 @@ class TranslationMethod(Resumable, ABC):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
-            factory([p for network in networks for p in network.parameters()])
-            for factory, networks in zip(self.optimizer_factories, (self.generators, self.discriminators), strict=True)
+            factory([p for network in self.moved_by(name).values() for p in network.parameters()])
+            for name, factory in self.optimizer_factories.items()
         ]
         return optimizers, [self.schedule_factory(optimizer) for optimizer in optimizers]
 
     def on_fit_start(self) -> None:
-        require_optimizers(self)
+        self.require_in_table()
+        require_optimizers(self, self.trainer.optimizers)
 
-    def gan_optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
-        """The generators' optimizer and the discriminators', in that order."""
-        optimizers = self.optimizers()
-        assert isinstance(optimizers, list)
-        generators, discriminators = optimizers
-        assert isinstance(generators, LightningOptimizer)
-        assert isinstance(discriminators, LightningOptimizer)
-        return generators, discriminators
-
-    def sides(self) -> tuple[Side, Side]:
-        """The generators with their optimizer, and the discriminators with theirs."""
-        optimizer_g, optimizer_d = self.gan_optimizers()
-        return (
-            Side(optimizer_g.optimizer, self.generators, self.clip_g),
-            Side(optimizer_d.optimizer, self.discriminators, self.clip_d),
-        )
+    def sides(self) -> dict[str, Side]:
+        """The optimizers by name, each with the networks that it moves."""
+        found = self.optimizers()
+        optimizers = found if isinstance(found, list) else [found]
+        sides = {}
+        for name, optimizer in zip(self.optimizer_names, optimizers, strict=True):
+            assert isinstance(optimizer, LightningOptimizer)
+            networks = {key: network for key, network in self.moved_by(name).items() if is_trained(network)}
+            sides[name] = Side(optimizer.optimizer, networks, self.clip_d if name == "d" else self.clip_g)
+        return sides
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         self._accumulated.append(batch)
@@ -249,10 +208,7 @@ class TranslationMethod(Resumable, ABC):
         self.images_seen += len(batch["A"]) * self.trainer.world_size
 
     def on_train_epoch_start(self) -> None:
-        rates = {
-            f"lr/{name}": optimizer.param_groups[0]["lr"]
-            for name, optimizer in zip(("g", "d"), self.gan_optimizers(), strict=True)
-        }
+        rates = {f"lr/{name}": side.optimizer.param_groups[0]["lr"] for name, side in self.sides().items()}
         # Straight to the loggers: what `self.log` takes in here would wait for the end of the epoch in memory, where a
         # run that is resumed within the epoch does not find it.
         for logger in self.loggers:
@@ -261,9 +217,8 @@ class TranslationMethod(Resumable, ABC):
     def on_train_epoch_end(self) -> None:
         if not self.trainer.is_last_batch:
             return  # the run ends within the epoch, after max_steps
-        schedulers = self.lr_schedulers()
-        assert isinstance(schedulers, list)
-        for scheduler in schedulers:
+        found = self.lr_schedulers()
+        for scheduler in found if isinstance(found, list) else [found]:
             if isinstance(scheduler, Plateau):
                 scheduler.step(self.monitored(scheduler.monitor))
             else:
@@ -290,16 +245,3 @@ class TranslationMethod(Resumable, ABC):
     def _outputs(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """What the callbacks get of a batch: in the usual memory layout, which metrics take for granted."""
         return {name: image.contiguous() for name, image in self.translate(batch, noise_seed=batch_idx).items()}
-
-
-@contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
-    """No gradients for the parameters of these networks, while gradients still flow through them."""
-    parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)

@@ -13,10 +13,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import Penalty
 from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
-from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
+from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.networks import NetworkSpec, frozen
 from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
@@ -41,19 +42,13 @@ class CycleGAN(TranslationMethod):
     Source: Zhu et al. 2017, equation 3; section 5.2 for the identity loss.
     """
 
-    roles = {
-        "generator_ab": Role("generator", reads=("A",), writes="B"),
-        "generator_ba": Role("generator", reads=("B",), writes="A"),
-        "discriminator_a": Role("discriminator", reads=("A",)),
-        "discriminator_b": Role("discriminator", reads=("B",)),
+    networks = {
+        "generator_ab": NetworkSpec("generator", reads=("A",), writes="B"),
+        "generator_ba": NetworkSpec("generator", reads=("B",), writes="A"),
+        "discriminator_a": NetworkSpec("discriminator", reads=("A",)),
+        "discriminator_b": NetworkSpec("discriminator", reads=("B",)),
     }
     references = {"rec_A": "real_A", "rec_B": "real_B"}
-    translations = {"fake_B": ("A", "B"), "fake_A": ("B", "A")}
-    score_targets = {"discriminator_a": ("real_A", "fake_A"), "discriminator_b": ("real_B", "fake_B")}
-    gallery = (
-        (("real_A", "input A"), ("fake_B", "output B"), ("rec_A", "reconstruction")),
-        (("real_B", "input B"), ("fake_A", "output A"), ("rec_B", "reconstruction")),
-    )
 
     def __init__(
         self,
@@ -74,6 +69,7 @@ class CycleGAN(TranslationMethod):
         unpenalized_critic: bool = False,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
+        optimizers: Mapping[str, OptimizerFactory] | None = None,
         schedule: ScheduleFactory | None = None,
         accumulate: PositiveInt = 1,
         clip_g: PositiveFloat | None = None,
@@ -84,9 +80,9 @@ class CycleGAN(TranslationMethod):
         inference_mode: InferenceMode = "eval",
     ) -> None:
         super().__init__(
-            optimizer=optimizer, optimizer_d=optimizer_d, schedule=schedule, accumulate=accumulate, clip_g=clip_g,
-            clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step, discriminator_start=discriminator_start,
-            on_nonfinite=on_nonfinite, inference_mode=inference_mode,
+            optimizer=optimizer, optimizer_d=optimizer_d, optimizers=optimizers, schedule=schedule,
+            accumulate=accumulate, clip_g=clip_g, clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step,
+            discriminator_start=discriminator_start, on_nonfinite=on_nonfinite, inference_mode=inference_mode,
         )  # fmt: skip
         for name, value in (("lambda_a", lambda_a), ("lambda_b", lambda_b), ("lambda_identity", lambda_identity)):
             if value < 0:
@@ -109,25 +105,28 @@ class CycleGAN(TranslationMethod):
             critics=self.discriminators,
         )
 
-    @property
-    def generators(self) -> tuple[Generator, ...]:
-        return self.generator_ab, self.generator_ba
-
-    @property
-    def discriminators(self) -> tuple[Discriminator, ...]:
+    def moved_by(self, optimizer: str) -> dict[str, nn.Module]:
+        networks = super().moved_by(optimizer)
         # In this order the parameters lie in the optimizer as in the reference code's, D_A (which judges B) first.
-        return self.discriminator_b, self.discriminator_a
+        return dict(reversed(networks.items())) if optimizer == "d" else networks
 
     @property
     def boundary(self) -> float | None:
         return self.adversarial.boundary
 
     @property
+    def gallery(self) -> Sequence[Sequence[tuple[str, str]]]:
+        return (
+            (("real_A", "input A"), ("fake_B", "output B"), ("rec_A", "reconstruction")),
+            (("real_B", "input B"), ("fake_A", "output A"), ("rec_B", "reconstruction")),
+        )
+
+    @property
     def pools(self) -> Mapping[str, ImagePool]:
         return {"a": self.pool_a, "b": self.pool_b}
 
     def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
-        side_g, side_d = self.sides()
+        sides = self.sides()
         weights = batch_weights(batches)
         ready: list[Gradients] = []
         terms: Terms = {}
@@ -141,7 +140,7 @@ class CycleGAN(TranslationMethod):
                 for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=update_d)
             ]
             with frozen(*self.discriminators):
-                ready.append(self.compute_gradients(side_g, losses))
+                ready.append(self.compute_gradients(sides["g"], losses))
             found = ready[-1].terms
             parts = len(losses) // len(batches)
             per_batch = [_merge_terms(found[i : i + parts]) for i in range(0, len(found), parts)]
@@ -164,7 +163,7 @@ class CycleGAN(TranslationMethod):
                 ):
                     compute = partial(self._d_terms, f"discriminator_{letter}", critic, pool, real, fake)
                     losses.append(Loss(compute, [critic], weight, f"d_{letter} "))
-            ready.append(self.compute_gradients(side_d, losses))
+            ready.append(self.compute_gradients(sides["d"], losses))
             found = ready[-1].terms
             terms |= self._name_d_terms(mean_terms(found[1::2], weights), mean_terms(found[::2], weights))
         # The discriminators learn from images that were made before the generators moved, so both sides can wait.
@@ -233,14 +232,6 @@ class CycleGAN(TranslationMethod):
                     terms[f"d_{name}_{letter}"] = value
         terms["d_total"] = d_a["total"] + d_b["total"]
         return terms
-
-    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        critics = {"discriminator_a": self.discriminator_a, "discriminator_b": self.discriminator_b}
-        with inference(*self.discriminators, mode="paper"):
-            return {
-                name: (critics[name](images[real]), critics[name](images[fake].to(images[real].dtype)))
-                for name, (real, fake) in self.score_targets.items()
-            }
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         real_A, real_B = batch["A"], batch["B"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,10 +36,10 @@ class Loss:
 
 @dataclass(frozen=True)
 class Side:
-    """An optimizer, the networks it moves, and the largest norm of each one's gradient, None for any."""
+    """An optimizer, the networks it moves by name, and the largest norm of each one's gradient, None for any."""
 
     optimizer: Optimizer
-    networks: Sequence[nn.Module]
+    networks: Mapping[str, nn.Module]
     clip: float | None
 
 
@@ -105,14 +105,13 @@ def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> 
     scaler = _scaler_of(method)
     if scaler is not None:
         scaler.unscale_(side.optimizer)
-    names = {id(network): name for name, network in method.named_children()}
-    for network in side.networks:
+    for name, network in side.networks.items():
         norm = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
         if side.clip is not None:
             clip_grads_with_norm_(network.parameters(), side.clip, norm)
-        method.last_step.gradient_norms[names[id(network)]] = norm
+        method.last_step.gradient_norms[name] = norm
         if scaler is None:  # which itself leaves out steps whose gradients overflow
-            watched[f"the gradient of {names[id(network)]}"] = norm
+            watched[f"the gradient of {name}"] = norm
     return Gradients(side, found, watched)
 
 
@@ -135,14 +134,14 @@ def update_scale(method: Resumable) -> None:
         scaler.update()
 
 
-def require_optimizers(method: Resumable) -> None:
+def require_optimizers(method: Resumable, optimizers: Iterable[Optimizer]) -> None:
     """Raise a ConfigError that names a network with weights to be trained that no optimizer moves."""
-    moved = {p for optimizer in method.trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+    moved = {p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad and parameter not in moved:
             raise ConfigError(
                 f"{type(method).__name__}.{name.partition('.')[0]} has weights to be trained ({name}) that are in no "
-                f"optimizer: name it among generators or discriminators, or set requires_grad_(False) for it"
+                f"optimizer of configure_optimizers: add them there, or set requires_grad_(False) for them"
             )
 
 
@@ -154,8 +153,8 @@ def _scaler_of(method: Resumable) -> GradScaler | None:
 def _require_a_loss_for_each(method: Resumable, side: Side, losses: Sequence[Loss]) -> None:
     """Gradients of a network that no loss names would not be averaged over the ranks."""
     named = {id(network) for loss in losses for network in loss.networks}
-    for name, network in method.named_children():
-        if any(network is n for n in side.networks) and id(network) not in named:
+    for name, network in side.networks.items():
+        if id(network) not in named:
             raise ConfigError(
                 f"{type(method).__name__}.{name} is moved by an optimizer, and no Loss of this step names it in its "
                 f"networks: its gradients would not be averaged over the ranks. Name it there"

@@ -12,9 +12,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import Penalty
 from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
-from patchlight.methods.base import OptimizerFactory, Role, ScheduleFactory, TranslationMethod, frozen
+from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.guard import OnNonFinite
-from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.inference import InferenceMode
+from patchlight.methods.networks import NetworkSpec, frozen
 from patchlight.methods.optimization import Loss, Terms, batch_weights, generate, mean_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
@@ -35,14 +36,11 @@ class Pix2Pix(TranslationMethod):
     Source: Isola et al. 2017, equation 4.
     """
 
-    roles = {
-        "generator": Role("generator", reads=("A",), writes="B"),
-        "discriminator": Role("discriminator", reads=("A", "B")),
+    networks = {
+        "generator": NetworkSpec("generator", reads=("A",), writes="B"),
+        "discriminator": NetworkSpec("discriminator", reads=("A", "B")),
     }
     references = {"fake_B": "real_B"}
-    translations = {"fake_B": ("A", "B")}
-    score_targets = {"discriminator": ("real_B", "fake_B")}
-    gallery = ((("real_A", "input"), ("fake_B", "output"), ("real_B", "target")),)
 
     def __init__(
         self,
@@ -57,6 +55,7 @@ class Pix2Pix(TranslationMethod):
         unpenalized_critic: bool = False,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
+        optimizers: Mapping[str, OptimizerFactory] | None = None,
         schedule: ScheduleFactory | None = None,
         accumulate: PositiveInt = 1,
         clip_g: PositiveFloat | None = None,
@@ -67,9 +66,9 @@ class Pix2Pix(TranslationMethod):
         inference_mode: InferenceMode = "paper",
     ) -> None:
         super().__init__(
-            optimizer=optimizer, optimizer_d=optimizer_d, schedule=schedule, accumulate=accumulate, clip_g=clip_g,
-            clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step, discriminator_start=discriminator_start,
-            on_nonfinite=on_nonfinite, inference_mode=inference_mode,
+            optimizer=optimizer, optimizer_d=optimizer_d, optimizers=optimizers, schedule=schedule,
+            accumulate=accumulate, clip_g=clip_g, clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step,
+            discriminator_start=discriminator_start, on_nonfinite=on_nonfinite, inference_mode=inference_mode,
         )  # fmt: skip
         if lambda_l1 < 0:
             raise ValueError(f"lambda_l1 must not be negative, got {lambda_l1}")
@@ -86,19 +85,11 @@ class Pix2Pix(TranslationMethod):
         )
 
     @property
-    def generators(self) -> tuple[Generator, ...]:
-        return (self.generator,)
-
-    @property
-    def discriminators(self) -> tuple[Discriminator, ...]:
-        return (self.discriminator,)
-
-    @property
     def boundary(self) -> float | None:
         return self.adversarial.boundary
 
     def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
-        side_g, side_d = self.sides()
+        sides = self.sides()
         weights = batch_weights(batches)
         with torch.set_grad_enabled(update_g):
             fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
@@ -107,14 +98,14 @@ class Pix2Pix(TranslationMethod):
         terms: Terms = {}
         if update_d:
             losses = [Loss(partial(self._d_terms, b, fake), self.discriminators, w, "d_") for b, fake, w in parts]
-            d = self.compute_gradients(side_d, losses)
+            d = self.compute_gradients(sides["d"], losses)
             # The generator learns from the discriminator as it is after its step.
             self.step_optimizers(d, batches=batches, last=not update_g)
             terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
         if update_g:
             losses = [Loss(partial(self._g_terms, b, fake, update_d), self.generators, w, "g_") for b, fake, w in parts]
             with frozen(self.discriminator):
-                g = self.compute_gradients(side_g, losses)
+                g = self.compute_gradients(sides["g"], losses)
             self.step_optimizers(g, batches=batches)
             terms |= {f"g_{name}": value for name, value in mean_terms(g.terms, weights).items()}
         return terms
@@ -135,14 +126,3 @@ class Pix2Pix(TranslationMethod):
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
         gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB)
         return {"gan": gan, "l1": l1, "total": gan + self.lambda_l1 * l1}
-
-    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        real_A, real_B = images["real_A"], images["real_B"]
-        fake_B = images["fake_B"].to(real_B.dtype)
-        real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
-        with inference(self.discriminator, mode="paper"):
-            return {"discriminator": (self.discriminator(real_AB), self.discriminator(fake_AB))}
-
-    def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
-        with inference(self.generator, mode=self.inference_mode, noise_seed=noise_seed):
-            return {"real_A": batch["A"], "fake_B": self.generator(batch["A"]), "real_B": batch["B"]}

@@ -13,8 +13,8 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
+from patchlight.methods.networks import is_trained
 from patchlight.parallel.launcher import JobLauncher
 from patchlight.system.warnings import filter_warnings
 
@@ -22,7 +22,7 @@ StartMethod = Literal["popen", "spawn", "fork"]
 
 
 class PerNetworkDDP(DDPStrategy):
-    """One DistributedDataParallel for each generator and discriminator, in place of one around the whole module.
+    """One DistributedDataParallel for each network of a method's table, in place of one around the whole module.
 
     With a single one, every backward pass leaves the other side's parameters without a gradient, so all of them must be
     searched for unused ones, each time. With one per network only those are waited for that a backward pass is about,
@@ -67,8 +67,8 @@ class PerNetworkDDP(DDPStrategy):
         method = self.lightning_module
         if not isinstance(method, TranslationMethod):
             raise TypeError(f"PerNetworkDDP trains a TranslationMethod, got a {type(method).__name__}")
-        _require_networks_of_all(method)
-        self._wrapped = {id(network): self._setup_model(network) for network in _networks(method)}
+        networks = method.modules_of().values()
+        self._wrapped = {id(network): self._setup_model(network) for network in networks if is_trained(network)}
         method.before_backward = self._expect_gradients
 
     def _expect_gradients(self, networks: Sequence[nn.Module]) -> None:
@@ -81,7 +81,7 @@ class PerNetworkDDP(DDPStrategy):
         """Give all ranks the running statistics of rank 0, which each has followed for its own images."""
         method = self.lightning_module
         assert isinstance(method, TranslationMethod)
-        for network in _networks(method):
+        for network in method.modules_of().values():
             for buffer in network.buffers():
                 distributed.broadcast(buffer, src=0)
 
@@ -94,19 +94,3 @@ class PerNetworkDDP(DDPStrategy):
             self.lightning_module.reset_gradient_sync()
         self._wrapped = {}
         super().teardown()
-
-
-def _networks(method: TranslationMethod) -> tuple[nn.Module, ...]:
-    return (*method.generators, *method.discriminators)
-
-
-def _require_networks_of_all(method: TranslationMethod) -> None:
-    """Raise a ConfigError that names a child whose gradients no DistributedDataParallel would average."""
-    averaged = {parameter for network in _networks(method) for parameter in network.parameters()}
-    for name, parameter in method.named_parameters():
-        if parameter.requires_grad and parameter not in averaged:
-            raise ConfigError(
-                f"{type(method).__name__}.{name.partition('.')[0]} has weights to be trained ({name}) whose gradients "
-                f"would not be averaged over the ranks: name it among generators or discriminators, or set "
-                f"requires_grad_(False) for it"
-            )

@@ -47,7 +47,7 @@ class Performance:
         Raises:
             ConfigError: there is no compiler, or a generator that cannot compute its features again.
         """
-        networks = (*method.generators, *method.discriminators)
+        networks = method.modules_of()
         if self.gradient_checkpointing:
             for generator in method.generators:
                 try:
@@ -55,15 +55,16 @@ class Performance:
                 except ValueError as error:
                     raise ConfigError(f"perf.gradient_checkpointing: {error}") from None
         if self.channels_last is True or (self.channels_last == "auto" and precision in HALF):
-            for network in networks:
+            for network in networks.values():
                 network.to(memory_format=torch.channels_last)
         if not self.compile:
             return []
         if device_of(accelerator).type == "cpu":
             _require_compiler()
         penalised = any(isinstance(module, Penalty) for module in method.modules())
-        for network in method.generators if penalised else networks:
-            network.compile()
+        for name, network in networks.items():
+            if not (penalised and method.networks[name].kind == "discriminator"):
+                network.compile()
         return ["perf.compile: discriminators with a penalty are not compiled, the generators are"] * penalised
 
 

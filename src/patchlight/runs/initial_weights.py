@@ -33,7 +33,7 @@ def load_initial_weights(
     if is_resuming:
         return
     checkpoint = read_checkpoint(init_from)
-    prefixes = tuple(f"{name}." for name in method.roles)
+    prefixes = tuple(f"{name}." for name in method.networks)
     # The rest of a method's state, such as its labels, is that of the new configuration.
     own = {key: value for key, value in method.state_dict().items() if not key.startswith(prefixes)}
     state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefixes)}

@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from patchlight.config.compose import config_dir
-from patchlight.config.validation.signatures import keys_of, locate, signature
+from patchlight.config.validation.signatures import locate, signature, table_of
 from patchlight.config.validation.values import writable
 from patchlight.errors import ConfigError
 
@@ -53,11 +53,15 @@ def meaning(hint: Any) -> Any:
     return TypeAdapter(writable(hint)).json_schema()
 
 
-def test_roles_of_methods() -> None:
+def test_networks_of_methods() -> None:
     for name in ("Pix2Pix", "CycleGAN"):
         target = f"patchlight.methods.{name}"
-        assert keys_of(target, "roles", "model") == frozenset(locate(target, "model").roles)
-    assert keys_of("patchlight.networks.UNetGenerator", "roles", "model") is None
+        table = locate(target, "model").networks
+        assert table_of(target, "networks", "model") == {
+            key: {name: getattr(spec, name) for name in ("kind", "reads", "writes") if getattr(spec, name) is not None}
+            for key, spec in table.items()
+        }
+    assert table_of("patchlight.networks.UNetGenerator", "networks", "model") is None
 
 
 def test_classes_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,16 +13,13 @@ from pydantic import Field, TypeAdapter
 
 from patchlight.config.messages import REPLACED_KEYS, unknown_key
 from patchlight.config.validation.bounds import bounds_of
-from patchlight.config.validation.signatures import Signature, keys_of, locate, signature
+from patchlight.config.validation.signatures import Signature, locate, signature, table_of
 from patchlight.config.validation.values import Built, check_value, checker, writable, written
 from patchlight.errors import ConfigError
 
-__all__ = ["HYDRA_KEYS", "NETWORK_KEYS", "check_group", "check_value", "checker", "locate", "validate"]
+__all__ = ["HYDRA_KEYS", "check_group", "check_value", "checker", "locate", "validate"]
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
-
-NETWORK_KEYS = frozenset({"generator", "discriminator", "init"})
-"""Parts of `model` that are not arguments of the method: the networks are built from them first."""
 
 
 class TopLevel(TypedDict):
@@ -140,21 +137,23 @@ def _missing(path: str, value: Any) -> Iterator[str]:
 
 
 def _check_model(node: Mapping[str, Any]) -> None:
-    roles = keys_of(node.get("_target_", ""), "roles", "model")
-    if roles is None:
+    table = table_of(node.get("_target_", ""), "networks", "model")
+    if table is None:
         raise ConfigError(
             f"model._target_={node['_target_']} is no method: derive it from patchlight.methods.TranslationMethod"
         )
-    for key in ("generator", "discriminator", "init"):
+    parts = list(dict.fromkeys(spec.get("config") or spec["kind"] for spec in table.values()))
+    for key in (*parts, "init"):
         if node.get(key) is None:
             raise ConfigError(f"model.{key} is missing: choose one with model/{key}=NAME")
-    for key in ("generator", "discriminator"):
+    for key in parts:
         _check_call(f"model.{key}", node[key])
     if not isinstance(node["init"], Mapping):
         raise ConfigError(f"model.init={node['init']} should be a group of keys: choose one with model/init=NAME")
     _check_call("model.init", {"_target_": "patchlight.networks.init_weights", **node["init"]})
-    own = {key: value for key, value in node.items() if key not in NETWORK_KEYS}
-    _check_call("model", own, hidden=roles, extra=NETWORK_KEYS)
+    # The networks are built from their parts first; the method gets them under their names in the table.
+    own = {key: value for key, value in node.items() if key not in (*parts, "init")}
+    _check_call("model", own, hidden=frozenset(table), extra=frozenset((*parts, "init")))
     lengths = [(node.get("schedule") or {}).get(key) for key in ("n_epochs", "n_epochs_decay")]
     if lengths == [0, 0]:
         raise ConfigError(

@@ -6,7 +6,7 @@ import ast
 import builtins
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -64,8 +64,10 @@ def signature(target: str, path: str) -> Signature:
         return _imported(locate(target, path))
 
 
-def keys_of(target: str, attribute: str, path: str) -> frozenset[str] | None:
-    """The keys of a dictionary that is an attribute of a class; None if it has none of that name.
+def table_of(target: str, attribute: str, path: str) -> Mapping[str, Mapping[str, Any]] | None:
+    """The rows of a table that is an attribute of a class, each a dataclass, as their fields by name.
+
+    Fields that a row leaves at their default may be missing. None if the class has no such attribute.
 
     Raises:
         ConfigError: the class does not exist.
@@ -75,14 +77,27 @@ def keys_of(target: str, attribute: str, path: str) -> frozenset[str] | None:
         for found in line_of_descent(find_definition(module, name)):
             for statement in found.node.body:  # type: ignore[union-attr]
                 value = assigned_value(statement, attribute)
-                if isinstance(value, ast.Dict):
-                    return frozenset(ast.literal_eval(key) for key in value.keys if key is not None)
                 if value is not None:
-                    raise NotFollowedError
+                    return _table(value, found.module)
     except (NotFollowedError, ValueError):
         table = getattr(locate(target, path), attribute, None)
-        return None if table is None else frozenset(table)
+        return None if table is None else {key: vars(row) for key, row in table.items()}
     return None
+
+
+def _table(value: ast.expr, module: str) -> dict[str, dict[str, Any]]:
+    """A dictionary of calls with literal arguments; of anything else a NotFollowedError or ValueError."""
+    if not isinstance(value, ast.Dict):
+        raise NotFollowedError
+    rows = {}
+    for key, call in zip(value.keys, value.values, strict=True):
+        if key is None or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise NotFollowedError
+        fields = _of_class(find_definition(module, call.func.id)).parameters
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        given |= dict(zip(fields, call.args, strict=False))
+        rows[ast.literal_eval(key)] = {str(name): ast.literal_eval(node) for name, node in given.items()}
+    return rows
 
 
 def locate(target: str, path: str) -> Any:
