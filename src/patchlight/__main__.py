@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from patchlight.system.modules import leave_out_current_folder
+
 VERBS = {
     "train": "train",
     "eval": "evaluate",
@@ -30,6 +32,7 @@ def main() -> None:
             return
         print(f"{verb!r} is no verb; {usage}" if verb else usage, file=sys.stderr)
         raise SystemExit(2)
+    leave_out_current_folder()
     sys.argv[:2] = [f"patchlight-{verb}"]
     import_module(f"patchlight.cli.{VERBS[verb]}").main()
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from patchlight import __version__
 from patchlight.errors import DataError, TrainingError
+from patchlight.system.modules import search_folders
 from patchlight.trust import trusted_config
 from patchlight.trust.contents import check_contents
 
@@ -76,10 +77,15 @@ def read_checkpoint(path: str | Path, mapped: bool = False) -> dict[str, Any]:
 def recorded_config(checkpoint: Mapping[str, Any], path: str | Path, *, trust: bool) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint, see `trusted_config`.
 
+    With `trust` the modules that it names may lie in the folders of the command, see `patchlight.system.modules`.
+
     Raises:
         DataError: it cannot be used, or names code that is not this package's, without `trust`.
     """
-    return trusted_config(checkpoint[RECORD_KEY]["config"], str(path), trust=trust)
+    config = trusted_config(checkpoint[RECORD_KEY]["config"], str(path), trust=trust)
+    if trust:
+        search_folders()
+    return config
 
 
 def verify(path: Path, tensors: bool = True) -> None:

@@ -32,6 +32,9 @@ SMALL = (
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
+OWN_MODULE = f"--config-dir={SCRIPTS.parent / 'examples' / 'schedule'}"
+"""With a schedule of a module that is not installed, which a job of the cluster finds."""
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -122,9 +125,9 @@ def test_the_plain_script_asks_to_be_queued_again(cluster: Cluster, images: Path
 
 def test_a_sweep_of_four_jobs(cluster: Cluster, images: Path, tmp_path: Path) -> None:
     process = train(
-        "launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=20", *SMALL, "trainer=cpu",
-        f"data.root={images}", "hydra.sweep.dir=sweep", "trainer.max_steps=3", "model.gan_mode=lsgan,vanilla",
-        "seed=0,1", env=environment(cluster), folder=tmp_path,
+        OWN_MODULE, "model/schedule=warm_up", "launcher=slurm", "hydra.launcher.cpus_per_task=1",
+        "hydra.launcher.timeout_min=20", *SMALL, "trainer=cpu", f"data.root={images}", "hydra.sweep.dir=sweep",
+        "trainer.max_steps=3", "model.gan_mode=lsgan,vanilla", "seed=0,1", env=environment(cluster), folder=tmp_path,
     )  # fmt: skip
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out

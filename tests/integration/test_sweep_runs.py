@@ -29,6 +29,9 @@ def small(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
     return (*SMALL, f"data.root={tiny_sets('paired')}")
 
 
+OWN_MODULE = f"--config-dir={Path(__file__).resolve().parents[2] / 'examples' / 'schedule'}"
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "patchlight", "train", *arguments], cwd=folder,
@@ -135,10 +138,11 @@ def test_patch_sizes_that_leave_an_empty_map_are_left_out(
 
 @pytest.mark.slow
 def test_jobs_side_by_side(small: tuple[str, ...], tmp_path: Path) -> None:
+    """With a schedule of a module that is not installed, which the processes of the jobs find."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     process = start(
-        tmp_path, "sweep=seeds", "launcher=joblib", *small, "model.discriminator.n_layers=1", "trainer.max_steps=2",
-        "seed=0", "model.optimizer.lr=0.0002,1e30",
+        tmp_path, OWN_MODULE, "model/schedule=warm_up", "sweep=seeds", "launcher=joblib", *small, "seed=0",
+        "model.discriminator.n_layers=1", "trainer.max_steps=2", "model.optimizer.lr=0.0002,1e30",
     )  # fmt: skip
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1, err

@@ -19,6 +19,7 @@ from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, one_message
 from patchlight.sweeps.job import run_job
 from patchlight.sweeps.processes import sigterm_reaches_all
+from patchlight.system.modules import search_folders
 from patchlight.system.warnings import gc_paused
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     with one_message("patchlight-train"):
         command = read_command_line(sys.argv[1:], "train")
         if command is not None:
+            search_folders()
             with gc_paused():
                 _check(command)
     with sigterm_reaches_all(Path(command.hydra.sweep.dir)) if command and command.side_by_side else nullcontext():

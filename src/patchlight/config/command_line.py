@@ -19,6 +19,7 @@ from patchlight.config.compose import compose_config, config_dir
 from patchlight.config.messages import one_line
 from patchlight.config.plan import Plan
 from patchlight.errors import ConfigError
+from patchlight.system.modules import choose_folders
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     if name != config_name and (config_dir() / f"{name}.yaml").is_file():
         raise ConfigError(f"--config-name={name} is the configuration of another command: leave it out")
     searchpath = [_searchpath(args.config_dir)] if args.config_dir else []
+    choose_folders(args.config_dir)
     plan = Plan.of([], _parse(args.overrides))
     if "sweep" in plan.keys:
         raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")

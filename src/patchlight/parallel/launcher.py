@@ -62,7 +62,8 @@ class JobLauncher(_SubprocessScriptLauncher):
         os.environ["NODE_RANK"] = str(environment.node_rank())
         os.environ["LOCAL_RANK"] = "0"
         os.environ["WORLD_SIZE"] = str(self.num_processes * self.num_nodes)
-        command = [sys.executable, "-m", "patchlight.runs.worker", str(self.job_config.resolve())]
+        # -P: the current folder does not go before what is installed.
+        command = [sys.executable, "-P", "-m", "patchlight.runs.worker", str(self.job_config.resolve())]
         for rank in range(1, self.num_processes):
             self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank), LAUNCHED: "1"}))
         observer = _Observer(child_processes=self.procs, main_pid=os.getpid())

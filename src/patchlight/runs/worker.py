@@ -7,11 +7,13 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.errors import one_message
+from patchlight.system.modules import search_folders
 from patchlight.system.warnings import gc_paused
 
 
 def main() -> None:
     """Take part in the run of a resolved configuration."""
+    search_folders()
     with gc_paused():
         from patchlight.runs.run import train
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.config.plan import job_name, swept_keys
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
 from patchlight.sweeps.processes import clear_results, read_results, running, write_results
+from patchlight.system.modules import leave_out_current_folder, search_folders
 from patchlight.system.warnings import gc_paused
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def run_job(cfg: DictConfig) -> float | None:
     Raises:
         UserError: outside of a sweep, as `patchlight.runs.run.train`.
     """
+    leave_out_current_folder()  # in a process of its own, such as a job of SLURM's
+    search_folders()
     with gc_paused():
         from patchlight.runs.objective import direction, score
         from patchlight.runs.run import train

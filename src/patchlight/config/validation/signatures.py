@@ -20,6 +20,7 @@ from patchlight.config.validation.definitions import (
     line_of_descent,
 )
 from patchlight.errors import ConfigError
+from patchlight.system.modules import where_looked
 
 LIGHT = frozenset({"typing", "typing_extensions", "collections", "pathlib", "datetime", "pydantic", "annotated_types"})
 """Packages whose names annotations are made of; those are imported."""
@@ -110,7 +111,9 @@ def locate(target: str, path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module of the user's may raise any
-        raise ConfigError(f"{path}._target_={target} cannot be imported: {' '.join(str(error).split())}") from None
+        raise ConfigError(
+            f"{path}._target_={target} cannot be imported: {' '.join(str(error).split())}{where_looked(module, error)}"
+        ) from None
 
 
 def _imported(target: Callable[..., Any]) -> Signature:
