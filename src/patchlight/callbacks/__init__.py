@@ -3,12 +3,11 @@
 from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from patchlight.callbacks.ema import EMA
 from patchlight.callbacks.health import Health
+from patchlight.callbacks.images import Samples
 from patchlight.callbacks.patch_maps import PatchMaps
-from patchlight.callbacks.position import LoopState
 from patchlight.callbacks.progress import Progress
 from patchlight.callbacks.quality import Quality
-from patchlight.callbacks.record import RunRecord
-from patchlight.callbacks.samples import Samples
+from patchlight.callbacks.state import LoopState, RunRecord
 
 __all__ = [
     "EMA",

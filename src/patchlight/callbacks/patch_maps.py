@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from pydantic import PositiveInt
 from torch import Tensor
 
-from patchlight.callbacks.validation_pictures import LATEST, Kept, ValidationPictures
+from patchlight.callbacks.images import LATEST, Kept, ValidationPictures
 from patchlight.loggers import log_histograms, log_pictures
 from patchlight.methods import TranslationMethod
 from patchlight.networks import patch_grid

@@ -66,7 +66,7 @@ def evaluate(config: EvalConfig) -> None:
         data_channels,
         recorded_in,
     )
-    from patchlight.callbacks.first_images import FirstImages
+    from patchlight.callbacks.images import FirstImages
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
     from patchlight.config.validation import validate
     from patchlight.data import ImageDataModule

@@ -1,4 +1,4 @@
-"""Pictures of the first images of a validation, which are the same every time."""
+"""Pictures of the first images of a validation or test, which are the same every time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from pydantic import PositiveInt
 from torch import Tensor
 
+from patchlight.data.images import write_image
+from patchlight.loggers import log_pictures
 from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
+from patchlight.pictures import contact_sheet
 
 LATEST = "latest"
 """The folder of the newest pictures, one file per image."""
@@ -84,3 +88,65 @@ class ValidationPictures(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._validations = state_dict["validations"]
+
+
+class Samples(ValidationPictures):
+    """Writes a picture of the first validation images, and shows it to W&B and TensorBoard.
+
+    One row per image, one column per entry of the method's `gallery`: input, output, target for pix2pix; input, output,
+    reconstruction for both directions of CycleGAN. Files are named `step_<batches>.png`. The newest images also lie one
+    by one in `latest/`, as `<number>_<name>.png`.
+
+    Raises:
+        ValueError: a number below 1.
+    """
+
+    def __init__(self, folder: str | Path, n_images: PositiveInt = 4, every_n_validations: PositiveInt = 1) -> None:
+        super().__init__(folder, n_images, n_kept=n_images, every_n_validations=every_n_validations)
+
+    def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:
+        return images
+
+    def show(self, trainer: Trainer, method: TranslationMethod, kept: list[Kept]) -> None:
+        picture = contact_sheet(kept, method.gallery)
+        picture.save(self.folder / f"step_{trainer.global_step:08d}.png")
+        for number, images in enumerate(kept):
+            _write_each(images, self.folder / LATEST, number)
+        log_pictures(trainer.loggers, {"samples": picture}, trainer.global_step, method.images_seen)
+
+
+class FirstImages(Callback):
+    """Writes the first `n_images` images of a test or validation of one process: `samples.png` and `samples/`.
+
+    The picture has one row per image and the method's `gallery` as columns, as the samples of a training.
+    """
+
+    def __init__(self, folder: Path, n_images: int) -> None:
+        self.folder = folder
+        self.n_images = n_images
+        self._kept: list[dict[str, Tensor]] = []
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        for i in range(min(len(outputs["real_A"]), self.n_images - len(self._kept))):
+            self._kept.append({name: images[i].float().cpu() for name, images in outputs.items()})
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        if not self._kept:
+            return
+        contact_sheet(self._kept, pl_module.gallery).save(self.folder / "samples.png")
+        (self.folder / "samples").mkdir(exist_ok=True)
+        for number, images in enumerate(self._kept):
+            _write_each(images, self.folder / "samples", number)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        self.on_test_batch_end(trainer, pl_module, outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_test_epoch_end(trainer, pl_module)
+
+
+def _write_each(images: Mapping[str, Tensor], folder: Path, number: int) -> None:
+    """Write the images of one row as files of their own, `<number>_<name>.png`."""
+    for name, image in images.items():
+        write_image(folder / f"{number:02d}_{name}.png", image)

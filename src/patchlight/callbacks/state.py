@@ -1,4 +1,4 @@
-"""Where a run stands, written so that it goes on with the very next batch."""
+"""The state of a run in its checkpoints: its configuration, and its position to the batch."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
+from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.data import ImageDataModule
 from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.system.distributed import is_first
+
+
+class RunRecord(Callback):
+    """Puts the resolved configuration into every checkpoint, so that a model can be rebuilt from it alone."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[RECORD_KEY] = make_record(self.config)
 
 
 class LoopState(Callback):
