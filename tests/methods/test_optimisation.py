@@ -208,7 +208,7 @@ def test_what_is_not_finite_stops_before_anything_moves(make: Any, tmp_path: Pat
         fit(method, tmp_path, images(4, spoilt=2))
     text = str(caught.value)
     assert "is nan in batch 3, made of a2.png, b2.png" in text
-    assert text.startswith("d_real is nan" if make is pix2pix else "cycle_b is nan")
+    assert text.startswith("d_real is nan" if make is pix2pix else "identity_b is nan")
     twin = make(optimizer=SGD)
     fit(twin, tmp_path, DataLoader(list(images(4))[:2], batch_size=None))  # type: ignore[arg-type]
     assert_equal(method, twin, rtol=0)

@@ -105,14 +105,17 @@ class AdversarialLoss(nn.Module):
         return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}
 
 
-def is_batch_independent(critic: nn.Module) -> bool:
-    """Whether real and fake images can share one pass: nothing in it depends on the other images or on earlier passes.
+def is_batch_independent(network: nn.Module) -> bool:
+    """Whether images can share one pass: nothing in it depends on the other images or on earlier passes.
 
-    Batch norm has the statistics of all images of a pass; spectral norm moves its estimate with every pass.
+    Batch norm has the statistics of all images of a pass; running statistics and the estimate of spectral norm move
+    with every pass; dropout draws other noise for an image that is not alone.
     """
     return not any(
-        isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.Dropout | nn.Dropout2d) or is_parametrized(module)
-        for module in critic.modules()
+        isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm | nn.Dropout | nn.Dropout2d)
+        or (isinstance(module, nn.InstanceNorm2d) and module.track_running_stats)
+        or is_parametrized(module)
+        for module in network.modules()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import Penalty
-from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
+from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode, is_batch_independent
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
@@ -21,6 +22,17 @@ from patchlight.methods.networks import NetworkSpec, frozen
 from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
+
+Domain = Literal["a", "b"]
+
+_OTHER: Mapping[Domain, Domain] = {"a": "b", "b": "a"}
+
+MERGED_PIXELS = 256**2
+"""With fewer pixels in a batch, a generator translates one domain and has its identity term of the other in one pass.
+
+On two cores at 128 px one pass took 0.65 to 0.7 times as long as two (`networks.winograd`), and at 256 px 0.97 times,
+which is not worth the memory of a third pass's features.
+"""
 
 
 class CycleGAN(TranslationMethod):
@@ -34,7 +46,8 @@ class CycleGAN(TranslationMethod):
     `identity_a` = |G_ba(A) - A|, the identity term of domain A, and `identity_b` = |G_ab(B) - B|; `d_a d_b`, each half
     the sum of its real and fake parts (relativistic: their comparison); for each penalty its value and the norm of the
     gradient it looks at, `d_<name>_a d_<name>_norm_a` and so for b; and `g_total d_total`, what was minimised. The
-    identity terms weigh lambda_identity times their domain's lambda and are not computed for 0.
+    identity terms weigh lambda_identity times their domain's lambda and are not computed for 0. In small batches they
+    share a pass of their generator with the translation, unless batch norm or dropout would make a difference of it.
 
     Raises:
         ValueError: see `AdversarialLoss` and `TranslationMethod`; a negative lambda.
@@ -134,17 +147,15 @@ class CycleGAN(TranslationMethod):
         fakes_B: list[Tensor] = []
         if update_g:
             # One circle after the other, each with its backward pass, so that the features of only one are in memory.
-            losses = [
-                loss
+            per_batch = [
+                self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=update_d)
                 for batch, weight in zip(batches, weights, strict=True)
-                for loss in self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=update_d)
             ]
             with frozen(*self.discriminators):
-                ready.append(self.compute_gradients(sides["g"], losses))
-            found = ready[-1].terms
-            parts = len(losses) // len(batches)
-            per_batch = [_merge_terms(found[i : i + parts]) for i in range(0, len(found), parts)]
-            terms |= self._name_g_terms(mean_terms(per_batch, weights))
+                ready.append(self.compute_gradients(sides["g"], [loss for losses in per_batch for loss in losses]))
+            computed = iter(ready[-1].terms)
+            g_terms = [_merge_terms(list(islice(computed, len(losses)))) for losses in per_batch]
+            terms |= self._name_g_terms(mean_terms(g_terms, weights))
         else:
             with torch.no_grad():
                 for batch in batches:
@@ -176,37 +187,50 @@ class CycleGAN(TranslationMethod):
         """The generators' losses over one batch; its generated images are added to `fakes_A` and `fakes_B`."""
         real_A, real_B = batch["A"], batch["B"]
         g_ab, g_ba = self.generators
-        circles = (
-            partial(self._cycle_terms, "a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B, adversarial),
-            partial(self._cycle_terms, "b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A, adversarial),
+        ways: tuple[tuple[Domain, Tensor, Tensor, Generator, Generator, Discriminator, list[Tensor]], ...] = (
+            ("a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B),
+            ("b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A),
         )
-        losses = [Loss(circle, self.generators, weight) for circle in circles]
-        if self.lambda_identity > 0:
-            losses.append(Loss(partial(self._identity, "b", g_ab, real_B), [g_ab], weight))
-            losses.append(Loss(partial(self._identity, "a", g_ba, real_A), [g_ba], weight))
-        return losses
+        losses: list[Loss] = []
+        identities: list[Loss] = []
+        for domain, real, other, there, back, critic, fakes in ways:
+            merged = self.lambda_identity > 0 and _merges_passes(there, real, other)
+            cycle = partial(self._cycle_terms, domain, real, other, there, back, critic, fakes, adversarial, merged)
+            losses.append(Loss(cycle, self.generators, weight))
+            if self.lambda_identity > 0 and not merged:
+                identities.append(Loss(partial(self._identity_pass, _OTHER[domain], there, other), [there], weight))
+        return losses + identities
 
     def _cycle_terms(
-        self, domain: Literal["a", "b"], real: Tensor, other: Tensor, there: Generator, back: Generator,
-        critic: Discriminator, fakes: list[Tensor], adversarial: bool,
+        self, domain: Domain, real: Tensor, other: Tensor, there: Generator, back: Generator,
+        critic: Discriminator, fakes: list[Tensor], adversarial: bool, merged: bool,
     ) -> Terms:  # fmt: skip
-        """The terms of one domain's images on their way to the other domain and back."""
-        fake = there(real)
+        """The terms of one domain's images on their way to the other domain and back.
+
+        If `merged`, the generator `there` gets the other domain's images in the same pass, for its identity term.
+        """
+        if merged:
+            fake, same = there(torch.cat([real, other])).split([len(real), len(other)])
+        else:
+            fake = there(real)
         fakes.append(fake.detach())
         cycle = F.l1_loss(back(fake), real)
         terms = {f"cycle_{domain}": cycle, "total": self._lambda(domain) * cycle}
         if adversarial:
             gan = self.adversarial.generator(critic, other, fake)
-            terms[f"g_gan_{'ab' if domain == 'a' else 'ba'}"] = gan
+            terms[f"g_gan_{domain}{_OTHER[domain]}"] = gan
             terms["total"] = gan + terms["total"]
-        return terms
+        return _merge_terms([terms, self._identity_terms(_OTHER[domain], same, other)]) if merged else terms
 
-    def _identity(self, domain: Literal["a", "b"], generator: Generator, real: Tensor) -> Terms:
+    def _identity_pass(self, domain: Domain, generator: Generator, real: Tensor) -> Terms:
         """The term of images that are in the generator's own domain already."""
-        identity = F.l1_loss(generator(real), real)
+        return self._identity_terms(domain, generator(real), real)
+
+    def _identity_terms(self, domain: Domain, same: Tensor, real: Tensor) -> Terms:
+        identity = F.l1_loss(same, real)
         return {f"identity_{domain}": identity, "total": self._lambda(domain) * self.lambda_identity * identity}
 
-    def _lambda(self, domain: Literal["a", "b"]) -> float:
+    def _lambda(self, domain: Domain) -> float:
         return self.lambda_a if domain == "a" else self.lambda_b
 
     @staticmethod
@@ -260,6 +284,12 @@ class CycleGAN(TranslationMethod):
         super().seed_rank(rank)
         for pool in (self.pool_a, self.pool_b):
             pool.seed_rank(rank)
+
+
+def _merges_passes(generator: nn.Module, real: Tensor, other: Tensor) -> bool:
+    """Whether images of both domains are to go through a generator at once: to no other effect, and in less time."""
+    pixels = len(real) * real.shape[2:].numel()
+    return real.shape[1:] == other.shape[1:] and pixels < MERGED_PIXELS and is_batch_independent(generator)
 
 
 def _merge_terms(parts: Sequence[Terms]) -> Terms:

@@ -18,11 +18,12 @@ TILE = 4
 WINDOW = TILE + 2
 """Pixels a side of the input that a tile of the output sees."""
 
-LEAST_CHANNELS, LEAST_TILES = 64, 256
+LEAST_CHANNELS, LEAST_TILES = 64, 128
 """With fewer, the transforms of the tiles, or of the filters, take longer than the multiplications that they save.
 
 They wait for memory, which other programs use as well: a generator took 0.8 to 1.3 times as long as with the stock
-convolution with 64 tiles (the blocks at 128 px), and with 256 never more than 0.85 times.
+convolution with 64 tiles (the blocks of one image of 128 px), 0.65 to 0.8 times with 128, and with 256 never more than
+0.85 times.
 """
 
 # F(4, 3): the transforms of a window, of the three weights of a filter, and of the products, along one side.
@@ -41,7 +42,8 @@ class WinogradConv2d(nn.Conv2d):
 
     While it is trained on a CPU in float32 or float64, it takes the products of transformed tiles, 36 for 16 pixels in
     place of 144. The result is `nn.Conv2d`'s up to rounding, in float32 to about five decimals. In every other case,
-    with fewer than 64 channels or 4,096 pixels, and where the output's sides are not multiples of 4, it is `nn.Conv2d`.
+    with fewer than 64 channels or 2,048 pixels in all images, and where the output's sides are not multiples of 4, it
+    is `nn.Conv2d`.
 
     Source: Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4.
     """
@@ -68,7 +70,7 @@ def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
     return (
         channels >= LEAST_CHANNELS
         and height % TILE == width % TILE == 0
-        and height * width >= LEAST_TILES * TILE**2
+        and len(images) * height * width >= LEAST_TILES * TILE**2
         and images.device.type == "cpu"
         and images.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
