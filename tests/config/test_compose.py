@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,18 @@ def test_own_config_folder(tmp_path: Path) -> None:
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 77\n")
     (cfg,) = check_command_line([f"--config-dir={tmp_path}", "experiment=mine"], "train")
     assert cfg.seed == 77
+
+
+def test_a_folder_in_place_of_the_packages(tmp_path: Path) -> None:
+    """What is checked is what Hydra composes, by its own flag."""
+    shutil.copytree(config_dir(), tmp_path / "configs")
+    (tmp_path / "configs/experiment/mine.yaml").write_text("# @package _global_\nseed: 78\n")
+    (cfg,) = check_command_line([f"--config-path={tmp_path}/configs", "experiment=mine"], "train")
+    assert cfg.seed == 78
+    with pytest.raises(ConfigError, match="^experiment=mine is no choice"):
+        check_command_line(["experiment=mine"], "train")
+    with pytest.raises(ConfigError, match="config directory '/nowhere' exists"):
+        check_command_line(["--config-path=/nowhere"], "train")
 
 
 def test_complete_fills_in_the_length() -> None:

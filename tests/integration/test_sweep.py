@@ -37,7 +37,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Behaviour], list[str]
                 outcome.objective = measured(cfg.objective, value)
             return value
 
-        monkeypatch.setattr(patchlight.runs.run, "train", train)
+        monkeypatch.setattr(patchlight.runs.run, "train_checked", train)
         return begun
 
     return become
@@ -56,6 +56,19 @@ def outcomes(sweep: Path) -> dict[str, Any]:
 def only(folder: Path) -> Path:
     (found,) = folder.iterdir()
     return found
+
+
+@pytest.mark.parametrize(("command", "checked"), [(("seed=3",), [3]), (("-m", "seed=3,4"), [3, 4, 3, 4])])
+def test_a_configuration_is_validated_once_for_each_job(
+    command: tuple[str, ...], checked: list[int], training: Any, patchlight_train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a single run before Hydra makes its folder; of a sweep, whose values are looked at first, in the job."""
+    seen: list[int] = []
+    for module in ("patchlight.cli.train", "patchlight.sweeps.job"):
+        monkeypatch.setattr(f"{module}.validate", lambda cfg: seen.append(cfg.seed))
+    training(lambda cfg: None)
+    assert patchlight_train(*command).status == 0
+    assert seen == checked
 
 
 # Slow: Hydra composes the configurations of three sweeps of four jobs.

@@ -18,7 +18,7 @@ from patchlight.data import SyntheticSet
 from patchlight.errors import ConfigError
 from patchlight.interop import reference_state_dict
 from patchlight.networks import PatchDiscriminator, UNetGenerator
-from patchlight.runs.initial_weights import load_initial_weights
+from patchlight.runs.resume import load_initial_weights
 
 Typed = Callable[..., tuple[int, str, str]]
 

@@ -58,11 +58,12 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
         raise ConfigError(f"--config-name={name} is the configuration of another command: leave it out")
     searchpath = [_searchpath(args.config_dir)] if args.config_dir else []
     choose_folders(args.config_dir)
+    folder = Path(args.config_path).absolute() if args.config_path else None
     plan = Plan.of([], _parse(args.overrides))
     if "sweep" in plan.keys:
         raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")
     beginning = next(plan.variants())[1]
-    first, hydra = _split(compose_config(name, [*searchpath, *beginning], with_hydra=True))
+    first, hydra = _split(compose_config(name, [*searchpath, *beginning], with_hydra=True, folder=folder))
     several = args.multirun or hydra.mode == RunMode.MULTIRUN
     params = (hydra.sweeper.get("params") or {}) if several else {}
     if params:
@@ -74,7 +75,7 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
         _require_grid(plan)
     seen: list[tuple[str, Any]] = []
     for label, overrides in plan.variants():
-        cfg = first if overrides == beginning else compose_config(name, [*searchpath, *overrides])
+        cfg = first if overrides == beginning else compose_config(name, [*searchpath, *overrides], folder=folder)
         content = OmegaConf.to_container(cfg)
         for other in (other for other, its_content in seen if its_content == content):
             raise ConfigError(

@@ -34,16 +34,21 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
 
 
-def compose_config(config_name: str, overrides: Sequence[str] = (), with_hydra: bool = False) -> DictConfig:
+def compose_config(
+    config_name: str, overrides: Sequence[str] = (), with_hydra: bool = False, folder: Path | None = None
+) -> DictConfig:
     """The configuration that a command line with these overrides gets, Hydra's own part included if asked for.
+
+    `folder` is another one of YAML files than this package's.
 
     Raises:
         ConfigError: an unknown key, an unknown choice of a group, an override or a file that cannot be read.
     """
     register_resolvers()
-    folders = [*_searched(overrides), config_dir()]
+    folder = folder or config_dir()
+    folders = [*_searched(overrides), folder]
     _check_chosen(config_name, overrides, folders)
-    with _hydra_of_its_own(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with _hydra_of_its_own(), initialize_config_dir(str(folder), version_base="1.3"):
         try:
             return compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
         except (HydraException, OmegaConfBaseException) as error:

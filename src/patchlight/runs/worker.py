@@ -15,12 +15,12 @@ def main() -> None:
     """Take part in the run of a resolved configuration."""
     search_folders()
     with gc_paused():
-        from patchlight.runs.run import train
+        from patchlight.runs.run import train_checked
 
     cfg = OmegaConf.load(sys.argv[1])
     assert isinstance(cfg, DictConfig)
     with one_message("patchlight-train"):
-        train(cfg)
+        train_checked(cfg)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from patchlight.config.compose import complete
 from patchlight.config.plan import job_name, swept_keys
+from patchlight.config.validation import validate
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
 from patchlight.sweeps.processes import clear_results, read_results, running, write_results
 from patchlight.system.modules import leave_out_current_folder, search_folders
@@ -33,17 +35,18 @@ def run_job(cfg: DictConfig) -> float | None:
     before is not run again. What interrupts a job (SIGTERM, Ctrl-C) ends the sweep.
 
     Raises:
-        UserError: outside of a sweep, as `patchlight.runs.run.train`.
+        UserError: outside of a sweep, as `patchlight.runs.run.train_checked`.
     """
     leave_out_current_folder()  # in a process of its own, such as a job of SLURM's
     search_folders()
     with gc_paused():
         from patchlight.runs.objective import direction, score
-        from patchlight.runs.run import train
+        from patchlight.runs.run import train_checked
         from patchlight.system.distributed import is_first
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
-        return train(cfg)
+        complete(cfg)  # it was validated with the command line
+        return train_checked(cfg)
     with running(Path(HydraConfig.get().sweep.dir)):
         outcome, value = _run_and_record(cfg)
     if is_first():
@@ -56,7 +59,7 @@ def run_job(cfg: DictConfig) -> float | None:
 def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
     """How a job of a sweep ends, and its objective."""
     from patchlight.runs.outcome import Outcome, measured
-    from patchlight.runs.run import train
+    from patchlight.runs.run import train_checked
     from patchlight.system.distributed import is_first
 
     started = time.monotonic()
@@ -67,7 +70,7 @@ def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
             print(f"job {_label(cfg)}{' is finished already' * (before is not None)}")
         if before is not None:
             return before, before.objective.value if before.objective is not None else None
-        value = train(cfg)
+        value = train_checked(cfg)
         return Outcome(objective=measured(cfg.objective, value)), value
     except Exception as error:
         outcome = _ended_badly(error, cfg, time.monotonic() - started)
@@ -84,8 +87,6 @@ def _finished_before(cfg: DictConfig, folder: Path) -> Outcome | None:
     Raises:
         OtherRunError: the folder holds another job.
     """
-    from patchlight.config.compose import complete
-    from patchlight.config.validation import validate
     from patchlight.runs.outcome import LENGTHS, Outcome, first_difference
 
     validate(cfg)
