@@ -26,6 +26,22 @@ def test_gan_loss(shared: Path, subtests: pytest.Subtests) -> None:
                 np.testing.assert_allclose(prediction.grad.numpy(), golden[f"grad_{side}"], rtol=1e-5, atol=1e-8)
 
 
+def test_gan_loss_over_scales(shared: Path, subtests: pytest.Subtests) -> None:
+    for path in [path for path in files("hd_losses", shared) if "gan_" in path.stem]:
+        golden = load(path)
+        for side, is_real in (("real", True), ("fake", False)):
+            with subtests.test(f"{path.stem}-{side}"):
+                n_maps = sum(key.startswith("map/") for key in golden.arrays)
+                maps = [torch.from_numpy(golden[f"map/{i}"]).double().requires_grad_(True) for i in range(n_maps)]
+                loss = GANLoss(golden.options["gan_mode"])(maps, is_real)
+                np.testing.assert_allclose(loss.item(), golden[f"loss_{side}_f64"], rtol=1e-8, atol=1e-10)
+                loss.backward()
+                for i, logits in enumerate(maps):
+                    assert logits.grad is not None
+                    expected = golden[f"grad_{side}/{i}_f64"]
+                    np.testing.assert_allclose(logits.grad.numpy(), expected, rtol=1e-8, atol=1e-12)
+
+
 def test_gradient_penalty(shared: Path, subtests: pytest.Subtests) -> None:
     for path in files("grad_penalty", shared):
         with subtests.test(path.stem):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from patchlight.losses import GANLoss, GradientPenalty, gradient_penalty, require_penalisable
+from patchlight.losses import GANLoss, GradientPenalty, gradient_penalty, make_objective, require_penalisable
 from patchlight.networks import PatchDiscriminator
 
 MAP = torch.tensor([[[[2.0, -1.0], [0.5, 0.0]]]])
@@ -30,6 +30,42 @@ def test_values_over_a_patch_map(mode: Any, real: float, fake: float, for_genera
     assert loss(MAP, True).item() == pytest.approx(real)
     assert loss(MAP, False).item() == pytest.approx(fake)
     assert loss(MAP, True, for_generator=True).item() == pytest.approx(for_generator)
+
+
+SECOND = torch.tensor([[[[1.0, 3.0]]]])
+
+
+@pytest.mark.parametrize("mode", ["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating"])
+def test_sides_are_sums_over_the_scales(mode: Any) -> None:
+    """A discriminator minimises half the sum of its two parts; over several maps every term is the sum of its means."""
+    loss = GANLoss(mode)
+    real, fake = (MAP, SECOND), (-MAP, 0.5 * SECOND)
+    terms = loss.discriminator(real, fake)
+    assert terms["real"].item() == pytest.approx(sum(loss(logits, True).item() for logits in real))
+    assert terms["fake"].item() == pytest.approx(sum(loss(logits, False).item() for logits in fake))
+    assert terms["total"].item() == pytest.approx((terms["real"].item() + terms["fake"].item()) / 2)
+    expected = sum(loss(logits, True, for_generator=True).item() for logits in fake)
+    assert loss.generator(fake, None).item() == pytest.approx(expected)
+    assert loss(list(real), True).item() == pytest.approx(terms["real"].item())
+    assert torch.equal(loss.generator(MAP, None), loss(MAP, True, for_generator=True))
+    assert torch.equal(loss.discriminator(MAP, MAP)["fake"], loss(MAP, False))
+
+
+def test_relativistic_sides() -> None:
+    loss = make_objective("relativistic")
+    gap = [1.0 - -1.0, 3.0 - 0.5]
+    terms = loss.discriminator(SECOND, SECOND.new_tensor([[[[-1.0, 0.5]]]]))
+    assert terms.keys() == {"pair", "total"}
+    assert terms["total"].item() == pytest.approx(sum(math.log1p(math.exp(-g)) for g in gap) / 2)
+    generator = loss.generator((SECOND.new_tensor([[[[-1.0, 0.5]]]]), MAP), (SECOND, MAP))
+    assert generator.item() == pytest.approx(sum(math.log1p(math.exp(g)) for g in gap) / 2 + math.log(2))
+
+
+def test_penalty_of_several_maps() -> None:
+    """Is that of their sum: D = (x, 2 x) has the gradient 3."""
+    real = torch.rand(2, 1, 3, 3)
+    penalty = gradient_penalty(lambda x: (x, 2 * x), real, real, kind="real", constant=0.0, weight=1.0)
+    assert penalty.item() == pytest.approx(9 * 9)
 
 
 def test_label_values() -> None:

@@ -39,8 +39,7 @@ def poison(method: Pix2Pix | CycleGAN, where: str, step: int) -> None:
 
     networks = method.generators if where.endswith("G") else method.discriminators
     if where.startswith("loss"):
-        assert method.adversarial.pointwise is not None
-        method.adversarial.pointwise.register_forward_hook(spoil_loss, with_kwargs=True)
+        method.adversarial.objective.register_forward_hook(spoil_loss, with_kwargs=True)
     elif where.startswith("gradient"):
         next(networks[-1].parameters()).register_hook(lambda g: g * NAN if now() else g)
     else:

@@ -1,6 +1,14 @@
 """Losses in plain PyTorch."""
 
-from patchlight.losses.adversarial import GANLoss, GANMode, RelativisticLoss
+from patchlight.losses.adversarial import (
+    AdversarialMode,
+    AdversarialObjective,
+    GANLoss,
+    GANMode,
+    Maps,
+    RelativisticLoss,
+    make_objective,
+)
 from patchlight.losses.penalties import (
     R1,
     R2,
@@ -12,6 +20,6 @@ from patchlight.losses.penalties import (
 )
 
 __all__ = [
-    "R1", "R2", "GANLoss", "GANMode", "GradientPenalty", "Penalised", "Penalty", "RelativisticLoss",
-    "gradient_penalty", "require_penalisable",
+    "R1", "R2", "AdversarialMode", "AdversarialObjective", "GANLoss", "GANMode", "GradientPenalty", "Maps",
+    "Penalised", "Penalty", "RelativisticLoss", "gradient_penalty", "make_objective", "require_penalisable",
 ]  # fmt: skip

@@ -10,9 +10,12 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from patchlight.losses.adversarial import Maps
+
 PenaltyKind = Literal["mixed", "real", "fake"]
 
-Critic = Callable[[Tensor], Tensor]
+Critic = Callable[[Tensor], Maps]
+"""Images, B C H W, to one map of logits or several."""
 
 
 def gradient_penalty(
@@ -60,7 +63,9 @@ def _input_gradient(critic: Critic, points: Tensor) -> Tensor:
     """The gradient of the summed logits with respect to each sample, (B, CHW), in float32 or more."""
     points = points.detach().to(torch.promote_types(points.dtype, torch.float32)).requires_grad_(True)
     with torch.autocast(points.device.type, enabled=False):
-        (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+        maps = critic(points)
+        total = maps.sum() if isinstance(maps, Tensor) else torch.stack([logits.sum() for logits in maps]).sum()
+        (gradient,) = torch.autograd.grad(total, points, create_graph=True)
     return gradient.flatten(start_dim=1)
 
 

@@ -1,37 +1,53 @@
-"""The adversarial objective, for both sides."""
+"""The adversarial part of a step, for both sides: an objective over patch maps, and a critic's penalties."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from patchlight.losses import GANLoss, GANMode, Penalty, RelativisticLoss, require_penalisable
+from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty, make_objective, require_penalisable
+from patchlight.networks import as_maps
 
-AdversarialMode = GANMode | Literal["relativistic"]
+Maps = tuple[Tensor, ...]
+
+
+class DiscriminatorLoss(NamedTuple):
+    """The loss of a discriminator's step, and the patch maps it was computed on."""
+
+    terms: dict[str, Tensor]
+    """The terms of the objective; of each penalty that is due its value and its gradient norm, `<name>` and
+    `<name>_norm`; and `total`, which is minimised."""
+    objective: Tensor
+    """The objective's own total, without penalties."""
+    real: Maps
+    """B 1 h w for each scale, detached."""
+    fake: Maps
 
 
 class AdversarialLoss(nn.Module):
-    """What generators and discriminators minimise of each other: the loss over patch maps, and a critic's penalties.
+    """The objective that generators and discriminators minimise of each other, and the critics' penalties.
 
-    A discriminator's loss is half the sum of its real and fake parts; the relativistic one compares real and fake and
-    is not halved. `penalties` have names, under which they are logged.
+    The objective is the object `adversarial`, or the one that `gan_mode` names with its labels; without either, the
+    one of `default_mode`. `penalties` have names, under which they are logged.
 
     Raises:
-        ValueError: `wgangp` without a penalty, which trains an unconstrained critic (unless `unpenalized_critic` says
-            that this is what is wanted), penalties with batch norm in one of the `critics`, or labels where the mode
-            has none.
+        ValueError: `adversarial` beside a `gan_mode` or labels, or no objective; an objective that needs a penalty and
+            has none, which trains an unconstrained critic (unless `unpenalized_critic` says that this is what is
+            wanted); penalties with batch norm in one of the `critics`; or labels where the mode has none.
 
-    Source: Isola et al. 2017, section 3.3 (the halving); Gulrajani et al. 2017, algorithm 1 (the penalty).
+    Source: Gulrajani et al. 2017, algorithm 1 (the penalty).
     """
 
     def __init__(
         self,
         *,
-        gan_mode: AdversarialMode,
+        adversarial: AdversarialObjective | None = None,
+        gan_mode: AdversarialMode | None,
+        default_mode: AdversarialMode,
         real_label: float,
         fake_label: float,
         penalties: Mapping[str, Penalty] | None,
@@ -39,70 +55,48 @@ class AdversarialLoss(nn.Module):
         critics: tuple[nn.Module, ...],
     ) -> None:
         super().__init__()
-        self.relativistic: RelativisticLoss | None = None
-        self.pointwise: GANLoss | None = None
-        if gan_mode == "relativistic":
-            if (real_label, fake_label) != (1.0, 0.0):
-                raise ValueError("real_label and fake_label have no meaning for gan_mode=relativistic: leave them out")
-            self.relativistic = RelativisticLoss()
+        if adversarial is None:
+            adversarial = make_objective(gan_mode or default_mode, real_label, fake_label)
         else:
-            self.pointwise = GANLoss(gan_mode, real_label=real_label, fake_label=fake_label)
-        self.boundary = _boundary(gan_mode, (real_label, fake_label))
-        """The logit on whose sides real and fake lie; None where logits mean something in comparison only."""
+            _require_alone(adversarial, gan_mode, (real_label, fake_label))
+        self.objective = adversarial
         self.penalties = nn.ModuleDict(penalties)
         if self.penalties:
             for critic in critics:
                 require_penalisable(critic)
-        elif gan_mode == "wgangp" and not unpenalized_critic:
+        elif self.objective.needs_penalty and not unpenalized_critic:
             raise ValueError(
-                "gan_mode=wgangp without a gradient penalty trains an unconstrained critic: choose model/penalty="
-                "wgan_gp with model.discriminator.norm=instance (or none), or set model.unpenalized_critic=true to "
-                "have it so"
+                f"{self.objective.extra_repr() or type(self.objective).__name__} without a gradient penalty trains an "
+                f"unconstrained critic: choose model/penalty=wgan_gp with model.discriminator.norm=instance (or none), "
+                f"or set model.unpenalized_critic=true to have it so"
             )
+        self.register_load_state_dict_pre_hook(_rename_labels)  # type: ignore[no-untyped-call]
 
     def generator(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """What the generator minimises: its images, B C H W, are to be taken for real."""
-        logits_fake = critic(fake)
-        if self.relativistic is not None:
-            return self.relativistic(logits_fake, critic(real))  # type: ignore[no-any-return]
-        assert self.pointwise is not None
-        return self.pointwise(logits_fake, True, for_generator=True)  # type: ignore[no-any-return]
+        """The generator's loss: its images, B C H W, are to be taken for real."""
+        maps_fake = as_maps(critic(fake))
+        return self.objective.generator(maps_fake, as_maps(critic(real)) if self.objective.needs_real else None)
 
     def discriminator(
         self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool, step: int
-    ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
-        """The terms of a discriminator's step with their `total`, and its patch maps of real and fake, detached.
+    ) -> DiscriminatorLoss:
+        """The loss of a discriminator's step on real and generated images, B C H W.
 
-        Real and fake are B C H W images. The terms are `real` and `fake` (relativistic: `pair`), and for each penalty
-        that is due its value and its gradient norm, `<name>` and `<name>_norm`. Both go through the discriminator in
-        one pass if that makes no difference (`is_batch_independent`); otherwise `fake_first` is the order of the two
-        passes, which the running statistics of batch norm remember. `step` counts the discriminator's steps, for the
-        penalties' intervals.
+        Both go through the discriminator in one pass if that makes no difference (`is_batch_independent`); otherwise
+        `fake_first` is the order of the two passes, which the running statistics of batch norm remember. `step` counts
+        the discriminator's steps, for the penalties' intervals.
         """
         fake = fake.detach()
-        if real.shape == fake.shape and is_batch_independent(critic):
-            logits_real, logits_fake = critic(torch.cat([real, fake])).chunk(2)
-        elif fake_first:
-            logits_fake = critic(fake)
-            logits_real = critic(real)
-        else:
-            logits_real = critic(real)
-            logits_fake = critic(fake)
-        terms = self._compare(logits_real, logits_fake)
+        maps_real, maps_fake = _maps_of_both(critic, real, fake, fake_first)
+        terms = self.objective.discriminator(maps_real, maps_fake)
+        objective = terms["total"]
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             if penalty.due(step):
                 terms[name], terms[f"{name}_norm"] = penalty(critic, real, fake)
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
-        return terms, (logits_real.detach(), logits_fake.detach())
-
-    def _compare(self, logits_real: Tensor, logits_fake: Tensor) -> dict[str, Tensor]:
-        if self.relativistic is not None:
-            pair = self.relativistic(logits_real, logits_fake)
-            return {"pair": pair, "total": pair}
-        assert self.pointwise is not None
-        real, fake = self.pointwise(logits_real, True), self.pointwise(logits_fake, False)
-        return {"real": real, "fake": fake, "total": 0.5 * (fake + real)}
+        detached = [tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake)]
+        return DiscriminatorLoss(terms, objective, *detached)
 
 
 def is_batch_independent(network: nn.Module) -> bool:
@@ -119,7 +113,36 @@ def is_batch_independent(network: nn.Module) -> bool:
     )
 
 
-def _boundary(gan_mode: AdversarialMode, labels: tuple[float, float]) -> float | None:
-    if gan_mode in ("wgangp", "relativistic"):
-        return None
-    return sum(labels) / 2 if gan_mode == "lsgan" else 0.0
+def _maps_of_both(critic: nn.Module, real: Tensor, fake: Tensor, fake_first: bool) -> tuple[Maps, Maps]:
+    """The maps of real and of fake images."""
+    if real.shape == fake.shape and is_batch_independent(critic):
+        halves = [maps.chunk(2) for maps in as_maps(critic(torch.cat([real, fake])))]
+        return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
+    if fake_first:
+        maps_fake = as_maps(critic(fake))
+        return as_maps(critic(real)), maps_fake
+    return as_maps(critic(real)), as_maps(critic(fake))
+
+
+def _require_alone(adversarial: object, gan_mode: str | None, labels: tuple[float, float]) -> None:
+    """Raise a ValueError if this is no objective, or not the only one that is given."""
+    if not isinstance(adversarial, AdversarialObjective):
+        raise ValueError(
+            f"adversarial is a {type(adversarial).__name__}: derive it from patchlight.losses.AdversarialObjective"
+        )
+    if gan_mode is not None:
+        raise ValueError(
+            f"gan_mode={gan_mode} and model.adversarial are both given, and each is an objective: set "
+            f"model.gan_mode=null to have the latter, or model/adversarial=gan_mode to have the former"
+        )
+    if labels != (1.0, 0.0):
+        raise ValueError(
+            f"real_label={labels[0]} and model.fake_label={labels[1]} belong to model.gan_mode: give model.adversarial "
+            f"its own, and leave these at 1.0 and 0.0"
+        )
+
+
+def _rename_labels(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """The labels of checkpoints of before objectives were objects."""
+    for key in [key for key in state if key.startswith(f"{prefix}pointwise.")]:
+        state[f"{prefix}objective.{key.removeprefix(f'{prefix}pointwise.')}"] = state.pop(key)

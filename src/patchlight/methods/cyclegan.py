@@ -12,8 +12,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from patchlight.losses import Penalty
-from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode, is_batch_independent
+from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty
+from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
@@ -70,7 +70,8 @@ class CycleGAN(TranslationMethod):
         discriminator_a: Discriminator,
         discriminator_b: Discriminator,
         *,
-        gan_mode: AdversarialMode = "lsgan",
+        adversarial: AdversarialObjective | None = None,
+        gan_mode: AdversarialMode | None = None,
         real_label: float = 1.0,
         fake_label: float = 0.0,
         lambda_a: NonNegativeFloat = 10.0,
@@ -110,7 +111,9 @@ class CycleGAN(TranslationMethod):
         self.pool_a = ImagePool(pool_size, seed=2 * pool_seed)
         self.pool_b = ImagePool(pool_size, seed=2 * pool_seed + 1)
         self.adversarial = AdversarialLoss(
+            adversarial=adversarial,
             gan_mode=gan_mode,
+            default_mode="lsgan",
             real_label=real_label,
             fake_label=fake_label,
             penalties=penalties,
@@ -125,7 +128,7 @@ class CycleGAN(TranslationMethod):
 
     @property
     def boundary(self) -> float | None:
-        return self.adversarial.boundary
+        return self.adversarial.objective.threshold
 
     @property
     def gallery(self) -> Sequence[Sequence[tuple[str, str]]]:
@@ -241,19 +244,16 @@ class CycleGAN(TranslationMethod):
         return named
 
     def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
-        terms, self.last_step.logits[name] = self.adversarial.discriminator(
-            critic, real, pool.query(fake), fake_first=False, step=self.d_steps
-        )
-        return terms
+        loss = self.adversarial.discriminator(critic, real, pool.query(fake), fake_first=False, step=self.d_steps)
+        self.last_step.logits[name] = loss.real[0], loss.fake[0]
+        return {**loss.terms, "objective": loss.objective}
 
-    @staticmethod
-    def _name_d_terms(d_a: Terms, d_b: Terms) -> Terms:
+    def _name_d_terms(self, d_a: Terms, d_b: Terms) -> Terms:
         terms: Terms = {}
+        penalties = [key for name in self.adversarial.penalties for key in (name, f"{name}_norm")]
         for letter, d in (("a", d_a), ("b", d_b)):
-            terms[f"d_{letter}"] = d["pair"] if "pair" in d else 0.5 * (d["real"] + d["fake"])
-            for name, value in d.items():
-                if name not in ("pair", "real", "fake", "total"):
-                    terms[f"d_{name}_{letter}"] = value
+            terms[f"d_{letter}"] = d["objective"]
+            terms |= {f"d_{name}_{letter}": d[name] for name in penalties if name in d}
         terms["d_total"] = d_a["total"] + d_b["total"]
         return terms
 

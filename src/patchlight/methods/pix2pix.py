@@ -10,8 +10,8 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from patchlight.losses import Penalty
-from patchlight.methods.adversarial import AdversarialLoss, AdversarialMode
+from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty
+from patchlight.methods.adversarial import AdversarialLoss
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode
@@ -47,7 +47,8 @@ class Pix2Pix(TranslationMethod):
         generator: Generator,
         discriminator: Discriminator,
         *,
-        gan_mode: AdversarialMode = "vanilla",
+        adversarial: AdversarialObjective | None = None,
+        gan_mode: AdversarialMode | None = None,
         real_label: float = 1.0,
         fake_label: float = 0.0,
         lambda_l1: NonNegativeFloat = 100.0,
@@ -76,7 +77,9 @@ class Pix2Pix(TranslationMethod):
         self.discriminator = discriminator
         self.lambda_l1 = lambda_l1
         self.adversarial = AdversarialLoss(
+            adversarial=adversarial,
             gan_mode=gan_mode,
+            default_mode="vanilla",
             real_label=real_label,
             fake_label=fake_label,
             penalties=penalties,
@@ -86,7 +89,7 @@ class Pix2Pix(TranslationMethod):
 
     @property
     def boundary(self) -> float | None:
-        return self.adversarial.boundary
+        return self.adversarial.objective.threshold
 
     def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
         sides = self.sides()
@@ -113,10 +116,9 @@ class Pix2Pix(TranslationMethod):
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
-        terms, self.last_step.logits["discriminator"] = self.adversarial.discriminator(
-            self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps
-        )
-        return terms
+        loss = self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps)
+        self.last_step.logits["discriminator"] = loss.real[0], loss.fake[0]
+        return loss.terms
 
     def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
         real_A, real_B = batch["A"], batch["B"]

@@ -1,6 +1,6 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Discriminator, Generator
+from patchlight.networks.base import Discriminator, Generator, as_maps
 from patchlight.networks.init import init_weights
 from patchlight.networks.instance_norm import InstanceNorm2d
 from patchlight.networks.padding import ReflectionPad2d
@@ -24,6 +24,7 @@ __all__ = [
     "SyncBatchNorm",
     "UNetGenerator",
     "WinogradConv2d",
+    "as_maps",
     "init_weights",
     "patch_grid",
     "patch_map_size",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 
 class Generator(nn.Module):
@@ -25,3 +27,8 @@ class Discriminator(nn.Module):
 
     min_size: int = 1
     """The smallest image side, in pixels, for which the map is not empty."""
+
+
+def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The maps of logits, B 1 h w, that a discriminator gave: one, or one for each of its scales."""
+    return (output,) if isinstance(output, Tensor) else tuple(output)

@@ -21,6 +21,7 @@ def _of(module: str, names: str) -> Names:
 METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN")
 GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator")
 DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator")
+OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
 PENALTIES = _of("patchlight.losses", "R1 R2 GradientPenalty")
 OPTIMIZERS = _of(
     "torch.optim",
@@ -95,6 +96,7 @@ PLACES: Mapping[str, Place] = {
         parts={
             "generator": "generator", "discriminator": "discriminator", "optimizer": "optimizer",
             "optimizer_d": "optimizer", "optimizers": "optimizers", "schedule": "schedule", "penalties": "penalties",
+            "adversarial": "adversarial",
         },
     ),
     "generator": Place(GENERATORS),
@@ -102,6 +104,7 @@ PLACES: Mapping[str, Place] = {
     "optimizer": Place(OPTIMIZERS, partial=True),
     "optimizers": Place(every="optimizer"),
     "schedule": Place(SCHEDULES, partial=True),
+    "adversarial": Place(OBJECTIVES),
     "penalties": Place(every="penalty"),
     "penalty": Place(PENALTIES),
     "data": Place(DATA, parts={"augment": "augment", "render": "render"}),

@@ -37,7 +37,7 @@ CONFIGURATIONS = {
     "cyclegan": (*TINY, "model=cyclegan", "model.generator.n_blocks=1", "data=synthetic_unpaired", "logger=wandb",
                  "callbacks=early_stopping", "model/penalty=wgan_gp", "model/schedule=step", "model/optimizer_d=sgd"),
     "rmsprop": (*TINY, "model/generator=unet_128", "model.generator.num_downs=2", "model/optimizer=rmsprop",
-                "model/optimizer_d=adagrad", "model/penalty=r2", "model/schedule=cosine", "model.gan_mode=lsgan",
+                "model/optimizer_d=adagrad", "model/penalty=r2", "model/schedule=cosine", "model/adversarial=lsgan",
                 "model.discriminator.norm=none"),
 }  # fmt: skip
 
@@ -122,7 +122,8 @@ ZERO = {
     "seed", "data.num_workers", "data.cache", "data.val_size", "data.seed", "data.render.n_test", "data.render.seed",
     "model.optimizer.lr", "model.optimizer_d.lr", "model.optimizer_d.momentum", "model.optimizer.alpha",
     "model.schedule.n_epochs", "model.schedule.n_epochs_decay", "model.schedule.threshold", "model.schedule.patience",
-    "model.real_label", "model.fake_label", "model.lambda_l1", "model.lambda_a", "model.lambda_b",
+    "model.real_label", "model.fake_label", "model.adversarial.real_label", "model.adversarial.fake_label",
+    "model.lambda_l1", "model.lambda_a", "model.lambda_b",
     "model.lambda_identity", "model.discriminator_start", "model.generator.n_blocks", "model.pool_size",
     "model.pool_seed", "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.overfit_batches",
     "trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "callbacks.progress.refresh_rate",
@@ -130,7 +131,7 @@ ZERO = {
 }  # fmt: skip
 """Of 0 a value."""
 
-NEGATIVE = {"model.real_label", "model.fake_label"}
+NEGATIVE = {key for key in ZERO if key.endswith("_label")}
 
 LATE = {
     ("model.schedule", "null"): "late: trainer.max_epochs=null takes the length of model.schedule, which is null",
