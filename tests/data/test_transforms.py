@@ -96,3 +96,19 @@ def test_flip_mirrors() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     flipped = apply(Placement((3, 4), (0, 0, 4, 3), flip=True), image)
     assert np.array_equal(flipped, image[:, ::-1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(286, 286), (143, 60), (200, 320), (64, 500)])
+def test_crops_are_cut_from_the_whole_image_as_pillow_resizes_it(size: tuple[int, int], channels: int) -> None:
+    pair = np.random.default_rng(0).integers(0, 256, (200, 640, channels), np.uint8)
+    half = pair[:, 320:]  # a view, as the halves of side-by-side files are
+    picture = Image.fromarray(half[:, :, 0] if channels == 1 else half)
+    expected = np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, channels)
+    result = apply(Placement(size, (7, 3, 55, 60), flip=True), half)
+    np.testing.assert_array_equal(result, expected[3:60, 7:55][:, ::-1])
+
+
+def test_an_image_of_the_size_that_is_asked_for_is_not_copied() -> None:
+    image = np.zeros((20, 30, 3), np.uint8)
+    assert np.shares_memory(apply(Placement((20, 30), (1, 2, 11, 12), flip=False), image), image)

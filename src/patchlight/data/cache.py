@@ -155,10 +155,6 @@ class ImageCache:
                 self._seen[index] = True
         return alone
 
-    def has_room(self, pixels: int) -> bool:
-        """Whether an image of so many pixels could be kept."""
-        return self.arena.used + pixels * sum(self.channels) <= self.arena.size
-
     def _arrays(self, begin: int, height: int, width: int) -> list[Array]:
         arrays = []
         for channels in self.channels:

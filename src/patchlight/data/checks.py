@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from patchlight.data.resize import Size
+from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 
 

@@ -16,10 +16,9 @@ from torch.utils.data import Dataset, default_collate
 from patchlight.data.augment import Augment
 from patchlight.data.cache import Arena, ImageCache
 from patchlight.data.images import Channels, read_image, to_array, to_float, to_planes
-from patchlight.data.resize import Array, Size, resize
 from patchlight.data.sampling import SampleKey, sample_rng
 from patchlight.data.sources.folders import Domains, Source
-from patchlight.data.transforms import Geometry, apply
+from patchlight.data.transforms import Array, Geometry, Size, apply, resize
 from patchlight.errors import DataError
 
 Direction = Literal["AtoB", "BtoA"]
@@ -159,9 +158,7 @@ class UnpairedDataset(Dataset[Sample]):
 
 
 def _keep(cache: ImageCache, index: int, images: Sequence[Array], size: Size) -> list[Array]:
-    """The images resized as a whole and put into the cache, if there is room; otherwise as they are."""
-    if not cache.has_room(size[0] * size[1]):
-        return list(images)
+    """Resize images, and put them into the cache if it has room."""
     resized = [resize(image, size) for image in images]
     cache.put(index, resized)
     return resized

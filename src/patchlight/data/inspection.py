@@ -13,8 +13,8 @@ import numpy as np
 from PIL import ExifTags
 
 from patchlight.data.datasets import Processing, odd_width, unequal_pair
-from patchlight.data.resize import Size
 from patchlight.data.sources.folders import Domains, Source, Split
+from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 from patchlight.system.image_file import open_image
 

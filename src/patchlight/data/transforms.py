@@ -8,9 +8,19 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from patchlight.data.resize import Array, Box, Size, resize
 from patchlight.errors import DataError
+
+Array = NDArray[np.uint8]
+"""H W C."""
+
+Size = tuple[int, int]
+"""Height and width in pixels."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
 
 Preprocess = Literal["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none"]
 
@@ -93,7 +103,17 @@ def _round(side: int) -> int:
     return max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
 
 
+def resize(image: Array, size: Size) -> Array:
+    """An H W C image of 1 or 3 channels, resized by Pillow's bicubic with antialiasing; itself if it has that size."""
+    if image.shape[:2] == size:
+        return image
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, image.shape[2])
+
+
 def apply(placement: Placement, image: Array) -> Array:
-    """Resize, crop and flip an H W C image; what comes back may be a view of it."""
-    image = resize(image, placement.resize, placement.box)
+    """Resize, crop and flip an H W C image; the result may be a view of it."""
+    # All of the image is resized: Pillow's `resize(box=...)` places its kernels anew, and some pixels differ.
+    left, top, right, bottom = placement.box
+    image = resize(image, placement.resize)[top:bottom, left:right]
     return cv2.flip(image, 1).reshape(image.shape) if placement.flip else image  # type: ignore[return-value]
