@@ -1,4 +1,4 @@
-"""What computes a generator: PyTorch with packed or compiled networks, or ONNX Runtime."""
+"""What computes a generator: PyTorch, compiled or as it is, or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from patchlight.errors import ConfigError
 from patchlight.inference.onnx import IMAGE, PACKAGES, example_for, require, session, trace, write_onnx
-from patchlight.inference.packed import pack
 from patchlight.inference.translator import Translator
 from patchlight.system.devices import retain_allocator_memory
 
@@ -35,8 +34,6 @@ def speed_up(translator: Translator, backend: Backend = "torch", compile: bool =
         translator.network = OnnxNetwork(translator)
     elif compile:
         translator.network = torch.compile(translator.generator)
-    elif translator.device.type == "cpu" and not translator.bf16:
-        translator.network = pack(translator.generator)
 
 
 class OnnxNetwork:
