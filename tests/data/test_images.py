@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from golden import load
-from patchlight.data.images import is_image, read_image, to_array, to_tensor, to_uint8, write_image
+from patchlight.data.images import is_image, read_image, to_array, to_float, to_levels, to_tensor, to_uint8, write_image
 from patchlight.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -149,6 +149,20 @@ def test_values_at_both_doors(tmp_path: Path) -> None:
     assert to_uint8(torch.tensor([[[float("nan"), float("inf"), -float("inf")]]])).ravel().tolist() == [0, 255, 0]
     write_image(tmp_path / "rgb.png", to_tensor(np.stack([RAMP] * 3, axis=2)))
     assert np.abs(to_array(read_image(tmp_path / "rgb.png"))[:, :, 1].astype(int) - RAMP).max() <= 1
+
+
+def test_every_level_passes_both_doors() -> None:
+    """Those of 16 bits come back; of 8 bits some are one darker, as in the reference code, unless they are rounded."""
+    for full in (255, 65535):
+        levels = torch.arange(full + 1, dtype=torch.int32)
+        values = to_float(levels, full)
+        assert torch.equal(values, levels.float().div(full).sub(0.5).div(0.5)), "to the bit"
+        assert torch.equal(to_levels(values, full, nearest=True).int(), levels)
+    deep = to_levels(to_float(levels, full), full)
+    assert torch.equal(deep, levels)
+    truncated = to_levels(to_float(torch.arange(256))).int() - torch.arange(256)
+    assert truncated.unique().tolist() == [-1, 0]
+    assert to_levels(torch.tensor([0.99999, float("nan"), -3.0, 3.0]), full).tolist() == [65535, 0, 0, 65535]
 
 
 def test_truncation_is_the_references(shared: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import patchlight
+from patchlight.data.images import to_levels
 from patchlight.exporting.graph import ImageGraph
-from patchlight.inference.pixels import to_levels
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., TranslationMethod]
@@ -35,7 +35,7 @@ def test_value_ranges(make: Make) -> None:
     assert levels.float().std() > 30
     expected = translator((levels.float() / 255 - 0.5) / 0.5)
     from_bytes = ImageGraph(translator.generator, "bytes", "eval")(levels)
-    assert torch.equal(from_bytes, to_levels(expected, is_16bit=False).permute(0, 3, 1, 2))
+    assert torch.equal(from_bytes, to_levels(expected))
     from_unit = ImageGraph(translator.generator, "unit", "eval")(levels.float() / 255)
     assert torch.allclose(from_unit, (expected + 1) / 2, atol=1e-6)
 

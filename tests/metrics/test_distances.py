@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from patchlight.data.images import to_levels
 from patchlight.metrics import FeatureDistances, feature_network
-from patchlight.metrics.distances import default_cache, to_8_bit
+from patchlight.metrics.distances import default_cache
 
 
 class Corners(nn.Module):
@@ -45,8 +46,8 @@ def test_distances_are_torchmetrics_over_the_images_in_order_of_their_files() ->
     found = d.compute(d.of_real(real, names(30)), d.of_fake(fake.flip(0), names(25)[::-1]))
     fid, kid = FrechetInceptionDistance(Corners()), KernelInceptionDistance(Corners(), subsets=5, subset_size=20)
     for metric in (fid, kid):
-        metric.update(to_8_bit(real) / 255, real=True)
-        metric.update(to_8_bit(fake) / 255, real=False)
+        metric.update(to_levels(real, nearest=True) / 255, real=True)
+        metric.update(to_levels(fake, nearest=True) / 255, real=False)
     torch.manual_seed(0)
     expected = float(kid.compute()[0])
     assert found == pytest.approx({"frechet_corners": float(fid.compute()), "kernel_corners": expected}, rel=1e-5)
@@ -108,8 +109,8 @@ def test_two_writers_and_a_damaged_file(tmp_path: Path) -> None:
 def test_real_images_are_seen_as_their_files_have_them() -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     as_read = levels.float().div(255).sub(0.5).div(0.5)
-    assert torch.equal(to_8_bit(as_read), levels)
-    assert to_8_bit(torch.tensor([float("nan"), -3.0, 3.0])).tolist() == [0, 0, 255]
+    assert torch.equal(to_levels(as_read, nearest=True), levels)
+    assert to_levels(torch.tensor([float("nan"), -3.0, 3.0]), nearest=True).tolist() == [0, 0, 255]
 
 
 def test_protocol_says_what_it_is_not() -> None:

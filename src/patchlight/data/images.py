@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -54,8 +54,8 @@ def load(path: str | Path, file: Image.Image) -> None:
         refuse_damaged_jpeg(Path(path).read_bytes())
 
 
-def finite_values(image: Image.Image) -> NDArray[np.float32]:
-    """The values of a floating-point image, H W.
+def unit_levels(image: Image.Image, full: int) -> NDArray[np.float32]:
+    """The nearest levels from 0 to `full` of a floating-point image, H W, whose values are taken to be in [0, 1].
 
     Raises:
         ValueError: some are NaN or infinite.
@@ -64,16 +64,21 @@ def finite_values(image: Image.Image) -> NDArray[np.float32]:
     wrong = values.size - int(np.isfinite(values).sum())
     if wrong:
         raise ValueError(f"{wrong} of its {values.size} values are NaN or infinite")
-    return values
+    return np.asarray((values.clip(0, 1) * full).round())
+
+
+def to_8_bits(levels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Levels of 8 or 16 bits as 8-bit ones: the same, or divided by 257 and truncated."""
+    return levels if levels.dtype == np.uint8 else (levels // 257).astype(np.uint8)
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode == mode and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8))
+        image = Image.fromarray(to_8_bits(np.asarray(image).astype(np.int64).clip(0, 65535)))
     elif image.mode == "F":
-        image = Image.fromarray((finite_values(image).clip(0, 1) * 255).round().astype(np.uint8))
+        image = Image.fromarray(unit_levels(image, 255).astype(np.uint8))
     elif image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
@@ -97,11 +102,27 @@ def to_planes(array: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(planes)
 
 
-def to_float(levels: Tensor) -> Tensor:
-    """8-bit values of any shape to float32 in [-1, 1]: (value / 255 - 0.5) / 0.5, to the bit, in fewer steps."""
+def to_float(levels: Tensor, full: int = 255) -> Tensor:
+    """The door in: levels from 0 to `full`, of any shape, as float32 in [-1, 1].
+
+    That is (level / full - 0.5) / 0.5, to the bit, in fewer steps.
+    """
     # By a tensor: some devices multiply by the reciprocal of a number instead, which rounds differently.
-    half = torch.full((), 127.5, device=levels.device)
+    half = torch.full((), full / 2, device=levels.device)
     return levels.to(torch.float32).div_(half).sub_(1.0)
+
+
+def to_levels(values: Tensor, full: int = 255, *, nearest: bool = False) -> Tensor:
+    """The door out: values in [-1, 1], of any shape, as levels from 0 to `full` on the same device.
+
+    8-bit levels (uint8) are truncated, as the reference code does with its images; `nearest` rounds them. 16-bit ones
+    (`full` 65535, int32) are rounded, or a file of 16 bits would not come back as it was. Values outside are clipped;
+    NaN, as a diverged generator makes it, is black.
+    """
+    levels = (values.detach().float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2 * full
+    if full == 255:
+        return (levels.round() if nearest else levels).to(torch.uint8)
+    return levels.round().to(torch.int32)
 
 
 def to_tensor(array: NDArray[np.uint8]) -> Tensor:
@@ -110,12 +131,8 @@ def to_tensor(array: NDArray[np.uint8]) -> Tensor:
 
 
 def to_uint8(image: Tensor) -> NDArray[np.uint8]:
-    """C H W in [-1, 1] to 8-bit H W C, truncated like the reference code's images.
-
-    Values outside are clipped; NaN, as a diverged generator makes it, is black.
-    """
-    values = image.detach().float().cpu().nan_to_num(nan=-1.0).clamp(-1, 1).numpy().transpose(1, 2, 0)
-    return np.asarray((values + 1) / 2.0 * 255.0, dtype=np.uint8)
+    """C H W in [-1, 1] to 8-bit H W C, by `to_levels`."""
+    return np.asarray(to_levels(image).cpu().numpy().transpose(1, 2, 0))
 
 
 def write_image(path: str | Path, image: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from patchlight.data.images import to_float, to_levels
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Generator, SyncBatchNorm
 
@@ -24,9 +25,9 @@ RANGES: dict[ValueRange, str] = {
 class ImageGraph(nn.Module):
     """A generator with the conversion of its images inside: B C H W in `value_range` to B C H W in it.
 
-    `bytes` become values as images are read for training, and values become bytes as its own images are written:
-    truncated. In `paper` mode batch norm takes the statistics of each image, as in a batch of one, and there is no
-    dropout, whose noise would be another each time.
+    `bytes` become values as images are read for training, and values become bytes as its own images are written. In
+    `paper` mode batch norm takes the statistics of each image, as in a batch of one, and there is no dropout, whose
+    noise would be another each time.
     """
 
     def __init__(self, generator: Generator, value_range: ValueRange, inference_mode: InferenceMode) -> None:
@@ -43,9 +44,7 @@ class ImageGraph(nn.Module):
             case "unit":
                 return (self._translate((image - 0.5) / 0.5) + 1) / 2
             case "bytes":
-                values = (image.to(torch.float32) / 255 - 0.5) / 0.5
-                shares = (self._translate(values).clamp(-1, 1) + 1) / 2
-                return (shares * 255).to(torch.uint8)
+                return to_levels(self._translate(to_float(image)))
 
     def _translate(self, values: Tensor) -> Tensor:
         translation: Tensor = self.generator(values)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.images import to_8_bits
 from patchlight.errors import DataError
 from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.pixels import Array, to_values
@@ -126,5 +126,5 @@ class PatchScorer:
 
 def as_picture(array: Array) -> Image.Image:
     """An image H W C of 8 or 16 bits as a Pillow image of 8 bits."""
-    eight = (array // 257).astype(np.uint8) if array.dtype == np.uint16 else array
+    eight = to_8_bits(array)
     return Image.fromarray(eight[:, :, 0] if eight.shape[2] == 1 else eight)

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from patchlight.data.images import to_levels
 from patchlight.errors import DataError
 from patchlight.inference.files import announced_pixels, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
-from patchlight.inference.pixels import Array, Pixels, to_arrays, to_levels, to_values
+from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
 from patchlight.inference.translator import Translator
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
@@ -211,13 +213,12 @@ def _submit(
 
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
     """Send a batch through the network; returns for each image what waits for its result and writes it."""
-    is_16bit = batch[0].pixels.is_16bit
     sources = to_values([item.array for item in batch], translator.device)
     values = translator.translate(sources)
-    levels = to_levels(values, is_16bit)
+    levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)
 
     def write(i: int, logits: Tensor | None) -> None:
-        _write(batch[i], scorer, logits, to_arrays(levels[i : i + 1], is_16bit)[0])
+        _write(batch[i], scorer, logits, to_arrays(levels[i : i + 1])[0])
 
     if scorer is None:
         return [partial(write, i, None) for i in range(len(batch))]

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.images import finite_values
+from patchlight.data.images import to_8_bits, to_float, unit_levels
 from patchlight.errors import DataError
 
 Array = NDArray[Any]
+
+FULL = 65535
+"""White in 16 bits."""
 
 ORIENTATION = 0x0112
 LUMA = (0.299, 0.587, 0.114)
@@ -54,8 +57,8 @@ class Pixels:
             return _eight_bits(self, channels)
         colour = self.colour.astype(np.float64)
         if self.alpha is not None:
-            share = self.alpha[:, :, None] / 65535
-            colour = colour * share + 65535 * (1 - share)
+            share = self.alpha[:, :, None] / FULL
+            colour = colour * share + FULL * (1 - share)
         if channels == 1 and colour.shape[2] == 3:
             colour = colour @ np.array(LUMA)[:, None]
         return _repeated(colour.round().astype(np.uint16), channels)
@@ -100,9 +103,9 @@ def from_image(image: Image.Image) -> Pixels:
     """The pixels of a Pillow image, upright by its EXIF orientation; of several pages or frames, the present one."""
     mode = image.mode
     if mode.startswith("I;16") or mode == "I":
-        array: Array = np.asarray(image).astype(np.int64).clip(0, 65535).astype(np.uint16)
+        array: Array = np.asarray(image).astype(np.int64).clip(0, FULL).astype(np.uint16)
     elif mode == "F":
-        array = (finite_values(image).clip(0, 1) * 65535).round().astype(np.uint16)
+        array = unit_levels(image, FULL).astype(np.uint16)
     elif mode in ("L", "LA", "RGB", "RGBA") and (mode[-1] == "A" or not image.has_transparency_data):
         array = np.asarray(image)
     else:
@@ -116,7 +119,7 @@ def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image; 16 bits become 8 unless it is gray without alpha, for which Pillow has a mode of 16."""
     array = pixels.array()
     if pixels.is_16bit and array.ndim == 3:
-        array = (array // 257).astype(np.uint8)
+        array = to_8_bits(array)
     return Image.fromarray(array)
 
 
@@ -143,25 +146,12 @@ def upright(array: Array, orientation: int) -> Array:
 def to_values(arrays: list[Array], device: torch.device) -> Tensor:
     """Arrays H W C of equal shape and type as float32 B C H W in [-1, 1], converted on the device."""
     stacked = np.stack(arrays)
-    limit = 65535 if stacked.dtype == np.uint16 else 255
     # PyTorch has no arithmetic for unsigned 16-bit values.
-    batch = torch.from_numpy(stacked.astype(np.int32) if limit == 65535 else stacked)
-    values = batch.to(device).permute(0, 3, 1, 2).contiguous().to(torch.float32)
-    return values.div_(limit).sub_(0.5).div_(0.5)
+    batch = torch.from_numpy(stacked if stacked.dtype == np.uint8 else stacked.astype(np.int32))
+    return to_float(batch.to(device).permute(0, 3, 1, 2).contiguous(), np.iinfo(stacked.dtype).max)
 
 
-def to_levels(values: Tensor, is_16bit: bool) -> Tensor:
-    """B C H W in [-1, 1] as B H W C of 8-bit levels, or 16-bit ones held in 32 bits, still on the device.
-
-    8-bit levels are truncated as in training's own images, 16-bit ones rounded. Values outside are clipped; NaN is
-    black.
-    """
-    shares = (values.float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2.0
-    levels = (shares * 65535).round().to(torch.int32) if is_16bit else (shares * 255.0).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1)
-
-
-def to_arrays(levels: Tensor, is_16bit: bool) -> list[Array]:
-    """The arrays H W C of what `to_levels` made; waits for the device."""
-    arrays = levels.contiguous().cpu().numpy()
-    return list(arrays.astype(np.uint16) if is_16bit else arrays)
+def to_arrays(levels: Tensor) -> list[Array]:
+    """Levels B C H W, as `data.images.to_levels` makes them, as arrays H W C of 8 or 16 bits; waits for the device."""
+    arrays = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return list(arrays if levels.dtype == torch.uint8 else arrays.astype(np.uint16))

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from patchlight.data.images import to_levels
 from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.padding import Margins, margins
-from patchlight.inference.pixels import Array, to_arrays, to_levels, to_values
+from patchlight.inference.pixels import Array, to_arrays, to_values
 from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Place, spread_crops
 from patchlight.networks import Generator
 from patchlight.system.devices import retain_allocator_memory, return_memory
@@ -51,7 +52,7 @@ class TiledPass:
         The result is put together as bytes, so that no more than a row of tiles is held in float32.
         """
         height, width = array.shape[:2]
-        is_16bit = array.dtype == np.uint16
+        full = np.iinfo(array.dtype).max
         by = margins(height, width, self.generator.size_multiple)
         padded = _pad(array, by)
         result = np.empty((height, width, self.out_channels), array.dtype)
@@ -60,7 +61,7 @@ class TiledPass:
             return to_values([padded[rows, columns]], self.device)
 
         def write(rows: slice, values: Tensor) -> None:
-            result[rows] = to_arrays(to_levels(values[None], is_16bit), is_16bit)[0]
+            result[rows] = to_arrays(to_levels(values[None], full))[0]
 
         self._translate((height, width), by, read, write)
         return result

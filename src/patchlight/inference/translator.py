@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from patchlight.data.images import to_levels
 from patchlight.errors import DataError
 from patchlight.inference.padding import cut, margins, pad
-from patchlight.inference.pixels import Array, from_array, from_image, to_arrays, to_image, to_levels, to_values
+from patchlight.inference.pixels import Array, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile
 from patchlight.methods.inference import InferenceMode, inference
@@ -101,8 +102,8 @@ class Translator:
         grid = self.grid(*array.shape[:2])
         if grid is not None:
             return self._tiled(grid).array(array)
-        is_16bit = array.dtype == np.uint16
-        return to_arrays(to_levels(self.translate(to_values([array], self.device)), is_16bit), is_16bit)[0]
+        values = self.translate(to_values([array], self.device))
+        return to_arrays(to_levels(values, np.iinfo(array.dtype).max))[0]
 
     def translate(self, images: Tensor) -> Tensor:
         """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from patchlight.data.images import to_levels
 from patchlight.metrics.feature_cache import FeatureCache, content_key
 from patchlight.metrics.features import FeatureNetwork
 from patchlight.metrics.paired import to_rgb
@@ -46,7 +47,7 @@ class FeatureDistances:
 
     def of_real(self, images: Tensor, files: list[str]) -> dict[str, tuple[str, Tensor]]:
         """By file: content and features of real images, B C H W in [-1, 1], computed where they are not known."""
-        pixels = to_rgb(to_8_bit(images))
+        pixels = to_rgb(to_levels(images, nearest=True))
         keys = [content_key(image) for image in pixels.cpu()]
         new = [i for i, key in enumerate(keys) if key not in self.cache]
         if new:
@@ -55,7 +56,7 @@ class FeatureDistances:
 
     def of_fake(self, images: Tensor, files: list[str]) -> dict[str, tuple[str, Tensor]]:
         """By the file it is made from: the features of generated images, B C H W in [-1, 1]."""
-        features = self.network(to_rgb(to_8_bit(images))).cpu()
+        features = self.network(to_rgb(to_levels(images, nearest=True))).cpu()
         return {file: ("", row) for file, row in zip(files, features, strict=True)}
 
     def compute(self, real: Keyed, fake: Keyed) -> dict[str, float]:
@@ -99,12 +100,6 @@ class FeatureDistances:
             self.network.frechet: {"what": frechet, **extractor},
             self.network.kernel: {"what": f"unbiased squared MMD, cubic kernel, mean over {subsets}", **extractor},
         }
-
-
-def to_8_bit(images: Tensor) -> Tensor:
-    """Images in [-1, 1] as the nearest 8-bit ones; values outside are clipped and NaN is black."""
-    unit = (images.detach().float().nan_to_num(nan=-1.0).clamp(-1, 1) + 1) / 2
-    return (unit * 255).round().to(torch.uint8)
 
 
 class _Features(nn.Module):
