@@ -25,7 +25,7 @@ BUILT = 20
 
 EVAL = evaluate.EvalConfig(
     ckpt="x", root=None, split="test", output="out", weights="ema", inference_mode=None, n_samples=0, lpips=None,
-    feature=None, accelerator="cpu", num_workers=0, overwrite=False, trust=False,
+    feature=None, metrics=None, accelerator="cpu", num_workers=0, overwrite=False, trust=False,
 )  # fmt: skip
 
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
 from patchlight.metrics import FeatureDistances, PairedMetrics, feature_network
+from patchlight.metrics.custom import CustomFigures, CustomMetrics
 from patchlight.metrics.distances import MIN_IMAGES, default_cache
 from patchlight.metrics.paired import update
 
@@ -28,7 +29,8 @@ class Quality(Callback):
     `references` name: for pix2pix the output with the target, for CycleGAN the reconstruction of each domain with its
     original. Sets: with a `feature` network, the Frechet and kernel distance of the translated images to the real ones
     of their domain, which are called FID and KID on Inception's features only. With several pairs or directions each
-    has figures of its own (`val/rec_A/l1`, `val/fake_B/fid`) and `val/l1`, `val/fid` are their means.
+    has figures of its own (`val/rec_A/l1`, `val/fake_B/fid`) and `val/l1`, `val/fid` are their means. `metrics` adds
+    figures by name: metrics of torchmetrics or one's own, see `CustomMetrics`.
 
     Raises:
         ConfigError: weights are neither there nor to be had, or images or their number do not suit a metric.
@@ -41,6 +43,7 @@ class Quality(Callback):
         kernel_subsets: PositiveInt = 100,
         kernel_subset_size: PositiveInt = 100,
         feature_cache: str | Path | None = None,
+        metrics: Mapping[str, Metric] | None = None,
     ) -> None:
         for name, value in (("kernel_subsets", kernel_subsets), ("kernel_subset_size", kernel_subset_size)):
             if value < 1:
@@ -51,14 +54,18 @@ class Quality(Callback):
             network = feature_network(feature)
             cache = default_cache(network, feature_cache)
             self.distances = FeatureDistances(network, cache, kernel_subsets, kernel_subset_size)
+        self.custom = CustomMetrics(metrics or {})
         self.image_size = (0, 0)
+        self._sizes: Mapping[str, tuple[int, int]] = {}
         self._metrics: dict[str, MetricCollection] = {}
         self._features: dict[str, dict[str, tuple[str, Tensor]]] = {}
+        self._custom: CustomFigures | None = None
 
     def prepare(self, image_size: int | list[int] | None, n_images: Mapping[str, tuple[int, int]]) -> None:
         """Get ready for images of this size in pixels, before anything else is done.
 
-        No size says that the images are of many. `n_images` is how many there are of domain A and B in each split.
+        No size says that the images are of many. `n_images` is how many there are of domain A and B of a batch in each
+        split.
 
         Raises:
             ConfigError: the feature network cannot take them, or a split has too few for a distance of sets.
@@ -66,6 +73,7 @@ class Quality(Callback):
         if image_size is not None:
             height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
             self.image_size = height, width
+        self._sizes = n_images
         if self.distances is None:
             return
         if image_size is not None:
@@ -77,17 +85,37 @@ class Quality(Callback):
                     f"give it at least {MIN_IMAGES}, or set callbacks.quality.feature=null"
                 )
 
+    def prepare_custom(self, method: TranslationMethod, channels: Mapping[str, int]) -> None:
+        """Try the metrics of the configuration on images of a method, which have so many channels in domain A and B.
+
+        Raises:
+            ConfigError: one does not take them, or the method has nothing for it to compare.
+        """
+        if (pairs := self.custom.names("pairs")) and not method.references:
+            raise ConfigError(
+                f"callbacks.quality.metrics.{pairs[0]} compares images with the ones they should equal, and "
+                f"{type(method).__name__} has no references"
+            )
+        if min(self.image_size) > 0:
+            for number in sorted({channels[target] for _, target in method.translations.values()}):
+                self.custom.try_size(number, *self.image_size)
+
+    def higher_is_better(self, figure: str) -> bool | None:
+        """Whether more is better of a figure, without `val/` or `test/`; None where nothing says it."""
+        return self.custom.higher_is_better(figure)
+
     @property
     def protocol(self) -> dict[str, Any]:
         """What each figure is, by its name."""
         distances = self.distances.protocol() if self.distances is not None else {}
-        return self.paired.protocol(self.image_size) | distances
+        return self.paired.protocol(self.image_size) | distances | self.custom.protocol()
 
     def figure_names(self, method: TranslationMethod) -> list[str]:
         """The figures of this method's validations and tests, without `val/` and `test/`."""
         names: list[str] = []
-        paired = self.paired.names(self.image_size)
+        paired = self.paired.names(self.image_size) + self.custom.names("pairs")
         distances = self.distances.names if self.distances is not None else []
+        distances = distances + self.custom.names("sets", "images")
         for groups, figures in ((method.references, paired), (method.translations, distances)):
             names += figures if groups else []
             if len(groups) > 1:
@@ -99,7 +127,7 @@ class Quality(Callback):
         if not self._metrics:
             self._metrics = {name: self.paired.collection(self.image_size) for name in pl_module.references}
 
-    def _reset(self, pl_module: LightningModule) -> None:
+    def _reset(self, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, TranslationMethod)
         for metrics in self._metrics.values():
             metrics.to(pl_module.device)
@@ -108,6 +136,13 @@ class Quality(Callback):
             self.distances.network.module.to(pl_module.device)
             names = [*pl_module.translations, *(f"real_{b}" for _, b in pl_module.translations.values())]
             self._features = {name: {} for name in names}
+        if self.custom.metrics:
+            trainer = pl_module.trainer
+            self._custom = CustomFigures(
+                self.custom, pl_module.references, pl_module.translations,
+                dict(zip("AB", self._sizes.get(stage, ()), strict=False)), pl_module.device,
+                trainer.global_rank, trainer.world_size,
+            )  # fmt: skip
 
     def _update(self, pl_module: LightningModule, images: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
         assert isinstance(pl_module, TranslationMethod)
@@ -118,16 +153,22 @@ class Quality(Callback):
                 real = f"real_{target}"
                 self._features[name] |= self.distances.of_fake(images[name], batch[f"{source}_path"])
                 self._features[real] |= self.distances.of_real(images[real], batch[f"{target}_path"])
+        if self._custom is not None:
+            self._custom.update(images, batch)
 
     def _log(self, pl_module: LightningModule, stage: str) -> None:
         assert isinstance(pl_module, TranslationMethod)
-        figures = {
+        pairs = {
             name: {key: float(value) for key, value in metrics.compute().items()}
             for name, metrics in self._metrics.items()
         }
-        logged = _with_means(figures)
-        if self.distances is not None:
-            logged |= _with_means(self._compare_sets(self.distances, pl_module))
+        sets = self._compare_sets(self.distances, pl_module) if self.distances is not None else {}
+        if self._custom is not None:
+            of_pairs, of_sets = self._custom.compute()
+            self._custom = None
+            pairs = {name: figures | of_pairs[name] for name, figures in pairs.items()}
+            sets = {name: sets.get(name, {}) | of_sets[name] for name in of_sets}
+        logged = _with_means(pairs) | _with_means(sets)
         # The figures are of all ranks' images already; `sync_dist` only says so to Lightning.
         pl_module.log_dict({f"{stage}/{key}": value for key, value in logged.items()}, sync_dist=True)
 
@@ -146,7 +187,7 @@ class Quality(Callback):
         return method.trainer.strategy.broadcast(figures)
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reset(pl_module)
+        self._reset(pl_module, "val")
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
@@ -157,7 +198,7 @@ class Quality(Callback):
         self._log(pl_module, "val")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reset(pl_module)
+        self._reset(pl_module, "test")
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any

@@ -39,6 +39,7 @@ class EvalConfig(CommandConfig):
     n_samples: int = Field(ge=0)
     lpips: bool | None
     feature: Literal["inception", "alexnet"] | None
+    metrics: dict[str, Any] | None
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None
     num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] | None
     overwrite: bool
@@ -68,13 +69,17 @@ def evaluate(config: EvalConfig) -> None:
     )
     from patchlight.callbacks.images import FirstImages
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
-    from patchlight.config.validation import validate
+    from patchlight.config.validation import check_group, validate
     from patchlight.data import ImageDataModule
     from patchlight.parallel.performance import resolve_precision
     from patchlight.runs.evaluation import Evaluation
     from patchlight.system.files import write_json
+    from patchlight.system.modules import search_folders
 
     filter_warnings()
+    if config.metrics:
+        search_folders()
+        check_group("callbacks", {"quality": {"_target_": QUALITY, "metrics": config.metrics}})
     checkpoint = read_checkpoint(config.ckpt)
     recorded = recorded_config(checkpoint, config.ckpt, trust=config.trust)
     with recorded_in(config.ckpt):
@@ -147,7 +152,7 @@ def _report(
 TRAINER_KEYS = ("precision", "accelerator", "deterministic", "benchmark")
 """What a test takes over of the training's trainer; the rest belongs to training, or names files and processes."""
 
-QUALITY_KEYS = ("lpips", "feature", "kernel_subsets", "kernel_subset_size")
+QUALITY_KEYS = ("lpips", "feature", "kernel_subsets", "kernel_subset_size", "metrics")
 QUALITY = "patchlight.callbacks.Quality"
 
 
@@ -174,6 +179,7 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
     own: dict[str, Any] = next((node for node in callbacks.values() if _is_quality(node)), {})
     quality = base["callbacks"]["quality"] | {key: own[key] for key in QUALITY_KEYS if key in own}
     quality |= {key: getattr(config, key) for key in ("lpips", "feature") if getattr(config, key) is not None}
+    quality["metrics"] = _section(quality, "metrics") | (config.metrics or {})
     alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "max_epochs": 1, "default_root_dir": config.output}
     return OmegaConf.create(
         {

@@ -10,10 +10,13 @@ import pandas as pd
 
 from patchlight.reporting.collect import Run
 from patchlight.reporting.differences import RECEPTIVE_FIELD, Settings, natural
-from patchlight.reporting.protocols import Protocols
+from patchlight.reporting.protocols import Protocol, Protocols
 
 LOWER_IS_BETTER = ("l1", "lpips", "fid", "kid")
 HIGHER_IS_BETTER = ("psnr", "ssim", "ms_ssim")
+WORDS = {"higher": 1, "lower": -1}
+"""What the description of a metric of the configuration says."""
+
 DIGITS = 4
 """Significant digits of a column's largest mean."""
 
@@ -149,14 +152,20 @@ def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> T
             ]
             if found:
                 rows += found
-                columns.append(Column(name, metric, letters, direction(metric), _decimals([row[3] for row in found])))
+                columns.append(
+                    Column(name, metric, letters, direction(metric, together), _decimals([row[3] for row in found]))
+                )
     values = pd.DataFrame(rows, columns=["group", "run", "column", "value"])
     return Table(weights, groups, columns, _cells(rows, columns), values)
 
 
-def direction(metric: str) -> int:
-    """Whether more (1) or less (-1) is better; 0 where it is not known."""
+def direction(metric: str, protocols: Sequence[Protocol] = ()) -> int:
+    """Whether more (1) or less (-1) is better, by the metric's name or its description; 0 where it is not known."""
     base = metric.rpartition("/")[2]
+    for protocol in protocols:
+        described = protocol.metrics.get(base)
+        if isinstance(described, Mapping) and described.get("better") in WORDS:
+            return WORDS[described["better"]]
     if base in HIGHER_IS_BETTER:
         return 1
     return -1 if base in LOWER_IS_BETTER or base.startswith(("frechet_", "kernel_")) else 0

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from patchlight.build import build_trainer
+from patchlight.build import build_trainer, data_channels
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
 from patchlight.checkpoint import read_checkpoint, weights
 from patchlight.data import ImageDataModule
-from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
-from patchlight.metrics import PairedMetrics
 from patchlight.system.files import write_json
 
 Figures = dict[str, float]
@@ -49,58 +46,31 @@ class Evaluation:
             ConfigError: see `Quality`.
         """
         if self.quality is not None:
-            counts = {split: (n["A"], n["B"]) for split, n in self.data.describe()["images"].items()}
+            a, b = self.cfg.data.direction.split("to")  # the domains on the disk that batches call A and B
+            counts = {split: (n[a], n[b]) for split, n in self.data.describe()["images"].items()}
             of_one_size = "crop" in self.cfg.data.preprocess
             self.quality.prepare(
                 image_size=self._image_size() if of_one_size else None,
                 n_images={split: counts[split] for split in ("val", "test")},
             )
+            self.quality.prepare_custom(self.method, data_channels(self.cfg.data))
 
     @property
     def stages(self) -> list[str]:
         """`val` and `test`, as far as both domains have images for them that are looked at."""
         numbers = self.data.describe()["images"]
-        return [stage for stage in SPLITS if all(numbers[stage].values()) and self._has_images(stage)]
+        return [stage for stage in SPLITS if all(numbers[stage].values()) and self.has_images(stage)]
 
-    def leave_out_best(self) -> list[str]:
-        """Do without the best checkpoints where nothing measures the figure by which they are chosen; says so.
-
-        Raises:
-            ConfigError: training itself was to follow a figure that nothing measures.
-        """
-        followed = {"model.schedule.monitor": self.cfg.model.schedule.get("monitor")}
-        stops = {name: c for name, c in self.callbacks.items() if isinstance(c, EarlyStopping)}
-        followed |= {f"callbacks.{name}.monitor": stop.monitor for name, stop in stops.items()}
-        for key, monitor in followed.items():
-            if monitor is not None and monitor.startswith("val/") and (reason := self._why_missing(monitor)):
-                raise ConfigError(f"{key}={monitor} is not measured: {reason}")
-        notes = []
-        for best in [callback for callback in self.callbacks.values() if isinstance(callback, BestCheckpoint)]:
-            if reason := self._why_missing(best.monitor):
-                self.left_out.append(best)
-                notes.append(f"no {best.filename}: {best.monitor}, which would choose it, is not measured: {reason}")
-        if self.best in self.left_out:
+    def leave_out(self, best: BestCheckpoint) -> None:
+        """Do without a best checkpoint."""
+        self.left_out.append(best)
+        if self.best is best:
             self.best = None
-        return notes
-
-    def _why_missing(self, monitor: str) -> str | None:
-        """Why no validation measures a figure, as far as that is known before the first one."""
-        if not self.data.val_paths:
-            return "there are no images for validation"
-        if not self._has_images("val"):
-            return "trainer.limit_val_batches=0 leaves validation out"
-        figure = monitor.removeprefix("val/")
-        if self.quality is None:
-            return "there is no callbacks.quality" if figure in PairedMetrics().names((0, 0)) else None
-        paired = self.quality.paired.names(self.quality.image_size)
-        if figure in paired and figure not in self.quality.figure_names(self.method):
-            return f"{type(self.method).__name__} has no references"
-        return None
 
     def measure(self, name: str, split: EvaluationSplit = "test", callbacks: Sequence[Callback] = ()) -> None:
         """Figures of the weights in memory on the images of a split, if it has any, without a trace in the loggers."""
         self.data.setup("fit" if split == "val" else "test")
-        if self.quality is None or not self._has_images(split):
+        if self.quality is None or not self.has_images(split):
             return
         trainer = build_trainer(self.cfg, [self.quality, *callbacks], loggers=False)
         run = trainer.test if split == "test" else trainer.validate
@@ -120,14 +90,14 @@ class Evaluation:
                 trainer.fit_loop.load_state_dict(saved["loops"]["fit_loop"])
         elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
             self.method.load_state_dict(ema.averages, strict=False)
-        if self._has_images("val") and not validated:  # `max_steps` ended the run within an epoch
+        if self.has_images("val") and not validated:  # `max_steps` ended the run within an epoch
             logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
             if self.best is not None and saved is not None:
                 if trainer.is_global_zero:
                     self.best.keep(saved, logged)
                 trainer.strategy.barrier()
         self.validation = _without_prefix([logged], "val")
-        if self.quality is not None and self._has_images("test"):
+        if self.quality is not None and self.has_images("test"):
             self.figures["last"] = _without_prefix(
                 trainer.test(self.method, datamodule=self.data, verbose=False), "test"
             )
@@ -148,7 +118,7 @@ class Evaluation:
         self.method.load_state_dict(weights(checkpoint))
         return checkpoint
 
-    def _has_images(self, split: EvaluationSplit) -> bool:
+    def has_images(self, split: EvaluationSplit) -> bool:
         """Whether the data has images of a split, and `trainer.limit_val_batches` or `limit_test_batches` is not 0."""
         paths = self.data.test_paths if split == "test" else self.data.val_paths
         return bool(paths) and self.cfg.trainer[f"limit_{split}_batches"] != 0
@@ -174,8 +144,17 @@ class Evaluation:
             "compared": dict(self.method.references),
             "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
             "seeds": {"run": self.cfg.seed, "dropout noise": "the batch's number"},
-            "metrics": self.quality.protocol if self.quality is not None else {},
+            "metrics": self._metrics(),
         }
+
+    def _metrics(self) -> dict[str, Any]:
+        """What each figure is; of the metrics of the configuration with their arguments."""
+        if self.quality is None:
+            return {}
+        key = next(name for name, callback in self.callbacks.items() if callback is self.quality)
+        own: Any = OmegaConf.to_container(OmegaConf.create(self.cfg.callbacks[key].get("metrics") or {}), resolve=True)
+        described = self.quality.protocol
+        return described | {name: described[name] | {"settings": node} for name, node in own.items()}
 
 
 C = TypeVar("C", bound=Callback)

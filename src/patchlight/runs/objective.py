@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from patchlight.config.command_line import Command
 from patchlight.config.validation import locate
 from patchlight.errors import ConfigError, UserError
 from patchlight.methods import TranslationMethod
-from patchlight.metrics.paired import higher_is_better
+from patchlight.runs.monitors import unknown_figure
 
 STAGES = ("val", "test")
 
@@ -39,9 +38,7 @@ def check_objective(
         raise ConfigError(f"objective={name} needs images of the {stage} split, and the run looks at none")
     valid = [f"{stage}/{figure}" for stage in stages for figure in quality.figure_names(method)]
     if name not in valid:
-        close = [v for v in valid if v.endswith(f"/{name}")] or difflib.get_close_matches(name, valid, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ConfigError(f"objective={name} is no figure of this run: {hint}there are {', '.join(valid)}")
+        raise unknown_figure("objective", name, valid)
 
 
 def check_search(command: Command) -> None:
@@ -52,16 +49,15 @@ def check_search(command: Command) -> None:
     """
     cfg = command.configs[0]
     name = cfg.objective
-    if name is not None:
-        _check_without_data(cfg, name)
+    quality = _check_without_data(cfg, name) if name is not None else None
     if not command.searches:
         return
     if name is None:
         raise ConfigError("objective is not set, by which the sweep would choose: give objective=val/l1, or another")
     found = direction(command.hydra)
-    needed = "maximize" if higher_is_better(name) else "minimize"
-    if found != needed:
-        better = "higher" if needed == "maximize" else "lower"
+    higher = quality.higher_is_better(name) if quality is not None else None
+    if higher is not None and found != (needed := "maximize" if higher else "minimize"):
+        better = "higher" if higher else "lower"
         raise ConfigError(f"objective={name} is better the {better} it is: give hydra.sweeper.direction={needed}")
 
 
@@ -82,8 +78,8 @@ def score(value: float | None, towards: str) -> float:
     return value
 
 
-def _check_without_data(cfg: DictConfig, name: str) -> None:
-    """Check the name as far as the configuration alone can tell."""
+def _check_without_data(cfg: DictConfig, name: str) -> Quality | None:
+    """Check the name as far as the configuration alone can tell; returns what measures it."""
     nodes = [(key, node) for key, node in (cfg.callbacks or {}).items() if node is not None]
     try:
         with torch.device("meta"):  # nothing is computed with these networks
@@ -97,5 +93,6 @@ def _check_without_data(cfg: DictConfig, name: str) -> None:
             size: Any = OmegaConf.to_object(cfg.data)["image_size"]  # type: ignore[index,call-overload]
             quality.prepare(size if "crop" in cfg.data.preprocess else None, {})
     except UserError:
-        return  # what else is wrong with a job is the job's own to say
+        return None  # what else is wrong with a job is the job's own to say
     check_objective(name, quality, method)
+    return quality

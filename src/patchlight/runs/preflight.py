@@ -32,6 +32,7 @@ from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
+from patchlight.runs.monitors import RequireFigures, check_monitors
 from patchlight.runs.objective import check_objective
 from patchlight.runs.resume import ResumePoint, find_checkpoint, load_initial_weights, require_fit, set_aside_later
 from patchlight.system.distributed import is_first
@@ -81,9 +82,11 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     evaluation = Evaluation(cfg, method, data, callbacks)
     evaluation.prepare()
-    notes += evaluation.leave_out_best()
+    later, left_out = check_monitors(evaluation)
+    notes += left_out
     check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
-    trainer = build_trainer(cfg, [*_usable(callbacks, evaluation), LoopState(), RunRecord(config)], loggers)
+    usable = [RequireFigures(later), *_usable(callbacks, evaluation), LoopState(), RunRecord(config)]
+    trainer = build_trainer(cfg, usable, loggers)
     check_lengths(cfg.trainer, cfg.model, data.n_train, data.batch_sizes["train"], trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 

@@ -140,9 +140,9 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
 def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:
     if figures:
         table = Table("test", *figures)
-        # A metric of the user's own may have seen the test of the last weights only.
+        # A figure that a callback of the user's own logs is of the last weights only.
         for name in dict.fromkeys(name for values in figures.values() for name in values):
-            table.add_row(name, *(f"{values[name]:.4f}" if name in values else "-" for values in figures.values()))
+            table.add_row(name, *(f"{values[name]:.4f}" if name in values else "" for values in figures.values()))
         console.print(table)
     for title, path in (
         ("samples", max((run_dir / "samples").glob("step_????????.png"), default=None)),

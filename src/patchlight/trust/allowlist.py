@@ -3,7 +3,7 @@
 Names are compared as texts, whole and exactly: nothing is looked up to decide. They are those under which the package's
 own configuration writes them; each stands for one class, so that no other name leads to what a module has imported.
 Transforms that read files or take functions (`Lambda`, `FDA`, `HistogramMatching`, `TextImage` ...) are not among them,
-nor schedulers and callbacks that take functions.
+nor schedulers and callbacks that take functions, nor metrics that read or download weights.
 """
 
 from __future__ import annotations
@@ -59,6 +59,13 @@ CALLBACKS = _of(
     "DeviceStatsMonitor EarlyStopping LearningRateMonitor ModelSummary RichModelSummary RichProgressBar "
     "TQDMProgressBar ThroughputMonitor Timer",
 )
+METRICS = _of(
+    "torchmetrics.image",
+    "ErrorRelativeGlobalDimensionlessSynthesis MultiScaleStructuralSimilarityIndexMeasure PeakSignalNoiseRatio "
+    "PeakSignalNoiseRatioWithBlockedEffect RelativeAverageSpectralError RootMeanSquaredErrorUsingSlidingWindow "
+    "SpatialCorrelationCoefficient SpectralAngleMapper SpectralDistortionIndex StructuralSimilarityIndexMeasure "
+    "TotalVariation UniversalImageQualityIndex VisualInformationFidelity",
+) | _of("torchmetrics.regression", "MeanAbsoluteError MeanSquaredError MeanAbsolutePercentageError")
 LOGGERS = _of("patchlight.loggers", "MetricsCSV TensorBoardRun WandbRun") | _of(
     "lightning.pytorch.loggers", "CSVLogger TensorBoardLogger WandbLogger"
 )
@@ -115,7 +122,9 @@ PLACES: Mapping[str, Place] = {
     "trainer": Place(TRAINERS),
     "perf": Place(PERFORMANCE),
     "callbacks": Place(every="callback"),
-    "callback": Place(CALLBACKS),
+    "callback": Place(CALLBACKS, parts={"metrics": "metrics"}),
+    "metrics": Place(every="metric"),
+    "metric": Place(METRICS),
     "logger": Place(every="a logger"),
     "a logger": Place(LOGGERS),
 }  # fmt: skip
@@ -128,7 +137,10 @@ LIMITS: Mapping[str, Mapping[str, int]] = {
         "channels_a": 1024, "channels_b": 1024, "image_size": 4096, "load_size": 4096, "batch_size": 4096,
         "eval_batch_size": 4096, "num_workers": 256, "cache": 4096, "n_train": 10_000, "n_test": 10_000, "size": 1024,
     },
-    "callbacks": {"kernel_subsets": 10_000, "kernel_subset_size": 100_000},
+    "callbacks": {
+        "kernel_subsets": 10_000, "kernel_subset_size": 100_000, "kernel_size": 1024, "window_size": 1024,
+        "block_size": 1024, "sigma": 100,
+    },
 }  # fmt: skip
 """By section and key: the largest number that is taken from a file, far above any in use. What is larger would only
 fill memory or start processes."""

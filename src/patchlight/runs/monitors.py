@@ -1,0 +1,149 @@
+"""The figures that a run follows, checked before its first batch: best checkpoints, early stopping, the schedule."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+
+from patchlight.callbacks import BestCheckpoint
+from patchlight.errors import ConfigError
+from patchlight.metrics import PairedMetrics
+
+if TYPE_CHECKING:
+    from patchlight.runs.evaluation import Evaluation
+
+KNOWN_CODE = ("patchlight.", "lightning.", "pytorch_lightning.")
+"""Packages whose callbacks and methods log no figure of validation but those of `Quality`."""
+
+OF_TRAINING = ("train/", "health/")
+"""Figures that training logs, whose names nothing says before."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A figure by which something is decided: `callbacks.best` and the like, and whether it looks for min or max."""
+
+    key: str
+    figure: str
+    mode: str
+    best: BestCheckpoint | None = None
+
+    def __str__(self) -> str:
+        return f"{self.key}.monitor={self.figure}"
+
+
+def check_monitors(evaluation: Evaluation) -> tuple[list[Monitor], list[str]]:
+    """The figures that are known only once they are logged, and a sentence for each best checkpoint that is left out.
+
+    Best checkpoints are left out where there is no validation or no metric for them to follow.
+
+    Raises:
+        ConfigError: a figure that nothing measures, or one that is better in the other direction.
+    """
+    unsure: list[Monitor] = []
+    notes: list[str] = []
+    for monitor in _monitors(evaluation):
+        if reason := _why_not_measured(monitor, evaluation):
+            if monitor.best is None:
+                raise ConfigError(f"{monitor} is not measured: {reason}")
+            evaluation.leave_out(monitor.best)
+            file, figure = monitor.best.filename, monitor.figure
+            notes.append(f"no {file}: {figure}, which would choose it, is not measured: {reason}")
+        elif _is_known(monitor, evaluation):
+            _check_mode(monitor, evaluation)
+        else:
+            unsure.append(monitor)
+    return unsure, notes
+
+
+def unknown_figure(key: str, name: str, valid: Iterable[str]) -> ConfigError:
+    """The error for a figure that a run has not, with those that it has."""
+    names = list(valid)
+    close = [v for v in names if v.endswith(f"/{name}")] or difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return ConfigError(f"{key}={name} is no figure of this run: {hint}there are {', '.join(names)}")
+
+
+class RequireFigures(Callback):
+    """Ends a run that follows a figure which nothing logs.
+
+    One batch is validated before the first of training, which shows whether figures of validation are there; those of
+    training are looked for at the end of the first validation.
+
+    Raises:
+        ConfigError: it is not there; the message has those that are.
+    """
+
+    def __init__(self, monitors: list[Monitor]) -> None:
+        self.monitors = monitors
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and any(not monitor.figure.startswith(OF_TRAINING) for monitor in self.monitors):
+            trainer.num_sanity_val_steps = trainer.num_sanity_val_steps or 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return
+        logged = sorted(name for name in trainer.callback_metrics if "/" in name)
+        for monitor in self.monitors:
+            trained = monitor.figure.startswith(OF_TRAINING)
+            if monitor.figure not in trainer.callback_metrics and not (trained and trainer.sanity_checking):
+                raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, logged)
+
+
+def _monitors(evaluation: Evaluation) -> Iterator[Monitor]:
+    schedule: Any = evaluation.cfg.model.schedule
+    if schedule.get("monitor") is not None:
+        yield Monitor("model.schedule", schedule.monitor, schedule.get("mode", "min"))
+    for name, callback in evaluation.callbacks.items():
+        if isinstance(callback, EarlyStopping):
+            yield Monitor(f"callbacks.{name}", callback.monitor, callback.mode)
+        elif isinstance(callback, BestCheckpoint):
+            yield Monitor(f"callbacks.{name}", callback.monitor, callback.mode, callback)
+
+
+def _why_not_measured(monitor: Monitor, evaluation: Evaluation) -> str | None:
+    """Why there is no validation for a figure, or nothing that measures it."""
+    if not monitor.figure.startswith("val/") and monitor.best is None:
+        return None
+    if not evaluation.data.val_paths:
+        return "there are no images for validation"
+    if not evaluation.has_images("val"):
+        return "trainer.limit_val_batches=0 leaves validation out"
+    figure, quality = monitor.figure.removeprefix("val/"), evaluation.quality
+    if quality is None:
+        return "there is no callbacks.quality" if figure in PairedMetrics().names((0, 0)) else None
+    paired = quality.paired.names(quality.image_size)
+    if figure in paired and figure not in quality.figure_names(evaluation.method):
+        return f"{type(evaluation.method).__name__} has no references"
+    return None
+
+
+def _is_known(monitor: Monitor, evaluation: Evaluation) -> bool:
+    """Whether `Quality` measures a figure; if not, code that is not this package's may log it, or training.
+
+    Raises:
+        ConfigError: neither can be.
+    """
+    quality, method = evaluation.quality, evaluation.method
+    names = [f"val/{name}" for name in quality.figure_names(method)] if quality is not None else []
+    if monitor.figure in names:
+        return True
+    may_log = [method, *evaluation.callbacks.values()]
+    own = any(not type(one).__module__.startswith(KNOWN_CODE) for one in may_log)
+    if not own and not monitor.figure.startswith(OF_TRAINING):
+        raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, names)
+    return False
+
+
+def _check_mode(monitor: Monitor, evaluation: Evaluation) -> None:
+    assert evaluation.quality is not None
+    higher = evaluation.quality.higher_is_better(monitor.figure.removeprefix("val/"))
+    if higher is not None and higher != (monitor.mode == "max"):
+        better, needed = ("higher", "max") if higher else ("lower", "min")
+        raise ConfigError(f"{monitor} is better the {better} it is: give {monitor.key}.mode={needed}")
