@@ -10,6 +10,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torchmetrics.image import TotalVariation
+from torchmetrics.regression import MeanSquaredError
 
 from patchlight.callbacks import Quality
 from patchlight.errors import ConfigError
@@ -116,3 +118,30 @@ def test_a_method_without_references(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(figures) == {f"test/{k}_corners" for k in ("frechet", "kernel")} | {
         f"test/fake_{domain}/{k}_corners" for domain in "AB" for k in ("frechet", "kernel")
     }
+
+
+def test_metrics_of_the_configuration(tmp_path: Path) -> None:
+    """Pairs in [0, 1] by reference, sets and images by translation; nothing of them is in a checkpoint."""
+    method = cyclegan()
+    quality = Quality(metrics={"squared": MeanSquaredError(), "variation": TotalVariation(reduction="mean")})
+    quality.prepare(32, {"test": (5, 3)})
+    quality.prepare_custom(method, {"A": 3, "B": 3})
+    (figures,) = trainer(tmp_path, quality).test(method, batches(), verbose=False)
+    assert sorted(figures) == sorted(f"test/{name}" for name in quality.figure_names(method))
+    shown = [method.translate(batch) for batch in batches()]
+    for group, real in (("rec_A", "real_A"), ("rec_B", "real_B")):
+        unit = [torch.cat([s[name] for s in shown]).add(1).div(2).clamp(0, 1) for name in (group, real)]
+        assert figures[f"test/{group}/squared"] == pytest.approx(((unit[0] - unit[1]) ** 2).mean().item(), rel=1e-5)
+    of_b = torch.cat([s["fake_A"] for s in shown[:3]]).add(1).div(2)
+    variation = sum(of_b.diff(dim=dim).abs().sum() for dim in (-1, -2)) / 3
+    assert figures["test/fake_A/variation"] == pytest.approx(variation.item(), rel=1e-5)
+    assert quality.state_dict() == {}
+    assert quality.higher_is_better("rec_A/squared") is False
+    assert quality.higher_is_better("psnr") is True
+
+
+def test_metrics_of_pairs_need_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CycleGAN, "references", {})
+    quality = Quality(metrics={"variation": TotalVariation(), "squared": MeanSquaredError()})
+    with pytest.raises(ConfigError, match="metrics.squared compares images .* CycleGAN has no references"):
+        quality.prepare_custom(cyclegan(), {"A": 3, "B": 3})

@@ -68,11 +68,17 @@ def test_the_figures_are_those_of_the_final_test(
         assert {f"0{i}_{image}.png" for i in range(2) for image in ("real_A", "fake_B", "real_B")} <= names
         assert not any(p.startswith("02") for p in names)
 
-    # Weights as they were trained are others; a second time nothing is lost.
-    status, _, complaints = evaluated("ckpt=alone.ckpt", "output=raw", "weights=raw", "n_samples=0")
+    # Weights as they were trained are others; a second time nothing is lost. A metric can be added.
+    squared = "metrics={squared: {_target_: torchmetrics.regression.MeanSquaredError}}"
+    status, _, complaints = evaluated("ckpt=alone.ckpt", "output=raw", "weights=raw", "n_samples=0", squared)
     assert (status, complaints) == (0, "")
     raw = json.loads((tmp_path / "raw/metrics.json").read_text())
     assert raw["protocol"]["weights"] == "as trained"
+    assert raw["protocol"]["metrics"]["squared"]["settings"] == {"_target_": "torchmetrics.regression.MeanSquaredError"}
+    assert raw["protocol"]["metrics"]["squared"]["better"] == "lower"
+    assert 0 < raw["ckpt"]["figures"].pop("squared") < raw["ckpt"]["figures"]["l1"]
+    with_groups = {"l1", "psnr", "ssim", *(f"{g}/squared" for g in ("rec_A", "rec_B") if model == "cyclegan")}
+    assert with_groups <= raw["ckpt"]["figures"].keys()
     assert raw["ckpt"]["figures"] != trained["last"]
     assert [p.name for p in (tmp_path / "raw").iterdir()] == ["metrics.json"]
     status, _, complaints = evaluated("ckpt=alone.ckpt", "output=raw")

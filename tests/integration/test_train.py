@@ -251,7 +251,7 @@ def test_stages_can_be_left_out(
         reason = "no best.ckpt: val/l1, which would choose it, is not measured: trainer.limit_val_batches=0 leaves"
         assert reason in outcome.out
         assert found["last"]["own"] == 0.25
-        assert ["own", "-", "0.2500"] in [line.replace("│", " ").split() for line in outcome.out.splitlines()]
+        assert ["own", "0.2500"] in [line.replace("│", " ").split() for line in outcome.out.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +288,39 @@ def test_logging_is_hydras(
         assert (re.search(line, outcome.out) is not None) == (kind in shown), kind
 
 
+def test_figures_that_own_code_logs_may_be_followed(
+    patchlight_train: Any, tiny_sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """Whether they are there is known before the first batch, and knowing it changes nothing."""
+    monkeypatch.setattr("patchlight.callbacks.Own", Own, raising=False)
+    command = (
+        *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=2", "trainer.log_every_n_steps=1",
+        "+callbacks.own={_target_:patchlight.callbacks.Own}",
+    )  # fmt: skip
+    wrong = patchlight_train(*command, "callbacks.best.monitor=val/owm", "hydra.run.dir=wrong")
+    assert wrong.status == 1
+    assert "callbacks.best.monitor=val/owm is no figure of this run: did you mean val/own? there are " in wrong.err
+    assert "val/l1, val/own, val/psnr, val/ssim" in wrong.err
+    assert not (tmp_path / "wrong/checkpoints").exists()
+    assert not (tmp_path / "wrong/metrics.csv").exists()
+    late = patchlight_train(
+        *command, "callbacks=early_stopping", "callbacks.early_stopping.monitor=train/typo", "hydra.run.dir=late"
+    )
+    assert late.status == 1
+    assert "callbacks.early_stopping.monitor=train/typo is no figure of this run: " in late.err
+    assert "train/g_l1" in late.err
+    for name, monitor in (("own", "val/own"), ("l1", "val/l1")):
+        done = patchlight_train(*command, f"callbacks.best.monitor={monitor}", f"hydra.run.dir={name}")
+        assert done.status == 0, done.err
+        assert (tmp_path / name / "checkpoints/best.ckpt").is_file()
+    assert rows(tmp_path / "own") == rows(tmp_path / "l1")
+
+
 class Own(Callback):
     """A metric of the user's."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        pl_module.log("val/own", 0.5)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         pl_module.log("test/own", 0.25)
@@ -308,6 +339,8 @@ def test_overfitting_two_pairs(patchlight_train: Any, tiny_sets: Any, tmp_path: 
 
 
 BAD = {
+    "callbacks.best.monitor=val/own": "monitor=val/own is no figure of this run: did you mean val/psnr? there are ",
+    "callbacks.best.monitor=val/psnr": "callbacks.best.monitor=val/psnr is better the higher it is: give ",
     "trainer.strategy=fsdp": "trainer.strategy=fsdp is not supported: there are auto, ddp, ddp_spawn, ddp_fork",
     "trainer.num_nodes=2": "trainer.num_nodes=2: this command starts the ranks of this machine alone",
     "model.gan_mode=foo": "model.gan_mode=foo should be 'lsgan', 'vanilla'",

@@ -14,7 +14,7 @@ from rich.console import Console
 from patchlight.reporting.collect import collect
 from patchlight.reporting.differences import find_differences
 from patchlight.reporting.files import markdown, terminal, write_runs_csv, write_table_csv
-from patchlight.reporting.protocols import Protocols
+from patchlight.reporting.protocols import Protocol, Protocols
 from patchlight.reporting.table import Cell, Column, Table, direction, make_groups, make_table
 
 MakeRun = Callable[..., Path]
@@ -92,6 +92,12 @@ def test_a_single_group_has_no_best(make_run: MakeRun) -> None:
 )  # fmt: skip
 def test_directions(metric: str, better: int) -> None:
     assert direction(metric) == better
+
+
+def test_metrics_of_the_configuration_say_their_direction() -> None:
+    described = {"own": {"better": "higher"}, "l1": {"what": "mean"}, "unsaid": {"better": None}}
+    protocols = [Protocol("A", {}, {}), Protocol("B", {}, described)]
+    assert [direction(name, protocols) for name in ("own", "fake_B/own", "l1", "unsaid")] == [1, 1, -1, 0]
 
 
 def test_texts_of_figures() -> None:

@@ -202,6 +202,16 @@ def test_the_message_names_all_that_would_be_run(put: Put) -> None:
         ("data.image_size", [64, 10**6], "data.image_size[1]=1000000, more than the 4096"),
         ("data.num_workers", 10**6, "data.num_workers=1000000, more than the 256"),
         ("callbacks.quality.kernel_subsets", 10**9, "kernel_subsets=1000000000, more than the 10000"),
+        (
+            "callbacks.quality.metrics",
+            {"x": {"_target_": "torchmetrics.image.StructuralSimilarityIndexMeasure", "sigma": [1.5, 10**9]}},
+            "callbacks.quality.metrics.x.sigma[1]=1000000000, more than the 100",
+        ),
+        (
+            "callbacks.quality.metrics",
+            {"x": {"_target_": "torchmetrics.image.FrechetInceptionDistance", "feature_extractor_weights_path": "x"}},
+            "callbacks.quality.metrics.x._target_=torchmetrics.image.FrechetInceptionDistance",
+        ),
         ("seed", 10**400, "has a number at seed that is too large"),
         ("model.init.gain", float("nan"), "model.init.gain is not a number"),
         ("task", "x" * 10**6, "has a text at task that is too long"),

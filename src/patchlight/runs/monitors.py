@@ -73,27 +73,34 @@ class RequireFigures(Callback):
     """Ends a run that follows a figure which nothing logs.
 
     One batch is validated before the first of training, which shows whether figures of validation are there; those of
-    training are looked for at the end of the first validation.
+    training are looked for at the end of its first epoch.
 
     Raises:
         ConfigError: it is not there; the message has those that are.
     """
 
     def __init__(self, monitors: list[Monitor]) -> None:
-        self.monitors = monitors
+        self.of_training = [m for m in monitors if m.figure.startswith(OF_TRAINING)]
+        self.of_validation = [m for m in monitors if m not in self.of_training]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and any(not monitor.figure.startswith(OF_TRAINING) for monitor in self.monitors):
+        if stage == "fit" and self.of_validation:
             trainer.num_sanity_val_steps = trainer.num_sanity_val_steps or 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit":
-            return
-        logged = sorted(name for name in trainer.callback_metrics if "/" in name)
-        for monitor in self.monitors:
-            trained = monitor.figure.startswith(OF_TRAINING)
-            if monitor.figure not in trainer.callback_metrics and not (trained and trainer.sanity_checking):
-                raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, logged)
+        if trainer.state.fn == "fit":
+            _require(self.of_validation, trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        _require(self.of_training, trainer)
+
+
+def _require(monitors: list[Monitor], trainer: Trainer) -> None:
+    logged = trainer.callback_metrics
+    for monitor in monitors:
+        if monitor.figure not in logged:
+            named = sorted(name for name in logged if "/" in name)
+            raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, named)
 
 
 def _monitors(evaluation: Evaluation) -> Iterator[Monitor]:
