@@ -12,6 +12,7 @@ from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.config.compose import compose_config
+from patchlight.config.validation.values import Built
 from patchlight.errors import ConfigError, DataError
 from patchlight.system.warnings import filter_warnings, import_lightning
 
@@ -39,7 +40,7 @@ class EvalConfig(CommandConfig):
     n_samples: int = Field(ge=0)
     lpips: bool | None
     feature: Literal["inception", "alexnet"] | None
-    metrics: dict[str, Any] | None
+    metrics: dict[str, Built] | None
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] | None
     num_workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] | None
     overwrite: bool
