@@ -1,11 +1,12 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Discriminator, Generator, as_maps
+from patchlight.networks.base import Discriminator, Generator
 from patchlight.networks.init import init_weights
 from patchlight.networks.instance_norm import InstanceNorm2d
+from patchlight.networks.maps import PatchGrid, as_maps, map_suffixes
 from patchlight.networks.padding import ReflectionPad2d
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
-from patchlight.networks.receptive_field import PatchGrid, patch_grid, patch_map_size, receptive_field
+from patchlight.networks.receptive_field import patch_grids, receptive_field
 from patchlight.networks.recompute import recomputed
 from patchlight.networks.resnet import ResNetGenerator
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
@@ -26,8 +27,8 @@ __all__ = [
     "WinogradConv2d",
     "as_maps",
     "init_weights",
-    "patch_grid",
-    "patch_map_size",
+    "map_suffixes",
+    "patch_grids",
     "receptive_field",
     "recomputed",
 ]

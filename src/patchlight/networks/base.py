@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
+
+from patchlight.networks.maps import PatchGrid, as_maps
+from patchlight.networks.receptive_field import patch_grids
+
+__all__ = ["Discriminator", "Generator", "as_maps"]
 
 
 class Generator(nn.Module):
@@ -23,12 +26,30 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A network from images to a map of logits; own ones derive from it to be used in a configuration."""
+    """A network from images to a map of logits, B 1 h w, or to a tuple of maps, one for each scale.
+
+    Own ones derive from it to be used in a configuration.
+    """
 
     min_size: int = 1
-    """The smallest image side, in pixels, for which the map is not empty."""
+    """The smallest image side, in pixels, for which no map is empty."""
 
+    def features(self, image: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        """For each map what the layers make on the way to it, B C h w, with the map itself as the last.
 
-def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The maps of logits, B 1 h w, that a discriminator gave: one, or one for each of its scales."""
-    return (output,) if isinstance(output, Tensor) else tuple(output)
+        Raises:
+            ValueError: this discriminator does not show them.
+        """
+        raise ValueError(f"{type(self).__name__} does not show its features: it has no features(image)")
+
+    def patch_grids(self, height: int, width: int) -> tuple[PatchGrid, ...]:
+        """Where the patches of each map lie, for an image of that size in pixels.
+
+        They are computed or measured, and compared with a forward pass. A discriminator whose patches cannot be told in
+        this way, because it scales its images to one size for example, overrides this and says it, in pixels of the
+        image that it is given.
+
+        Raises:
+            ValueError: they cannot be told, or the image is too small.
+        """
+        return patch_grids(self, height, width)

@@ -76,6 +76,9 @@ class PatchDiscriminator(Discriminator):
         logits: Tensor = self.layers(image)
         return logits
 
+    def features(self, image: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        return (block_features(self.layers, image),)
+
 
 class PixelDiscriminator(Discriminator):
     """The 1 x 1 PatchGAN: judges every pixel by itself.
@@ -109,3 +112,20 @@ class PixelDiscriminator(Discriminator):
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = self.layers(image)
         return logits
+
+    def features(self, image: Tensor) -> tuple[tuple[Tensor, ...], ...]:
+        return (block_features(self.layers, image),)
+
+
+def block_features(layers: nn.Sequential, image: Tensor) -> tuple[Tensor, ...]:
+    """What layers make of an image up to each activation, and what they make of it at all.
+
+    Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", section
+    3.3, for which features of a discriminator are compared.
+    """
+    features = []
+    for layer in layers:
+        image = layer(image)
+        if isinstance(layer, nn.LeakyReLU):
+            features.append(image)
+    return (*features, image)

@@ -1,189 +1,260 @@
-"""What a patch sees: receptive field and patch-map size, by exact arithmetic over the layers of a forward pass."""
+"""The patches that a discriminator's maps see: by arithmetic over known layers, otherwise measured by gradient."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from patchlight.networks.tracing import POINTWISE, leaves, seen_by_gradient, trace
+from patchlight.networks.maps import PatchGrid
+from patchlight.networks.tracing import Step, Trace, output_shapes, possible_channels, skeleton, takes, trace
 
-MARGIN, SIDE_MULTIPLE = 8, 64
-"""Pixels around the patches that are compared with a gradient, and what the side of their image is a multiple of."""
+SIDES = (64, 128, 256, 512, 1024, 4096)
+"""Pixels of the images that are tried, until one is large enough."""
 
+MEASURED_UP_TO, STRIP = 1024, 512
+"""Pixels of the largest image in which patches are measured, and of the strip of which a map that sees all of any image
+must see the whole: its patches would not fit into the largest image."""
 
-def receptive_field(network: nn.Module) -> int:
-    """The width in pixels of the square patch that one value of the output sees.
-
-    Exact for any chain of convolutions and poolings, from the strides and kernels of the layers themselves, in the
-    order in which a forward pass uses them: r <- r + (k - 1) d j, j <- j s. A network that does something else between
-    its layers, such as a residual addition, is compared with a gradient. The statistics of a norm layer, which come
-    from the whole image, do not count.
-
-    Raises:
-        ValueError: a layer for which this arithmetic does not hold (a dense or a transposed convolution, say), a patch
-            that is not square, or a network of which it gives another patch or map than the network has.
-
-    Source: Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks", equation 2.
-    """
-    return patch_grid(network).field
+PROBES = 5
+"""Neighbouring values of a map whose patches are measured."""
 
 
-@dataclass(frozen=True)
-class PatchGrid:
-    """Where on the image the patches of a map lie, in pixels.
-
-    Patches are squares of `field` pixels, `stride` apart; the centre of the first lies `offset` pixels from the upper
-    left corner of the image, where a pixel's own centre is at 0.5.
-    """
+class Place(NamedTuple):
+    """Where the patches of a map lie, see `PatchGrid`."""
 
     field: int
     stride: int
     offset: float
 
-    def centre(self, index: int) -> float:
-        """The coordinate of the centre of that row or column of the map."""
-        return self.offset + index * self.stride
-
-    def patch(self, row: int, column: int) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom edge of what one value sees; it may reach beyond the image, into padding."""
-        x, y, half = self.centre(column), self.centre(row), self.field / 2
-        return x - half, y - half, x + half, y + half
+    def edges(self, index: int, side: int) -> tuple[int, int]:
+        """The first pixel that a value sees along a side, and the one after the last."""
+        begin = round(self.offset + index * self.stride - self.field / 2)
+        return max(begin, 0), max(min(begin + self.field, side), 0)
 
 
-def patch_grid(network: nn.Module) -> PatchGrid:
-    """Receptive field, distance and place of the patches that the values of the output see.
+class Found(NamedTuple):
+    """The patches of each map, None where it sees all of an image, and how many there are along `side` pixels."""
+
+    channels: list[int]
+    places: tuple[Place | None, ...]
+    patches: tuple[int, ...]
+    side: int
+
+
+def receptive_field(network: nn.Module) -> int:
+    """The width in pixels of the square patch that one value of the output sees; of several maps the largest.
+
+    Exact: for known layers one after the other, such as convolutions, poolings, activations and norms, from their
+    strides and kernels in the order of a forward pass: r <- r + (k - 1) d j, j <- j s. All else, such as a residual
+    addition, is measured by gradient. The statistics of a norm layer, which come from the whole image, do not count.
 
     Raises:
-        ValueError: as `receptive_field`.
+        ValueError: values that see all of any image; patches that are not square, not at even distances, or larger than
+            can be measured; or a network of which gradients do not show all that it sees.
+
+    Source: Araujo et al. 2019, "Computing Receptive Fields of Convolutional Neural Networks", equation 2.
     """
-    return _grid(_steps(network))
+    fields = [place.field for place in _places(network).places if place is not None]
+    if not fields or len(fields) < len(_places(network).places):
+        raise _unknown(network, "it sees all of any image, or takes images of one size only")
+    return max(fields)
 
 
-def patch_map_size(network: nn.Module, height: int, width: int) -> tuple[int, int]:
-    """Height and width of the output map for an image of that size in pixels; zeros where the map would be empty.
+def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid, ...]:
+    """The patches of each map of a network for an image of that size in pixels; see `receptive_field`.
+
+    The sizes of the maps are those of a real forward pass. Values that see all of the image have a patch of its size.
 
     Raises:
-        ValueError: as `receptive_field`.
+        ValueError: as `receptive_field`; the network takes no such image, or makes other maps of it than its patches
+            would fill.
     """
-    return _map_size(_steps(network), height, width)
+    found = _places(network)
+    n_channels, shapes = output_shapes(network, found.channels, height, width)
+    grids = []
+    for number, shape in enumerate(shapes):
+        size = shape[-2], shape[-1]
+        place = found.places[number] if found.places else None
+        if place is None:
+            grids.append(_whole_image(network, n_channels, number, (height, width), size))
+            continue
+        for pixels, patches in ((height, size[0]), (width, size[1])):
+            # A network that scales all images to one size has as many patches in any.
+            if abs(patches - found.patches[number] - (pixels - found.side) / place.stride) >= 1:
+                before = f"{found.patches[number]} patches {place.stride} px apart of {found.side} px"
+                raise _unknown(network, f"it makes {before}, and {patches} of {pixels} px")
+        grids.append(PatchGrid(place.field, place.stride, place.offset, size))
+    return tuple(grids)
 
 
-class _Step(NamedTuple):
-    """How a layer looks at neighbours."""
-
-    kernel: int
-    stride: int
-    padding: int
-    dilation: int
-
-
-_known: WeakKeyDictionary[nn.Module, tuple[list[int], tuple[_Step, ...]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, tuple[list[int], Found]] = WeakKeyDictionary()
 """What was found of networks, with the identities of the modules that they had then."""
 
 
-def _steps(network: nn.Module) -> tuple[_Step, ...]:
-    """The steps of all layers that look at neighbours, in the order of the forward pass, once it has proved them right.
-
-    Networks whose layers are no chain are compared with a gradient.
-    """
+def _places(network: nn.Module) -> Found:
     modules = [id(module) for module in network.modules()]
     if network not in _known or _known[network][0] != modules:
-        _known[network] = modules, _find_steps(network)
+        with torch.inference_mode(False), torch.enable_grad():
+            _known[network] = modules, _find_places(network)
     return _known[network][1]
 
 
-def _find_steps(network: nn.Module) -> tuple[_Step, ...]:
-    try:
-        found = trace(network)
-    except ValueError:
-        for layer in leaves(network):
-            _step(layer)  # a layer that is not known is a better reason
-        raise
-    steps = tuple(step for layer in found.layers if (step := _step(layer)) is not None)
-    expected, size = _map_size(steps, *found.input_shape[2:]), found.output_shape[2:]
-    if expected != size:
-        raise ValueError(
-            f"the receptive field of {type(network).__name__} does not follow from its layers: one after the other "
-            f"they would make {expected[0]} x {expected[1]} values of {found.input_shape[2]} x {found.input_shape[3]} "
-            f"px, and it makes {size[0]} x {size[1]}"
-        )
-    if not found.is_chain:
-        _compare_with_gradient(network, found.input_shape[1], _grid(steps))
-    return steps
+def _find_places(network: nn.Module) -> Found:
+    """Look at larger and larger images, until the patches in the middle are seen whole."""
+    plain = skeleton(network)
+    traced: Trace | None = None
+    answers: list[Place | Unplaced] = []
+    for n_channels, side in _sizes(network):
+        if traced is not None and (side > MEASURED_UP_TO or not _is_open(answers)):
+            break
+        try:
+            traced = trace(plain, _image(n_channels, side, side))
+        except Exception:  # a network of somebody else's, which may take images of some sizes only
+            continue
+        known = answers or ["larger"] * len(traced.maps)
+        answers = [_place(network, plain, traced, i) if _is_open([a]) else a for i, a in enumerate(known)]
+    if traced is None:
+        return Found(possible_channels(network), (), (), 0)
+    _, n_channels, _, side = traced.image.shape
+    if "larger" in answers:
+        raise _unknown(network, f"images of up to {side} px show no whole patch of it")
+    places = tuple(answer if isinstance(answer, Place) else None for answer in answers)
+    return Found([n_channels], places, tuple(x.shape[-1] for x in traced.maps), side)
 
 
-def _compare_with_gradient(network: nn.Module, n_channels: int, grid: PatchGrid) -> None:
-    """Raise a ValueError if two patches that lie next to each other are not where arithmetic has them."""
-    margin = grid.stride + MARGIN
-    first = math.ceil((margin + grid.field / 2 - grid.offset) / grid.stride)  # the image's border is out of its sight
-    side = math.ceil((grid.centre(first + 1) + grid.field / 2 + margin) / SIDE_MULTIPLE) * SIDE_MULTIPLE
-    for index in (first, first + 1):
-        seen = seen_by_gradient(network, n_channels, side, index)
-        expected = tuple(round(edge) for edge in grid.patch(index, index))
-        if seen != expected:
-            found = f"{seen[2] - seen[0]} x {seen[3] - seen[1]} px" if seen is not None else "nothing"
-            raise ValueError(
-                f"the receptive field of {type(network).__name__} does not follow from its layers: one after the other "
-                f"they would let value {index} see {grid.field} x {grid.field} px from {expected[0]}, and it sees "
-                f"{found}" + (f" from {seen[0]}" if seen is not None else "")
-            )
+def _sizes(network: nn.Module) -> Iterator[tuple[int, int]]:
+    """The channels and sides of images that a network may take, from the smallest."""
+    channels, n_found = possible_channels(network), 0
+    for side in SIDES:
+        if n_channels := next((n for n in channels if takes(network, n, side)), 0):
+            channels, n_found = [n_channels], n_found + 1
+            yield n_channels, side
+    if not n_found:  # values of the image may decide what is done, or it takes none of these sizes
+        yield from ((n_channels, side) for side in SIDES if side <= MEASURED_UP_TO for n_channels in channels)
 
 
-def _grid(steps: Sequence[_Step]) -> PatchGrid:
-    """Source: Araujo et al. 2019, equations 2 and 5 (with the paddings of each layer)."""
+def _is_open(answers: Sequence[Place | Unplaced]) -> bool:
+    return not all(isinstance(answer, Place) or answer == "everything" for answer in answers)
+
+
+Unplaced = Literal["larger", "whole", "everything"]
+"""The values of a map see a patch that the image does not hold, all of the image, or all of any image."""
+
+
+def _place(network: nn.Module, plain: nn.Module, traced: Trace, number: int) -> Place | Unplaced:
+    """The patches of one map, by arithmetic where it is made by known layers one after the other."""
+    side, values, chain = traced.image.shape[-1], traced.maps[number], traced.chains[number]
+    if values.ndim != 4 or values.shape[-1] != values.shape[-2]:
+        raise _unknown(network, f"it makes values of the shape {tuple(values.shape)} of an image of {side} x {side} px")
+    if chain is None:
+        return _measure(network, plain, traced, number)
+    (place, expected), patches = follow(chain, side), values.shape[-1]
+    if expected != patches:
+        raise _unknown(network, f"its layers would make {expected} patches of {side} px, and it makes {patches}")
+    return place
+
+
+def follow(steps: Sequence[Step], side: int) -> tuple[Place, int]:
+    """The patches after some steps, one after the other, and their number along a side of so many pixels.
+
+    Source: Araujo et al. 2019, equations 2 and 5 (with the paddings of each layer).
+    """
     field, jump, offset = 1, 1, 0.5
     for kernel, stride, padding, dilation in steps:
         reach = (kernel - 1) * dilation
         field += reach * jump
         offset += (reach / 2 - padding) * jump
         jump *= stride
-    return PatchGrid(field, jump, offset)
+        side = (side + 2 * padding - reach - 1) // stride + 1
+    return Place(field, jump, offset), side
 
 
-def _map_size(steps: Sequence[_Step], height: int, width: int) -> tuple[int, int]:
-    size = [height, width]
-    for kernel, stride, padding, dilation in steps:
-        size = [(side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1 for side in size]
-        if min(size) < 1:
-            return 0, 0
-    return size[0], size[1]
+def _measure(network: nn.Module, plain: nn.Module, traced: Trace, number: int) -> Place | Unplaced:
+    """The patches of neighbouring values in the middle of a map, as gradients and changes of the image show them."""
+    side, n_values = traced.image.shape[-1], traced.maps[number].shape[-1]
+    if all(_seen(traced, number, i, i) == (0, side, 0, side) for i in (0, n_values // 2, n_values - 1)):
+        return "everything" if _sees_strip(plain, traced, number) else "whole"
+    if n_values < PROBES:
+        return "larger"
+    indices = range(n_values // 2 - PROBES // 2, n_values // 2 - PROBES // 2 + PROBES)
+    seen = [_seen(traced, number, i, i) for i in indices]
+    if any(min(edges) == 0 or max(edges) == side for edges in seen):
+        return "larger"
+    (top, bottom, _, _), (following, *_) = seen[:2]
+    place = Place(bottom - top, following - top, (top + bottom) / 2 - indices[0] * (following - top))
+    if place.stride < 1 or any(edges != place.edges(i, side) * 2 for i, edges in zip(indices, seen, strict=True)):
+        shown = ", ".join(f"{right - left} x {bottom - top} px from {left}, {top}" for top, bottom, left, right in seen)
+        raise _unknown(network, f"its patches are not square or not at even distances ({shown})")
+    _require_nothing_else(network, plain, traced, number, place)
+    return place
 
 
-def _step(layer: nn.Module) -> _Step | None:
-    """What a layer looks at; None of one that looks at single values."""
-    if isinstance(layer, nn.Conv2d):
-        kernel, stride, dilation = (_side(v, layer) for v in (layer.kernel_size, layer.stride, layer.dilation))
-        return _Step(kernel, stride, _padding(layer), dilation)
-    if isinstance(layer, nn.MaxPool2d | nn.AvgPool2d) and not layer.ceil_mode:
-        dilation = _side(layer.dilation, layer) if isinstance(layer, nn.MaxPool2d) else 1
-        kernel, stride, padding = (_side(v, layer) for v in (layer.kernel_size, layer.stride, layer.padding))
-        return _Step(kernel, stride, padding, dilation)
-    if isinstance(layer, nn.ReflectionPad2d | nn.ReplicationPad2d | nn.ZeroPad2d):
-        return _Step(1, 1, _side(layer.padding, layer), 1)
-    if not isinstance(layer, POINTWISE):
-        raise ValueError(f"the receptive field of a {type(layer).__name__} layer is not known: {layer}")
-    return None
+def _require_nothing_else(network: nn.Module, plain: nn.Module, traced: Trace, number: int, place: Place) -> None:
+    """Raise a ValueError if values in the middle and in the corners change with what lies outside of their patches."""
+    side, values = traced.image.shape[-1], traced.maps[number]
+    last = values.shape[-1] - 1
+    for row, column in ((last // 2, last // 2), (0, 0), (0, last), (last, last)):
+        inside = (..., slice(*place.edges(row, side)), slice(*place.edges(column, side)))
+        image = traced.image.detach()
+        changed = image * 1e6 * image.flip(-1, -2)
+        changed[inside] = image[inside]
+        again = trace(plain, changed).maps[number]
+        if not torch.allclose(again[..., row, column], values[..., row, column], rtol=1e-12, atol=0):
+            raise _unknown(
+                network, f"the value in row {row}, column {column} depends on more than the {place.field} x "
+                f"{place.field} px that the patches in the middle have",
+            )  # fmt: skip
 
 
-def _padding(layer: nn.Conv2d) -> int:
-    if layer.padding == "valid":
-        return 0
-    if layer.padding == "same":
-        total = _side(layer.dilation, layer) * (_side(layer.kernel_size, layer) - 1)
-        if total % 2:
-            raise ValueError("a convolution with padding='same' and an even kernel pads unevenly")
-        return total // 2
-    assert not isinstance(layer.padding, str)
-    return _side(layer.padding, layer)
+def _sees_strip(plain: nn.Module, traced: Trace, number: int) -> bool:
+    """Whether the first value of a map sees all of a strip that is longer than any patch which can be measured."""
+    _, n_channels, side, _ = traced.image.shape
+    if side >= STRIP:
+        return True
+    try:
+        strip = trace(plain, _image(n_channels, side, STRIP))
+        middle = strip.maps[number].shape[-1] // 2
+        return all(_seen(strip, number, 0, i) == (0, side, 0, STRIP) for i in (0, middle))
+    except Exception:  # a network for images of one size
+        return False
 
 
-def _side(value: int | tuple[int, ...], layer: nn.Module) -> int:
-    sides = {value} if isinstance(value, int) else set(value)
-    if len(sides) != 1:
-        raise ValueError(f"the receptive field of {layer} is not square")
-    return sides.pop()
+def _seen(traced: Trace, number: int, row: int, column: int) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right edge of what one value sees; zeros for nothing."""
+    value = traced.maps[number][0, :, row, column].sum()
+    if not value.requires_grad:
+        return 0, 0, 0, 0
+    (gradient,) = torch.autograd.grad(value, traced.image, retain_graph=True, allow_unused=True)
+    if gradient is None or not (seen := gradient[0].abs().sum(dim=0) > 0).any():
+        return 0, 0, 0, 0
+    rows, columns = seen.any(dim=1).nonzero().flatten().tolist(), seen.any(dim=0).nonzero().flatten().tolist()
+    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
+def _whole_image(
+    network: nn.Module, n_channels: int, number: int, image: tuple[int, int], size: tuple[int, int]
+) -> PatchGrid:
+    """One patch, as large as the image, for all values of a map, each drawn at its place among the others."""
+    with torch.inference_mode(False), torch.enable_grad():
+        traced = trace(skeleton(network), _image(n_channels, *image))
+        probes = [(0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, size[1] - 1)]
+        if any(_seen(traced, number, *probe) != (0, image[0], 0, image[1]) for probe in probes):
+            raise _unknown(network, f"it sees all of a smaller image, and not all of {image[0]} x {image[1]} px")
+    strides = [pixels / n for pixels, n in zip(image, size, strict=True) if n > 1] or [float(max(image))]
+    if max(strides) > 1.5 * min(strides):
+        raise _unknown(network, f"it makes {size[0]} x {size[1]} values of {image[0]} x {image[1]} px")
+    return PatchGrid(max(image), strides[0], strides[0] / 2, size)
+
+
+def _image(n_channels: int, height: int, width: int) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(1, n_channels, height, width, generator=random, dtype=torch.float64) + 0.5
+
+
+def _unknown(network: nn.Module, reason: str) -> ValueError:
+    name = type(network).__name__
+    return ValueError(f"the receptive field of {name} cannot be told: {reason}. It can say so itself, by patch_grids")

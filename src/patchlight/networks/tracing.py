@@ -1,151 +1,290 @@
-"""A forward pass of a copy of a network: the layers it uses, in order, and what one value of its output sees."""
+"""A forward pass of a copy of a network in which every layer looks at its neighbours and none can hide them."""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
 
-POINTWISE = (
-    nn.LeakyReLU, nn.ReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Softplus, nn.Tanh, nn.Sigmoid, nn.Identity,
-    nn.Dropout, nn.Dropout2d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d,
-)  # fmt: skip
-"""Layers that look at no neighbours. The statistics of norms, which come from the whole image, do not count."""
+from patchlight.networks.maps import as_maps
 
-SIDES = (64, 256, 1024, 4096)
-"""Pixels of the images that are tried, until one is large enough."""
+POINTWISE = frozenset({
+    "relu", "relu_", "leaky_relu", "leaky_relu_", "rrelu", "prelu", "elu", "elu_", "celu", "selu", "gelu", "silu",
+    "mish", "softplus", "softsign", "logsigmoid", "tanh", "sigmoid", "hardswish", "hardsigmoid", "hardtanh",
+    "hardtanh_", "relu6", "clamp", "clamp_", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
+    "feature_alpha_dropout", "batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "contiguous",
+    "clone", "to", "type", "float", "double", "half", "bfloat16",
+})  # fmt: skip
+"""Functions that look at no neighbours, by name. The statistics of norms, which come from the whole image, do not
+count."""
+
+OTHER_CHANNELS = (3, 6, 1, 4, 2)
+"""Channels of images that are tried after those of the network's own convolutions."""
+
+
+class Step(NamedTuple):
+    """How a layer looks at neighbours."""
+
+    kernel: int
+    stride: int
+    padding: int
+    dilation: int
 
 
 @dataclass(frozen=True)
 class Trace:
-    """The layers that a forward pass went through, in order; one that is used twice is there twice.
+    """What a forward pass made of an image, B C H W, from which gradients flow to it.
 
-    `is_chain` says whether each got what the one before it made, and nothing else was done on the way from the image
-    to the output. `input_shape` and `output_shape` are B C H W.
+    `chains` has for each map the steps that lead to it from the image, one after the other, or None where something
+    else is done on the way.
     """
 
-    layers: tuple[nn.Module, ...]
-    is_chain: bool
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    image: Tensor
+    maps: tuple[Tensor, ...]
+    chains: tuple[tuple[Step, ...] | None, ...]
 
 
-def leaves(network: nn.Module) -> list[nn.Module]:
-    """The layers of a network, without what computes a weight, such as its spectral norm."""
-    modules = list(network.modules())
-    computed = [layer.get_submodule("parametrizations") for layer in modules if is_parametrized(layer)]
-    inside = {module for parts in computed for module in parts.modules()}
-    return [m for m in modules if m not in inside and (is_parametrized(m) or not list(m.children()))]
+def skeleton(network: nn.Module) -> nn.Module:
+    """A copy on the CPU, in float64 and evaluation mode; the network itself is left alone.
+
+    Weights are not copied: each is one positive number, with which outputs are about 1 for inputs of 1, so that no
+    activation is saturated. Buffers, such as fixed filters, keep their values.
+    """
+
+    def stand_in(tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor.detach().cpu()
+        if isinstance(tensor, nn.Parameter) or tensor.is_meta:
+            value = 1 / math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 0.1
+            return torch.full((), value, dtype=torch.float64).expand(tensor.shape)
+        return tensor.detach().to("cpu", torch.float64)
+
+    return _copy(network, stand_in)
 
 
-def trace(network: nn.Module) -> Trace:
-    """Run a copy of a network on a small image, see `_skeleton`; the network itself is left alone.
+def trace(network: nn.Module, image: Tensor) -> Trace:
+    """Send an image, 1 C H W in float64, through a skeleton, whose layers weigh all that they look at positively.
+
+    It is called where gradients are computed.
 
     Raises:
-        ValueError: it takes no image of the channels of any of its convolutions, or makes no B C H W of it.
+        Exception: whatever the network raises, which may be anybody's.
     """
-    channels = dict.fromkeys(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
+    tracer = _Tracer()
+    with torch.random.fork_rng(devices=[]):
+        image = image.clone().requires_grad_(True)
+        begin = image * 1  # layers that work in place may not have the image itself
+        tracer.chains[begin] = ()
+        with tracer:
+            output = network(begin)
+    maps = as_maps(output)
+    return Trace(image, maps, tuple(tracer.chain_of(x) for x in maps))
+
+
+def output_shapes(
+    network: nn.Module, channels: Sequence[int], height: int, width: int
+) -> tuple[int, list[tuple[int, ...]]]:
+    """The first number of channels that a network takes, and the shapes of the maps, B C h w, of a real forward pass.
+
+    It is done without data where that is possible.
+
+    Raises:
+        ValueError: the network takes no such image.
+    """
     failures: list[str] = []
-    skeleton = _skeleton(network)
-    for n_channels in channels or [3]:
-        for side in SIDES:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for n_channels in channels:
             try:
-                return _trace(skeleton, n_channels, side)
-            except Exception as error:  # a network of somebody else's, which may fail in any way
+                return n_channels, _shapes_without_data(
+                    network, torch.empty(1, n_channels, height, width, device="meta")
+                )
+            except Exception:  # the network of anybody, in which values may decide what is done
+                pass
+            try:
+                image = torch.ones(1, n_channels, height, width, dtype=torch.float64)
+                return n_channels, [tuple(made.shape) for made in as_maps(skeleton(network)(image))]
+            except Exception as error:
                 failures.append(" ".join(str(error).split())[:200])
-    raise ValueError(f"{type(network).__name__} takes no image of {SIDES[0]} x {SIDES[0]} px ({failures[0]})")
+    raise ValueError(f"{type(network).__name__} takes no image of {height} x {width} px ({failures[0]})")
 
 
-def _trace(skeleton: nn.Module, n_channels: int, side: int) -> Trace:
-    calls: list[tuple[nn.Module, object, object]] = []
+def _shapes_without_data(network: nn.Module, image: Tensor) -> list[tuple[int, ...]]:
+    empty = _copy(network, lambda tensor: torch.empty_like(tensor, device="meta"))
+    with torch.no_grad(), torch.device("meta"):
+        return [tuple(made.shape) for made in as_maps(empty(image))]
 
-    def record(layer: nn.Module, args: tuple[object, ...], output: object) -> None:
-        calls.append((layer, args[0] if args else None, output))
 
-    hooks = [layer.register_forward_hook(record) for layer in leaves(skeleton)]
-    image = torch.ones(1, n_channels, side, side, dtype=torch.float64)
+def takes(network: nn.Module, n_channels: int, side: int) -> bool:
+    """Whether a network takes a square image, as far as that shows without data."""
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            output = skeleton(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not isinstance(output, Tensor) or output.ndim != 4:
-        raise ValueError(f"it makes {type(output).__name__} of it, which should be a map B 1 h w")
-    before: object = image
-    is_chain = True
-    for _, given, made in calls:
-        is_chain &= given is before
-        before = made
-    is_chain &= output is before
-    return Trace(tuple(layer for layer, _, _ in calls), is_chain, tuple(image.shape), tuple(output.shape))
+        _shapes_without_data(network, torch.empty(1, n_channels, side, side, device="meta"))
+    except Exception:  # the network of anybody
+        return False
+    return True
 
 
-def seen_by_gradient(network: nn.Module, n_channels: int, side: int, index: int) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom edge of what a value in row and column `index` sees of an image of `side` pixels.
+def possible_channels(network: nn.Module) -> list[int]:
+    """How many channels the network's images may have, the likeliest first."""
+    own = [p.shape[1] for p in network.parameters() if p.ndim == 4]
+    own[:1] = [m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d)][:1] + own[:1]
+    unshuffled = [n // factor for n in own for factor in (4, 16, 64) if n % factor == 0]
+    return list(dict.fromkeys([*own, *unshuffled, *OTHER_CHANNELS]))
 
-    None where it sees nothing at all, or there is no such value.
+
+def _copy(network: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy in evaluation mode with other tensors."""
+    memo: dict[int, Any] = {}
+    for module in network.modules():
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values())
+        for tensor in own:
+            if isinstance(tensor, Tensor):
+                made = convert(tensor)
+                is_parameter = isinstance(tensor, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if is_parameter else made
+    return copy.deepcopy(network, memo).eval()
+
+
+class _Tracer(TorchFunctionMode):
+    """Runs functions of PyTorch so that gradients show all that they look at, and follows the steps of each tensor.
+
+    A convolution makes all its channels of one mean over its places and channels, so that its cost does not depend on
+    their number. It has positive random weights, so that nothing cancels, and shifts the channels, so that their norm
+    differs. A maximum becomes such a mean; what looks at no neighbours does nothing. All else is run as it is.
     """
-    skeleton = _skeleton(network)
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        image = torch.ones(1, n_channels, side, side, dtype=torch.float64, requires_grad=True)
-        output = skeleton(image.clone())
-        if index >= min(output.shape[-2:]):
-            return None
-        (gradient,) = torch.autograd.grad(output[0, :, index, index].sum(), image, allow_unused=True)
-    seen = gradient[0].abs().sum(dim=0) > 0 if gradient is not None else torch.zeros(side, side)
-    rows, columns = seen.any(dim=1).nonzero().flatten().tolist(), seen.any(dim=0).nonzero().flatten().tolist()
-    return (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if rows else None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chains: MutableMapping[Tensor, tuple[Step, ...] | None] = WeakIdKeyDictionary()
+        self.is_tree = True
+        """Whether no tensor was changed after it was made, which the steps of others would not show."""
+        self._random = torch.Generator().manual_seed(0)
+
+    def chain_of(self, tensor: Tensor) -> tuple[Step, ...] | None:
+        """The steps that lead to a tensor from the image; None where something else is done on the way."""
+        return self.chains[tensor] if self.is_tree and tensor in self.chains else None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [x for x in _tensors((*args, *kwargs.values())) if x.requires_grad or x in self.chains]
+        if not given:
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        is_layer = len(given) == 1 and given[0] is (args[0] if args else kwargs.get("input"))
+        if is_layer and name in POINTWISE:
+            return given[0]
+        step: Step | None = None
+        if is_layer and name in STEPS:
+            result, step = STEPS[name](self._random, *args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
+            self.is_tree &= not (name == "__setitem__" or name.startswith("__i") or name.rstrip("_") + "_" == name)
+        for made in _tensors((result,)):
+            before = self.chain_of(given[0])
+            self.chains[made] = (*before, step) if step is not None and before is not None else None
+        return result
 
 
-def _skeleton(network: nn.Module) -> nn.Module:
-    """A copy on the CPU, in float64 and evaluation mode, that looks at the same places and is cheap to run.
-
-    A convolution takes the mean over its places and channels, so that nothing cancels and its cost does not depend on
-    the number of channels; a maximum becomes a mean; layers that look at no neighbours do nothing. Weights are not
-    copied: each is one number.
-    """
-    memo: dict[int, object] = {}
-    for tensor in (*network.parameters(), *network.buffers()):
-        floating = tensor.is_floating_point()
-        # Outputs of about 1 for inputs of 1, so that no activation is saturated.
-        value = 1 / math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 0.1
-        dtype = torch.float64 if floating else tensor.dtype
-        constant = torch.full((), value if floating else 0, dtype=dtype).expand(tensor.shape)
-        is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(constant, requires_grad=False) if is_parameter else constant
-    skeleton = copy.deepcopy(network, memo).eval()
-    for layer in skeleton.modules():
-        if isinstance(layer, POINTWISE):
-            layer.forward = partial(_unchanged)  # type: ignore[method-assign]
-        elif isinstance(layer, nn.Conv2d):
-            layer.forward = partial(_mean_convolution, layer)  # type: ignore[method-assign]
-        elif isinstance(layer, nn.MaxPool2d):
-            layer.forward = partial(_mean_pool, layer)  # type: ignore[method-assign]
-    return skeleton
+def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
 
 
-def _unchanged(image: Tensor) -> Tensor:
-    return image
+Sizes = int | list[int] | tuple[int, ...]
 
 
-def _mean_convolution(layer: nn.Conv2d, image: Tensor) -> Tensor:
-    if image.shape[1] != layer.in_channels:
-        raise ValueError(f"a convolution of {layer.in_channels} channels is given {image.shape[1]}")
-    n, size = layer.groups, layer.kernel_size
-    kernel = torch.full((n, 1, *size), 1 / math.prod(size), dtype=image.dtype)
-    means = image.reshape(len(image), n, -1, *image.shape[2:]).mean(dim=2)
-    made = F.conv2d(means, kernel, None, layer.stride, layer.padding, layer.dilation, n)
-    return made.repeat_interleave(layer.out_channels // n, dim=1)
+def _convolution(
+    random: torch.Generator, input: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Sizes = 1,
+    padding: Sizes | str = 0, dilation: Sizes = 1, groups: int = 1,
+) -> tuple[Tensor, Step | None]:  # fmt: skip
+    if input.shape[1] != weight.shape[1] * groups:
+        raise ValueError(f"a convolution of {weight.shape[1] * groups} channels is given {input.shape[1]}")
+    size = tuple(weight.shape[2:])
+    support = weight.detach().abs().reshape(groups, -1, *size).mean(dim=1, keepdim=True).to(input)
+    kernel = support * _positive(size, random).to(input)
+    kernel = kernel / kernel.sum(dim=(2, 3), keepdim=True).clamp_min(torch.finfo(kernel.dtype).tiny)
+    means = input.reshape(len(input), groups, -1, *input.shape[2:]).mean(dim=2)
+    made = F.conv2d(means, kernel, None, stride, padding, dilation, groups)
+    # A fixed filter may be smaller than its kernel.
+    reaches = all(edge.any() for edge in (support[..., 0], support[..., -1], support[..., 0, :], support[..., -1, :]))
+    step = _step(size, stride, _padding(padding, size, dilation), dilation) if reaches else None
+    scale, shift = (_positive((len(weight) // groups, 1, 1), random).to(input) for _ in range(2))
+    return (made.unsqueeze(2) * scale + shift).flatten(1, 2), step
 
 
-def _mean_pool(layer: nn.MaxPool2d, image: Tensor) -> Tensor:
-    size = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size, layer.kernel_size)
-    kernel = torch.full((image.shape[1], 1, *size), 1 / math.prod(size), dtype=image.dtype)
-    return F.conv2d(image, kernel, None, layer.stride, layer.padding, layer.dilation, image.shape[1])
+def _max_pool(
+    random: torch.Generator, input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+    dilation: Sizes = 1, ceil_mode: bool = False, return_indices: bool = False,
+) -> tuple[Tensor, Step | None]:  # fmt: skip
+    stride = stride or kernel_size
+    if ceil_mode and dilation == 1:
+        return F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode), None
+    size = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+    kernel = _positive(size, random).to(input)[None, None] / math.prod(size)
+    made = F.conv2d(input.flatten(0, 1)[:, None], kernel, None, stride, padding, dilation)
+    step = None if ceil_mode else _step(kernel_size, stride, padding, dilation)
+    return made.reshape(*input.shape[:2], *made.shape[2:]), step
+
+
+def _average_pool(
+    random: torch.Generator, input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
+) -> tuple[Tensor, Step | None]:  # fmt: skip
+    stride = stride or kernel_size
+    made = F.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return made, None if ceil_mode else _step(kernel_size, stride, padding, 1)
+
+
+def _pad(
+    random: torch.Generator, input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> tuple[Tensor, Step | None]:
+    made = F.pad(input, list(pad), mode, value)
+    is_even = len(pad) == 4 and len(set(pad)) == 1 and pad[0] >= 0 and mode != "circular"
+    return made, Step(1, 1, pad[0], 1) if is_even else None
+
+
+def _pixel_unshuffle(random: torch.Generator, input: Tensor, downscale_factor: int) -> tuple[Tensor, Step | None]:
+    return F.pixel_unshuffle(input, downscale_factor), Step(downscale_factor, downscale_factor, 0, 1)
+
+
+STEPS: Mapping[str, Callable[..., tuple[Tensor, Step | None]]] = {
+    "conv2d": _convolution,
+    "max_pool2d": _max_pool,
+    "avg_pool2d": _average_pool,
+    "pad": _pad,
+    "pixel_unshuffle": _pixel_unshuffle,
+}
+"""Functions whose steps are known, by name: what is run in their place, which may be none that is square and even."""
+
+
+def _positive(size: tuple[int, ...], random: torch.Generator) -> Tensor:
+    return torch.rand(size, generator=random, dtype=torch.float64) + 0.5
+
+
+def _step(kernel: Sizes, stride: Sizes, padding: Sizes | None, dilation: Sizes) -> Step | None:
+    """None where it is not the same in both directions."""
+    if padding is None:
+        return None
+    sides = [{value} if isinstance(value, int) else set(value) for value in (kernel, stride, padding, dilation)]
+    return Step(*(side.pop() for side in sides)) if all(len(side) == 1 for side in sides) else None
+
+
+def _padding(padding: Sizes | str, kernel: Sequence[int], dilation: Sizes) -> Sizes | None:
+    """In pixels; None where it is not the same on both sides."""
+    if not isinstance(padding, str):
+        return padding
+    dilations = [dilation] * 2 if isinstance(dilation, int) else list(dilation)
+    totals = [0 if padding == "valid" else d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
+    return None if any(total % 2 for total in totals) else [total // 2 for total in totals]
