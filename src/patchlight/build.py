@@ -26,7 +26,7 @@ from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import NetworkSpec, TranslationMethod
-from patchlight.networks import Discriminator, Generator, init_weights, patch_map_size, receptive_field
+from patchlight.networks import Discriminator, Generator, init_weights, map_suffixes, receptive_field, require_shapes
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
 from patchlight.system.distributed import is_first
@@ -181,7 +181,10 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
 
 @dataclass(frozen=True)
 class PatchGeometry:
-    """What one discriminator sees: receptive field in pixels, and the patch map's size for an image."""
+    """What one map of a discriminator sees: receptive field in pixels, and the map's size for an image.
+
+    `name` is the discriminator's, with the scale's number where it has several maps.
+    """
 
     name: str
     receptive_field: int
@@ -201,32 +204,37 @@ class PatchGeometry:
 
 
 def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> list[PatchGeometry]:
-    """Receptive field and patch map of each discriminator.
+    """Receptive field and patch map of each discriminator, or of each of its scales, compared with a forward pass.
 
     Raises:
-        EmptyPatchMapError: the map would be empty.
-        ConfigError: they do not follow from the discriminator's layers.
+        EmptyPatchMapError: a map would be empty.
+        ConfigError: they cannot be told, or are not what the forward pass makes.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     geometries = []
-    for name, network in method.named_children():
-        if network not in method.discriminators:
-            continue
-        try:
-            size = patch_map_size(network, height, width)
-        except ValueError as error:
-            raise ConfigError(
-                f"model.discriminator: {error}. Patch maps and their summary need a chain of convolutions, poolings "
-                f"and activations, or additions and gates that leave its field as it is"
-            ) from None
-        if 0 in size:
+    for name, network in method.modules_of("discriminator").items():
+        assert isinstance(network, Discriminator)
+        key = f"model.{method.networks[name].config}"
+        if min(height, width) < network.min_size:
             raise EmptyPatchMapError(
-                f"model.discriminator leaves an empty patch map for data.image_size={image_size}: its receptive field "
-                f"is {receptive_field(network)} px and it needs images of at least {network.min_size} px; take fewer "
-                f"model.discriminator.n_layers or larger images"
+                f"{key} leaves an empty patch map for data.image_size={image_size}:{_field_in_words(network)} it needs "
+                f"images of at least {network.min_size} px; take fewer {key}.n_layers or larger images"
             )
-        geometries.append(PatchGeometry(name, receptive_field(network), (height, width), size))
+        try:
+            grids = network.patch_grids(height, width)
+            require_shapes(network, grids, height, width)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
+        for suffix, grid in zip(map_suffixes(len(grids)), grids, strict=True):
+            geometries.append(PatchGeometry(name + suffix, grid.field, (height, width), grid.size))
     return geometries
+
+
+def _field_in_words(network: Discriminator) -> str:
+    try:
+        return f" its receptive field is {receptive_field(network)} px and"
+    except ValueError:
+        return ""
 
 
 @contextmanager

@@ -34,7 +34,8 @@ class Health(Callback):
     discriminators), `saturation` (share of generated values at the ends of the range, beyond that of real ones),
     `variety` (spread of the last `n_images` generated images over that of the real ones) and `pool_age_a`, `pool_age_b`
     (mean age of an image pool's images, in sizes of the pool). For CycleGAN figures of a discriminator end in its
-    domain, `_a` or `_b`. Nothing is computed twice: the figures are made of what the step has left.
+    domain, `_a` or `_b`; of one with several scales they are means over them, and `d_acc_scale1` and so on is added.
+    Nothing is computed twice: the figures are made of what the step has left.
 
     Alarms are printed, shown to W&B and TensorBoard, and kept in `folder`/alarms.json. They look at means over `window`
     observations.
@@ -93,7 +94,6 @@ class Health(Callback):
             suffix = name.removeprefix("discriminator")
             if name in seen.logits:
                 found = discriminator_figures(*seen.logits[name], method.boundary)
-                found["d_acc"] = (found["d_acc_real"] + found["d_acc_fake"]) / 2
                 figures |= {f"{key}{suffix}": value for key, value in found.items()}
             real, fake = method.score_targets[name]
             if fake in seen.images:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from patchlight.networks import Maps, map_suffixes
+
 SATURATED = 0.99
 """Beyond this share of its range a generator's tanh hardly passes gradients."""
 
@@ -15,19 +17,29 @@ THUMBNAIL = 8
 """Pixels: images are compared at this size where their variety is measured."""
 
 
-def discriminator_figures(logits_real: Tensor, logits_fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
-    """Accuracy over the patches of real and of generated images, and the mean logits of both.
+def discriminator_figures(maps_real: Maps, maps_fake: Maps, boundary: float | None) -> dict[str, Tensor]:
+    """Accuracy over the patches of real and of generated images with its mean, and the mean logits of both.
 
-    Without a boundary the middle between the two means stands for it.
+    Of several scales each counts the same, however many patches it has, and has an accuracy of its own, `d_acc_scale1`
+    and so on. Without a boundary the middle between the two mean logits of a map stands for it.
     """
+    each = [_figures_of_map(real, fake, boundary) for real, fake in zip(maps_real, maps_fake, strict=True)]
+    figures = {name: torch.stack([found[name] for found in each]).mean() for name in each[0]}
+    own = {f"d_acc{suffix}": found["d_acc"] for suffix, found in zip(map_suffixes(len(each)), each, strict=True)}
+    return figures | own
+
+
+def _figures_of_map(logits_real: Tensor, logits_fake: Tensor, boundary: float | None) -> dict[str, Tensor]:
     real, fake = logits_real.float(), logits_fake.float()
     mean_real, mean_fake = real.mean(), fake.mean()
     threshold = (mean_real + mean_fake) / 2 if boundary is None else mean_real.new_tensor(boundary)
+    right_real, right_fake = (real > threshold).float().mean(), (fake < threshold).float().mean()
     return {
-        "d_acc_real": (real > threshold).float().mean(),
-        "d_acc_fake": (fake < threshold).float().mean(),
+        "d_acc_real": right_real,
+        "d_acc_fake": right_fake,
         "d_logit_real": mean_real,
         "d_logit_fake": mean_fake,
+        "d_acc": (right_real + right_fake) / 2,
     }
 
 

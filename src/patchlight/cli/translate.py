@@ -62,7 +62,7 @@ def translate(config: TranslateConfig) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     filter_warnings()
     output = Path(config.output).expanduser()
-    jobs = find_jobs(config.input, output, config.format, config.overwrite, config.patchmap)
+    find_jobs(config.input, output, config.format, config.overwrite)  # before a network is built for them
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
     _make_folder(output)
     translator = model.translator(
@@ -70,6 +70,7 @@ def translate(config: TranslateConfig) -> int:
         inference_mode=config.inference_mode, tile=config.tile,
     )  # fmt: skip
     scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
+    jobs = find_jobs(config.input, output, config.format, config.overwrite, scorer.n_maps if scorer else 0)
     del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(

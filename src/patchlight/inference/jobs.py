@@ -11,6 +11,7 @@ from patchlight.data.images import IMAGE_SUFFIXES, is_image
 from patchlight.data.sources.folders import refuse_folder
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import FORMATS, Format
+from patchlight.networks import map_suffixes
 
 PATCH_MAP = "_patchmap"
 """What the name of the picture of a patch map has after that of its image."""
@@ -21,23 +22,24 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Job:
-    """One file to be translated and the file that it becomes, with the picture of its patch map if one is wanted."""
+    """One file to be translated and the file that it becomes, with pictures of its patch maps if they are wanted."""
 
     source: Path
     target: Path
-    patch_map: Path | None = None
+    patch_maps: tuple[Path, ...] = ()
 
     @property
     def results(self) -> tuple[Path, ...]:
         """All files that it makes."""
-        return (self.target,) if self.patch_map is None else (self.target, self.patch_map)
+        return (self.target, *self.patch_maps)
 
 
-def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool, patch_maps: bool = False) -> list[Job]:
+def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool, n_maps: int = 0) -> list[Job]:
     """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
 
     Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
-    Without `format` a file stays of its kind, or becomes PNG where results are not written as that.
+    Without `format` a file stays of its kind, or becomes PNG where results are not written as that. Each has pictures
+    of `n_maps` patch maps.
 
     Raises:
         DataError: there is no image.
@@ -45,8 +47,9 @@ def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool, 
     """
     root, sources = _find(given, output)
     targets = [output / _name(source.relative_to(root), format) for source in sources]
+    suffixes = map_suffixes(n_maps) if n_maps else []
     jobs = [
-        Job(source, target, target.with_name(f"{target.stem}{PATCH_MAP}.png") if patch_maps else None)
+        Job(source, target, tuple(target.with_name(f"{target.stem}{PATCH_MAP}{s}.png") for s in suffixes))
         for source, target in zip(sources, targets, strict=True)
     ]
     by_result: dict[Path, Job] = {}

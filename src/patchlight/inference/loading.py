@@ -177,10 +177,12 @@ class TrainedModel:
                     )
                 with torch.device("meta"), recorded_in(self.path):
                     boundary = build_method(self.config.model, self.channels).boundary
+                side = self.config.data.image_size
                 return PatchScorer(
                     self.network(name, "raw", Discriminator),
                     sees_source=len(spec.domains) > 1,
                     boundary=boundary,
+                    image_size=(side, side) if isinstance(side, int) else tuple(side),
                     device=choose_device(str(device) if device is not None else None),
                 )
         raise ConfigError(f"{self.path} has no discriminator that judges images of direction={direction}")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from patchlight.data.images import to_levels
 from patchlight.errors import DataError
@@ -23,6 +22,7 @@ from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
 from patchlight.inference.translator import Translator
+from patchlight.networks import Maps
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
 """Pixels in a batch whose size is chosen automatically, by kind of device: 4 and 64 images of 256 px."""
@@ -188,8 +188,8 @@ def _submit(
             (item,) = batch
             result = translator.translate_array(item.array)
             scored = scorer is not None and scorer.fits(*item.pixels.size)
-            logits = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
-            outputs: list[Callable[[], None]] = [partial(_write, item, scorer, logits, result)]
+            maps = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
+            outputs: list[Callable[[], None]] = [partial(_write, item, scorer, maps, result)]
         else:
             outputs = _translated(translator, scorer, batch)
     except DataError as error:
@@ -217,8 +217,8 @@ def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[
     values = translator.translate(sources)
     levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)
 
-    def write(i: int, logits: Tensor | None) -> None:
-        _write(batch[i], scorer, logits, to_arrays(levels[i : i + 1])[0])
+    def write(i: int, maps: Maps | None) -> None:
+        _write(batch[i], scorer, maps, to_arrays(levels[i : i + 1])[0])
 
     if scorer is None:
         return [partial(write, i, None) for i in range(len(batch))]
@@ -226,9 +226,10 @@ def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[
     return [partial(write, i, scorer(values[i], sources[i]) if scorer.fits(*size) else None) for i in range(len(batch))]
 
 
-def _write(item: Decoded, scorer: PatchScorer | None, logits: Tensor | None, result: Array) -> None:
+def _write(item: Decoded, scorer: PatchScorer | None, maps: Maps | None, result: Array) -> None:
     write_pixels(item.job.target, item.pixels.with_colour(result))
-    if scorer is not None and item.job.patch_map is not None:
-        scorer.check(*item.pixels.size)
-        assert logits is not None
-        write_picture(item.job.patch_map, scorer.draw(as_picture(result), logits))
+    if scorer is not None and item.job.patch_maps:
+        scorer.grids(*item.pixels.size)
+        assert maps is not None
+        for path, picture in zip(item.job.patch_maps, scorer.draw(as_picture(result), maps), strict=True):
+            write_picture(path, picture)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from patchlight.errors import ConfigError
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.methods.state import Batch
-from patchlight.networks import Discriminator, Generator
+from patchlight.networks import Discriminator, Generator, Maps, as_maps
 
 Kind = Literal["generator", "discriminator", "auxiliary"]
 
@@ -131,8 +131,10 @@ class TranslationNetworks(nn.Module):
                     images[f"fake_{spec.writes}"] = self.get_submodule(name)(*(batch[key] for key in spec.reads))
         return images
 
-    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Maps, Maps]]:
         """The patch maps, B 1 h w logits, of what `translate` gave, real and generated, by discriminator.
+
+        Each has one map for each of its scales.
 
         The discriminators judge as in training, with the statistics of the batch, and are left as they were.
         """
@@ -143,7 +145,10 @@ class TranslationNetworks(nn.Module):
                 given = [images[f"real_{domain}"] for domain in self.networks[name].domains[:-1]]
                 real = images[real_name]
                 fake = images[fake_name].to(real.dtype)
-                maps[name] = network(torch.cat([*given, real], dim=1)), network(torch.cat([*given, fake], dim=1))
+                maps[name] = (
+                    as_maps(network(torch.cat([*given, real], dim=1))),
+                    as_maps(network(torch.cat([*given, fake], dim=1))),
+                )
         return maps
 
     def require_in_table(self) -> None:

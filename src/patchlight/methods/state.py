@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import move_data_to_device
 from torch import Tensor, distributed, nn
 
 from patchlight.methods.guard import FiniteGuard, OnNonFinite
+from patchlight.networks import Maps, as_maps
 
 Batch = Mapping[str, Any]
 """`A`, `B`: floating point, B C H W, in [-1, 1]; `A_path`, `B_path`: lists of file names."""
@@ -31,7 +32,7 @@ class StepRecord:
 
     images: dict[str, Tensor] = field(default_factory=dict)
     """`real_B`, `fake_B` and so on, B C H W in [-1, 1], as the generators made them in training."""
-    logits: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    logits: dict[str, tuple[Maps, Maps]] = field(default_factory=dict)
     """The patch maps, B 1 h w, of real and fake, by discriminator."""
     gradient_norms: dict[str, Tensor] = field(default_factory=dict)
     """The norm of each network's gradient before clipping, by network."""
@@ -40,7 +41,7 @@ class StepRecord:
         """What outlasts the step, for a checkpoint; images only where the next batch may make none of its own."""
         return {
             "images": dict(self.images) if images else {},
-            "logits": {name: list(maps) for name, maps in self.logits.items()},
+            "logits": {name: [list(real), list(fake)] for name, (real, fake) in self.logits.items()},
             "gradient_norms": dict(self.gradient_norms),
         }
 
@@ -49,7 +50,11 @@ class StepRecord:
         """What `state_dict` gave, on a device."""
         return cls(
             images={name: image.to(device) for name, image in state["images"].items()},
-            logits={name: (real.to(device), fake.to(device)) for name, (real, fake) in state["logits"].items()},
+            logits={
+                # Earlier versions knew discriminators with one map, and kept it by itself.
+                name: (tuple(x.to(device) for x in as_maps(real)), tuple(x.to(device) for x in as_maps(fake)))
+                for name, (real, fake) in state["logits"].items()
+            },
             gradient_norms={name: norm.to(device) for name, norm in state["gradient_norms"].items()},
         )
 

@@ -3,10 +3,10 @@
 from patchlight.networks.base import Discriminator, Generator
 from patchlight.networks.init import init_weights
 from patchlight.networks.instance_norm import InstanceNorm2d
-from patchlight.networks.maps import PatchGrid, as_maps, map_suffixes
+from patchlight.networks.maps import Maps, PatchGrid, as_maps, map_suffixes
 from patchlight.networks.padding import ReflectionPad2d
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
-from patchlight.networks.receptive_field import patch_grids, receptive_field
+from patchlight.networks.receptive_field import patch_grids, receptive_field, require_shapes
 from patchlight.networks.recompute import recomputed
 from patchlight.networks.resnet import ResNetGenerator
 from patchlight.networks.sync_batch_norm import SyncBatchNorm
@@ -17,6 +17,7 @@ __all__ = [
     "Discriminator",
     "Generator",
     "InstanceNorm2d",
+    "Maps",
     "PatchDiscriminator",
     "PatchGrid",
     "PixelDiscriminator",
@@ -31,4 +32,5 @@ __all__ = [
     "patch_grids",
     "receptive_field",
     "recomputed",
+    "require_shapes",
 ]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-Output = Tensor | Sequence[Tensor]
-"""What a discriminator returns: a map of logits, B 1 h w, or several."""
+Maps = tuple[Tensor, ...]
+"""The maps of logits of a discriminator, B 1 h w, one for each scale."""
 
 
-def as_maps(output: Output) -> tuple[Tensor, ...]:
+def as_maps(output: Tensor | Sequence[Tensor]) -> Maps:
     """The maps of a discriminator, however many it returns.
 
     Raises:

@@ -75,6 +75,10 @@ def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid,
     """
     found = _places(network)
     n_channels, shapes = output_shapes(network, found.channels, height, width)
+    if len(found.places) not in (0, len(shapes)):
+        raise _unknown(
+            network, f"it makes {len(shapes)} maps of {height} x {width} px and {len(found.places)} of others"
+        )
     grids = []
     for number, shape in enumerate(shapes):
         size = shape[-2], shape[-1]
@@ -89,6 +93,18 @@ def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid,
                 raise _unknown(network, f"it makes {before}, and {patches} of {pixels} px")
         grids.append(PatchGrid(place.field, place.stride, place.offset, size))
     return tuple(grids)
+
+
+def require_shapes(network: nn.Module, grids: Sequence[PatchGrid], height: int, width: int) -> None:
+    """Raise a ValueError if a network says other maps of itself than a real forward pass makes of an image.
+
+    Each value of a map is one logit.
+    """
+    _, shapes = output_shapes(network, possible_channels(network), height, width)
+    said = [(1, *grid.size) for grid in grids]
+    if said != [shape[1:] for shape in shapes]:
+        made, said_of = (", ".join(" x ".join(map(str, s)) for s in each) for each in ([s[1:] for s in shapes], said))
+        raise ValueError(f"{type(network).__name__} makes {made} values of {height} x {width} px, and not {said_of}")
 
 
 _known: WeakKeyDictionary[nn.Module, tuple[list[int], Found]] = WeakKeyDictionary()
@@ -239,6 +255,10 @@ def _whole_image(
     network: nn.Module, n_channels: int, number: int, image: tuple[int, int], size: tuple[int, int]
 ) -> PatchGrid:
     """One patch, as large as the image, for all values of a map, each drawn at its place among the others."""
+    if max(image) > SIDES[-1]:
+        raise _unknown(
+            network, f"it sees all of a smaller image, and {image[0]} x {image[1]} px are too large to look at"
+        )
     with torch.inference_mode(False), torch.enable_grad():
         traced = trace(skeleton(network), _image(n_channels, *image))
         probes = [(0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, size[1] - 1)]

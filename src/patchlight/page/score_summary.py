@@ -11,11 +11,15 @@ from torch import Tensor
 
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels, to_values
+from patchlight.networks import Maps
 from patchlight.pictures import overlay
 from patchlight.pictures.patch_map import Scale, red_to_blue
 
 STOPS = 11
 """Colours of the legend; between them the browser blends."""
+
+GAP = 8
+"""Pixels between the heat maps of two scales."""
 
 CPU = torch.device("cpu")
 
@@ -27,9 +31,9 @@ def as_tensor(pixels: Pixels, channels: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """The logits of an image, h w, and what is needed to colour them."""
+    """The patch maps of an image, h w logits for each scale of the discriminator, and what is needed to colour them."""
 
-    logits: Tensor
+    maps: Maps
     scorer: PatchScorer
 
     @classmethod
@@ -39,23 +43,30 @@ class ScoreSummary:
         Raises:
             DataError: the image is too small for a patch map.
         """
-        return cls(scorer(image, source).detach().float().cpu(), scorer)
+        return cls(tuple(logits.detach().float().cpu() for logits in scorer(image, source)), scorer)
 
     def over(self, image: Tensor, scale: Scale) -> Image.Image:
-        """The heat map on an image of the size of that which was judged."""
-        return overlay(image, self.logits, self.scorer.grid, scale)
+        """The heat maps on an image of the size of that which was judged, side by side, the finest first."""
+        grids = self.scorer.grids(*image.shape[-2:])
+        pictures = [overlay(image, logits, grid, scale) for logits, grid in zip(self.maps, grids, strict=True)]
+        width = pictures[0].width + GAP
+        together = Image.new("RGB", (width * len(pictures) - GAP, pictures[0].height), "white")
+        for number, picture in enumerate(pictures):
+            together.paste(picture, (number * width, 0))
+        return together
 
     @property
     def mean(self) -> float:
-        """The mean score."""
-        return float(self.logits.mean())
+        """The mean score; each scale counts the same."""
+        return sum(float(logits.mean()) for logits in self.maps) / len(self.maps)
 
     @property
     def real_share(self) -> float | None:
         """The share of patches taken for real; None where only comparisons mean something."""
-        if self.scorer.boundary is None:
+        threshold = self.scorer.boundary
+        if threshold is None:
             return None
-        return float((self.logits > self.scorer.boundary).float().mean())
+        return sum(float((logits > threshold).float().mean()) for logits in self.maps) / len(self.maps)
 
     @property
     def middle(self) -> str:
@@ -64,16 +75,16 @@ class ScoreSummary:
 
     def words(self) -> str:
         """The scores in one line."""
-        height, width = self.logits.shape
+        sizes = " and ".join("x".join(map(str, logits.shape)) for logits in self.maps)
         text = f"mean score <b>{figure(self.mean)}</b>"
         if self.real_share is not None:
-            text += f" · <b>{self.real_share:.0%}</b> of {height}x{width} patches taken for real"
+            text += f" · <b>{self.real_share:.0%}</b> of {sizes} patches taken for real"
         return text
 
 
 def common_scale(*summaries: ScoreSummary) -> Scale:
     """The scale on which all of them can be compared."""
-    return Scale.of([summary.logits for summary in summaries], summaries[0].scorer.boundary)
+    return Scale.of([logits for summary in summaries for logits in summary.maps], summaries[0].scorer.boundary)
 
 
 def legend(scale: Scale, middle: str) -> str:

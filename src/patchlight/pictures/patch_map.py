@@ -24,12 +24,13 @@ DPI = 100
 
 @dataclass(frozen=True)
 class PatchView:
-    """One real and one generated image, each C H W in [-1, 1], with their patch maps, h w logits."""
+    """One real and one generated image, each C H W in [-1, 1], with their patch maps, h w logits, and their patches."""
 
     real: Tensor
     fake: Tensor
     logits_real: Tensor
     logits_fake: Tensor
+    grid: PatchGrid
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def overlay_picture(
 def _nearest(pixels: int, patches: int, grid: PatchGrid, reduced: int) -> NDArray[np.int64]:
     """For every pixel along a side, the patch whose centre is nearest."""
     centres = (np.arange(pixels) + 0.5) * reduced
-    return np.clip(np.floor((centres - grid.offset) / grid.stride + 0.5), 0, patches - 1).astype(np.int64)
+    nearest: NDArray[np.float64] = np.floor((centres - grid.offset) / grid.stride + 0.5)
+    return np.clip(nearest, 0, patches - 1).astype(np.int64)
 
 
 def patch_map_figure(
     views: Sequence[PatchView],
-    grid: PatchGrid,
     boundary: float | None,
     scores: tuple[Tensor, Tensor],
     title: str,
@@ -116,9 +117,9 @@ def patch_map_figure(
     for row, view in enumerate(views):
         cells = (
             ("real", to_picture(view.real)),
-            ("judged", overlay(view.real, view.logits_real, grid, scale)),
+            ("judged", overlay(view.real, view.logits_real, view.grid, scale)),
             ("generated", to_picture(view.fake)),
-            ("judged", overlay(view.fake, view.logits_fake, grid, scale)),
+            ("judged", overlay(view.fake, view.logits_fake, view.grid, scale)),
         )
         height, width = view.real.shape[-2:]
         for column, (name, picture) in enumerate(cells):
@@ -128,7 +129,7 @@ def patch_map_figure(
             if row == 0:
                 axes.set_title(name, color=INK, fontsize=10)
             if column in (0, 2) and row == 0:
-                _draw_patch(axes, view, grid, column == 0)
+                _draw_patch(axes, view, column == 0)
     _draw_histograms(figure.add_subplot(grid_spec[len(views), :]), scores, scale, boundary)
     figure.canvas.draw()
     assert isinstance(figure.canvas, FigureCanvasAgg)
@@ -136,12 +137,12 @@ def patch_map_figure(
     return Image.fromarray(np.asarray(pixels)).convert("RGB")
 
 
-def _draw_patch(axes: Axes, view: PatchView, grid: PatchGrid, label: bool) -> None:
+def _draw_patch(axes: Axes, view: PatchView, label: bool) -> None:
     """The receptive field of the value in the middle of the map, with its place in the map as a point."""
     from matplotlib.patches import Rectangle
 
-    height, width = view.real.shape[-2:]
-    row, column = (n // 2 for n in view.logits_real.shape[-2:])
+    (height, width), grid = view.real.shape[-2:], view.grid
+    row, column = (n // 2 for n in grid.size)
     left, top, right, bottom = grid.patch(row, column)
     for colour, thickness in (("white", 3.0), (INK, 1.2)):
         axes.add_patch(

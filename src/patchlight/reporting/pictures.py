@@ -132,7 +132,7 @@ def _pixels(path: Path) -> bytes:
 
 def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
     numbers = _numbers(runs[0], translation.source)[:MAX_INPUTS]
-    shown = {translation.output: "output", translation.heat_map: "heat map"}
+    shown = {translation.output: "output"} | _heat_maps(runs, translation.heat_map)
     if translation.reconstruction:
         shown[translation.reconstruction] = "reconstruction"
 
@@ -153,6 +153,15 @@ def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
         targets=of_first("target", translation.target),
         outputs=[[of_run(run, number) for run in runs] for number in numbers],
     )
+
+
+def _heat_maps(runs: Sequence[Run], name: str) -> dict[str, str]:
+    """The names of the heat maps of a discriminator, and what each is: one, or one for each of its scales."""
+    discriminator, _, kind = name.rpartition("_")
+    names = {path.stem.partition("_")[2] for run in runs for path in (run.samples / "latest").glob("*.png")}
+    pattern = re.compile(rf"{discriminator}_scale(\d+)_{kind}")
+    scales = sorted(int(match.group(1)) for match in map(pattern.fullmatch, names) if match)
+    return {name: "heat map"} | {f"{discriminator}_scale{n}_{kind}": f"heat map, scale {n}" for n in scales}
 
 
 def _path(run: Run, number: str, name: str) -> Path:
