@@ -12,7 +12,7 @@ from patchlight.checkpoint import make_record, read_checkpoint
 from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.methods import CycleGAN, Pix2Pix
-from patchlight.networks import Discriminator
+from patchlight.networks import Discriminator, PatchGrid
 from patchlight.runs.manifest import make_manifest
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
@@ -68,22 +68,40 @@ def test_empty_patch_maps_are_refused() -> None:
 
 
 class Pooled(Discriminator):
-    """Sees more than its only layer does."""
+    """Sees more than its only layer does, and says what it is told of its patches."""
 
-    def __init__(self) -> None:
+    def __init__(self, wrong: PatchGrid | None = None) -> None:
         super().__init__()
         self.layer = nn.Conv2d(6, 1, 3, padding=1)
+        self.wrong = wrong
 
     def forward(self, image: Tensor) -> Tensor:
         logits: Tensor = nn.functional.avg_pool2d(self.layer(image), 3, 1, 1)
         return logits
 
+    def patch_grids(self, height: int, width: int) -> tuple[PatchGrid, ...]:
+        return (self.wrong,) if self.wrong is not None else super().patch_grids(height, width)
 
-def test_a_field_that_the_layers_do_not_tell_is_refused() -> None:
+
+def test_a_field_that_no_single_layer_tells() -> None:
     built = method()
     built.discriminator = Pooled()
-    message = r"^model\.discriminator: the receptive field of Pooled does not follow .* see 3 x 3 px .* sees 5 x 5 px"
+    (geometry,) = patch_geometries(built, [64, 48])
+    assert (geometry.receptive_field, geometry.map_size) == (5, (64, 48))
+
+
+def test_patches_are_compared_with_a_forward_pass() -> None:
+    built = method()
+    built.discriminator = Pooled(PatchGrid(3, 1, 0.5, (62, 62)))
+    message = "^model.discriminator: Pooled makes 1 x 64 x 64 values of 64 x 64 px, and not 1 x 62 x 62$"
     with pytest.raises(ConfigError, match=message):
+        patch_geometries(built, 64)
+    built.discriminator = Pooled()
+    built.discriminator.layer = nn.Conv2d(6, 2, 3, padding=1)
+    with pytest.raises(ConfigError, match="makes 2 x 64 x 64 values of 64 x 64 px, and not 1 x 64 x 64"):
+        patch_geometries(built, 64)
+    built.discriminator.layer = nn.Conv2d(6, 1, (3, 5), padding=1)
+    with pytest.raises(ConfigError, match="^model.discriminator: the receptive field of Pooled cannot be told: it"):
         patch_geometries(built, 64)
 
 

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
+from two_scales import TwoScales
 
 from patchlight.callbacks import Health
 from patchlight.callbacks.alarms import Alarms, Rule
@@ -19,7 +21,9 @@ from patchlight.callbacks.health_figures import (
     thumbnails,
     variety,
 )
+from patchlight.losses import R1
 from patchlight.methods import CycleGAN, Pix2Pix
+from patchlight.methods.state import StepRecord
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 
 
@@ -29,13 +33,21 @@ def floats(figures: dict[str, Tensor]) -> dict[str, float]:
 
 def test_accuracy_counts_patches_on_the_right_side() -> None:
     real, fake = torch.tensor([[[[2.0, -1.0], [3.0, 0.5]]]]), torch.tensor([[[[-2.0, 1.0], [-3.0, -0.5]]]])
-    assert floats(discriminator_figures(real, fake, 0.0)) == {
-        "d_acc_real": 0.75, "d_acc_fake": 0.75, "d_logit_real": 1.125, "d_logit_fake": -1.125,
+    assert floats(discriminator_figures((real,), (fake,), 0.0)) == {
+        "d_acc_real": 0.75, "d_acc_fake": 0.75, "d_logit_real": 1.125, "d_logit_fake": -1.125, "d_acc": 0.75,
     }  # fmt: skip
-    assert floats(discriminator_figures(real, fake, 0.6))["d_acc_real"] == 0.5
+    assert floats(discriminator_figures((real,), (fake,), 0.6))["d_acc_real"] == 0.5
     # Without a boundary, the middle of the two means: a shift of both changes nothing.
-    shifted = floats(discriminator_figures(real + 10, fake + 10, None))
+    shifted = floats(discriminator_figures((real + 10,), (fake + 10,), None))
     assert (shifted["d_acc_real"], shifted["d_acc_fake"]) == (0.75, 0.75)
+
+
+def test_scales_count_the_same_however_many_patches_they_have() -> None:
+    fine, coarse = torch.tensor([[[[2.0, -1.0], [-3.0, -0.5]]]]), torch.tensor([[[[4.0]]]])
+    found = floats(discriminator_figures((fine, coarse), (-fine, -coarse), 0.0))
+    assert (found["d_acc_real"], found["d_acc_fake"], found["d_acc"]) == (0.625, 0.625, 0.625)
+    assert found["d_logit_real"] == pytest.approx((-0.625 + 4) / 2)
+    assert (found["d_acc_scale1"], found["d_acc_scale2"]) == (0.25, 1.0)
 
 
 def test_gradient_ratio_is_of_whole_norms() -> None:
@@ -94,7 +106,7 @@ def test_figures_of_the_last_step_of_pix2pix(tmp_path: Path) -> None:
     health = Health(tmp_path, window=100, n_images=3)
     figures = fit(method, health, tmp_path)
     seen = method.last_step
-    real, fake = seen.logits["discriminator"]
+    (real,), (fake,) = seen.logits["discriminator"]
     assert real.shape == fake.shape == (1, 1, 14, 14)
     assert figures["health/d_acc_real"] == pytest.approx((real > 0).float().mean().item())
     assert figures["health/d_logit_fake"] == pytest.approx(fake.mean().item())
@@ -106,6 +118,23 @@ def test_figures_of_the_last_step_of_pix2pix(tmp_path: Path) -> None:
     assert torch.equal(health._thumbnails["real_B"], thumbnails(torch.cat(real_B)))
     assert 0 < figures["health/variety"] < 2
     assert "health/pool_age_a" not in figures
+
+
+def test_both_scales_outlast_a_step_and_a_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4), TwoScales(6), penalties={"r1": R1()})
+    figures = fit(method, Health(tmp_path, window=100), tmp_path, n=2)
+    real, fake = method.last_step.logits["discriminator"]
+    assert [tuple(logits.shape) for logits in (*real, *fake)] == [(1, 1, 14, 14), (1, 1, 6, 6)] * 2
+    assert figures["health/d_acc_real"] == pytest.approx(np.mean([(x > 0).float().mean().item() for x in real]))
+    assert figures["health/d_acc"] == pytest.approx(np.mean([figures[f"health/d_acc_scale{n}"] for n in (1, 2)]))
+    torch.save(method.last_step.state_dict(images=False), tmp_path / "step.pt")
+    again = StepRecord.from_state_dict(torch.load(tmp_path / "step.pt", weights_only=True), torch.device("cpu"))
+    assert all(map(torch.equal, (*again.logits["discriminator"][0], *again.logits["discriminator"][1]), (*real, *fake)))
+    # As an earlier version kept it, which knew one map.
+    one = {"images": {}, "logits": {"discriminator": [real[0], fake[0]]}, "gradient_norms": {}}
+    earlier = StepRecord.from_state_dict(one, torch.device("cpu"))
+    assert earlier.logits == {"discriminator": ((real[0],), (fake[0],))}
 
 
 def test_norms_are_those_of_the_gradients(tmp_path: Path) -> None:

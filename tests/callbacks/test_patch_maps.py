@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch.utils.data import DataLoader
+from two_scales import TwoScales
 
 from patchlight.callbacks import PatchMaps
 from patchlight.methods import CycleGAN, Pix2Pix
-from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator, patch_grid
+from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 from patchlight.pictures import overlay
 from patchlight.pictures.patch_map import Scale
 
@@ -46,11 +47,31 @@ def test_heat_maps_are_those_of_the_judged_images(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.glob("*.png")) == ["step_00000000_discriminator.png"]
     shown = [method.translate(batch) for batch in batches(3)]
     judged = [method.score_pairs(images)["discriminator"] for images in shown]
-    scale = Scale.of([logits for pair in judged for logits in pair], method.boundary)
-    grid = patch_grid(method.discriminator)
-    for kind, image, logits in (("real", "real_B", judged[0][0]), ("fake", "fake_B", judged[0][1])):
+    scale = Scale.of([logits for pair in judged for (logits,) in pair], method.boundary)
+    (grid,) = method.discriminator.patch_grids(32, 32)
+    for kind, image, logits in (("real", "real_B", judged[0][0][0]), ("fake", "fake_B", judged[0][1][0])):
         expected = np.asarray(overlay(shown[0][image][0], logits[0, 0], grid, scale))
         with Image.open(tmp_path / "latest" / f"00_discriminator_{kind}.png") as found:
+            assert np.array_equal(np.asarray(found), expected)
+
+
+def test_each_scale_has_a_picture_by_its_own_geometry(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4), TwoScales(6), inference_mode="eval")
+    maps = PatchMaps(tmp_path, n_images=1, n_scored=2)
+    trainer(tmp_path, maps, limit_val_batches=2).fit(method, batches(1), batches(2))
+    names = ["discriminator_scale1", "discriminator_scale2"]
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == [f"step_00000001_{name}.png" for name in names]
+    shown = [method.translate(batch) for batch in batches(2)]
+    judged = [method.score_pairs(images)["discriminator"] for images in shown]
+    grids = method.discriminator.patch_grids(32, 32)
+    assert [(grid.field, grid.stride, grid.offset, grid.size) for grid in grids] == [
+        (16, 2, 3.0, (14, 14)), (32, 4, 6.0, (6, 6)),
+    ]  # fmt: skip
+    for number, (name, grid) in enumerate(zip(names, grids, strict=True)):
+        scale = Scale.of([pair[kind][number] for pair in judged for kind in (0, 1)], method.boundary)
+        expected = np.asarray(overlay(shown[0]["fake_B"][0], judged[0][1][number][0, 0], grid, scale))
+        with Image.open(tmp_path / "latest" / f"00_{name}_fake.png") as found:
             assert np.array_equal(np.asarray(found), expected)
 
 
@@ -72,7 +93,7 @@ def test_judging_leaves_no_trace(settings: dict[str, Any]) -> None:
     before = {name: value.clone() for name, value in method.state_dict().items()}
     (images,) = [method.translate(batch) for batch in batches(1)]
     random = torch.get_rng_state()
-    real, fake = method.score_pairs(images)["discriminator"]
+    (real,), (fake,) = method.score_pairs(images)["discriminator"]
     assert real.shape == fake.shape == (1, 1, 14, 14)
     assert not real.requires_grad
     assert torch.equal(torch.get_rng_state(), random)
@@ -85,7 +106,7 @@ def test_it_judges_as_in_training() -> None:
     method = pix2pix(norm="batch")
     (images,) = [method.translate(batch) for batch in batches(1)]
     pair = torch.cat([images["real_A"], images["real_B"]], dim=1)
-    assert torch.equal(method.score_pairs(images)["discriminator"][0], method.discriminator(pair).detach())
+    assert torch.equal(method.score_pairs(images)["discriminator"][0][0], method.discriminator(pair).detach())
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import patch_scorer as scoring
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.pixels import to_values
 from patchlight.methods import TranslationMethod
-from patchlight.networks import patch_map_size
+from patchlight.networks import PatchGrid
 
 Make = Callable[..., tuple[Path, TranslationMethod]]
 Draw = Callable[..., Image.Image]
@@ -29,12 +31,12 @@ def test_it_judges_as_in_training(make: Make, model: str, direction: str, name: 
     path, method = make(model)
     torch.manual_seed(2)
     images = {key: torch.rand(1, 3, 64, 96) * 2 - 1 for key in ("real_A", "real_B", "fake_A", "fake_B")}
-    expected = method.score_pairs(images)[name][1]
+    (expected,) = method.score_pairs(images)[name][1]
     scorer = TrainedModel(path).patch_scorer(direction=direction, device="cpu")  # type: ignore[arg-type]
     source, target = direction[0], direction[-1]
-    logits = scorer(images[f"fake_{target}"][0], images[f"real_{source}"][0])
+    (logits,) = scorer(images[f"fake_{target}"][0], images[f"real_{source}"][0])
     torch.testing.assert_close(logits, expected[0, 0])
-    assert tuple(logits.shape) == patch_map_size(scorer.discriminator, 64, 96)
+    assert tuple(logits.shape) == scorer.grids(64, 96)[0].size
 
 
 @pytest.mark.parametrize(
@@ -66,12 +68,12 @@ def test_a_large_image_in_parts(
 ) -> None:
     scorer = TrainedModel(make(model, f"model.discriminator.norm={norm}")[0]).patch_scorer(device="cpu")
     image, source = (np.asarray(picture(501, 327, seed=seed)) for seed in (0, 1))
-    whole = scorer.of_arrays(image, source)
+    (whole,) = scorer.of_arrays(image, source)
     arrays = (to_values([array], torch.device("cpu"))[0] for array in (image, source))
-    torch.testing.assert_close(whole, scorer(*arrays), atol=0, rtol=0)
+    torch.testing.assert_close(whole, *scorer(*arrays), atol=0, rtol=0)
     monkeypatch.setattr(scoring, "WHOLE_PIXELS", 0)
     monkeypatch.setattr(scoring, "AUTO_SIDE", 128)
-    in_parts = scorer.of_arrays(image, source)
+    (in_parts,) = scorer.of_arrays(image, source)
     assert in_parts.shape == whole.shape
     if norm == "none":
         torch.testing.assert_close(in_parts, whole)
@@ -79,7 +81,7 @@ def test_a_large_image_in_parts(
     assert torch.corrcoef(torch.stack([in_parts.ravel(), whole.ravel()]))[0, 1] > 0.7
     # With the statistics of the whole image the parts are the whole.
     monkeypatch.setattr(scoring, "spread_crops", lambda *_: [(slice(None), slice(None))])
-    torch.testing.assert_close(scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(*scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
 
 
 def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,19 +89,65 @@ def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) ->
     image = picture(300, 200)
     logits = torch.full((23, 36), 5.0)
     logits[:, :18] = -5
-    drawn = np.asarray(scorer.draw(image, logits)).astype(int)
+    (only,) = scorer.draw(image, (logits,))
+    drawn = np.asarray(only).astype(int)
     assert drawn.shape == (200, 300, 3)
     red, blue = drawn[:, :130].mean((0, 1)), drawn[:, 170:].mean((0, 1))
     assert red[0] > red[2] + 30
     assert blue[2] > blue[0] + 30
     monkeypatch.setattr(scoring, "MAX_PICTURE", 150)
-    reduced = np.asarray(scorer.draw(image, logits)).astype(int)
+    (only,) = scorer.draw(image, (logits,))
+    reduced = np.asarray(only).astype(int)
     assert reduced.shape == (100, 150, 3)
     assert np.abs(reduced - drawn[::2, ::2]).mean() < 6
     values = torch.rand(3, 64, 64)
-    assert scorer.picture(values, values).size == (128, 128)
+    assert [picture.size for picture in scorer.picture(values, values)] == [(128, 128)]
     deep = np.full((4, 5, 1), 257 * 7, np.uint16)
     assert (np.asarray(scoring.as_picture(deep)) == 7).all()
+
+
+@pytest.mark.parametrize("norm", ["none", "instance"])
+def test_a_map_for_each_scale(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch, norm: str) -> None:
+    two = ("model.discriminator._target_=two_scales.TwoScales", f"model.discriminator.norm={norm}")
+    path, method = make("pix2pix", *two, "model.discriminator.n_layers=1")
+    scorer = TrainedModel(path, trust=True).patch_scorer(device="cpu")
+    assert scorer.n_maps == 2
+    image, source = (np.asarray(picture(500, 326, seed=seed)) for seed in (0, 1))
+    whole = scorer.of_arrays(image, source)
+    values, given = (to_values([array], torch.device("cpu")) for array in (image, source))
+    judged = method.score_pairs({"real_A": given, "real_B": values, "fake_B": values})["discriminator"][1]
+    assert [tuple(logits.shape) for logits in whole] == [grid.size for grid in scorer.grids(326, 500)]
+    for logits, expected in zip(whole, judged, strict=True):
+        torch.testing.assert_close(logits, expected[0, 0], atol=1e-5, rtol=1e-4)
+    drawn = scorer.draw(picture(500, 326), whole)
+    assert [heat_map.size for heat_map in drawn] == [(500, 326)] * 2
+    monkeypatch.setattr(scoring, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(scoring, "AUTO_SIDE", 64)
+    monkeypatch.setattr(scoring, "spread_crops", lambda *_: [(slice(None), slice(None))])
+    torch.testing.assert_close(scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_a_discriminator_that_sees_all_images_at_one_size_sees_a_large_one_in_one_piece(
+    make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = TrainedModel(make("cyclegan", "model.discriminator.norm=none")[0]).patch_scorer(device="cpu")
+    network, image = scorer.discriminator, np.asarray(picture(300, 200))
+    own = type(network).forward
+
+    def scaled(images: Tensor) -> Tensor:
+        return own(network, F.interpolate(images, size=(64, 64)))  # type: ignore[arg-type]
+
+    def grids(height: int, width: int) -> tuple[PatchGrid, ...]:
+        return (PatchGrid(70 * height // 64, 8 * height / 64, 12 * height / 64, (6, 6)),)
+
+    monkeypatch.setattr(network, "forward", scaled)
+    with pytest.raises(DataError, match="300x200 pixels have no patch map: the receptive field of PatchDiscriminator"):
+        scorer.of_arrays(image, image)
+    monkeypatch.setattr(network, "patch_grids", grids)
+    (whole,) = scorer.of_arrays(image, image)
+    monkeypatch.setattr(scoring, "WHOLE_PIXELS", 0)
+    monkeypatch.setattr(scoring, "AUTO_SIDE", 128)
+    assert torch.equal(*scorer.of_arrays(image, image), whole)
 
 
 def test_networks_that_were_never_trained_are_not_used(make: Make) -> None:

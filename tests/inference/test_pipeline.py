@@ -182,7 +182,7 @@ def test_patch_maps_lie_beside_the_images(make: Make, picture: Draw, tmp_path: P
         picture(*size).save(root / name)
     trained = TrainedModel(make(model)[0])
     translator, scorer = trained.translator(device="cpu", tile=384), trained.patch_scorer(device="cpu")
-    jobs = find_jobs(str(root), tmp_path / "out", None, overwrite=False, patch_maps=True)
+    jobs = find_jobs(str(root), tmp_path / "out", None, overwrite=False, n_maps=1)
     failures = translate_files(translator, jobs, scorer=scorer)
     assert [(failure.source.name, failure.reason) for failure in failures] == [
         ("small.png", "20x20 pixels are too few for a patch map, which needs 24 on each side")
@@ -190,11 +190,25 @@ def test_patch_maps_lie_beside_the_images(make: Make, picture: Draw, tmp_path: P
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["a.png", "a_patchmap.png", "b.jpg", "b_patchmap.png", "small.png"]
     source = to_values([np.asarray(picture(64, 48))], translator.device)
-    expected = scorer.draw(
+    (expected,) = scorer.draw(
         as_picture(np.asarray(translator(picture(64, 48)))), scorer(translator.translate(source)[0], source[0])
     )
     with Image.open(tmp_path / "out" / "a_patchmap.png") as drawn:
         assert np.abs(np.asarray(drawn).astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_a_patch_map_for_each_scale(make: Make, picture: Draw, tmp_path: Path) -> None:
+    two = ("model.discriminator._target_=two_scales.TwoScales", "model.discriminator.n_layers=1")
+    trained = TrainedModel(make("pix2pix", *two)[0], trust=True)
+    translator, scorer = trained.translator(device="cpu"), trained.patch_scorer(device="cpu")
+    picture(64, 64).save(tmp_path / "a.png")
+    jobs = find_jobs(str(tmp_path / "a.png"), tmp_path / "out", None, overwrite=False, n_maps=scorer.n_maps)
+    assert translate_files(translator, jobs, scorer=scorer) == []
+    written = sorted((tmp_path / "out").iterdir())
+    assert [path.name for path in written] == ["a.png", "a_patchmap_scale1.png", "a_patchmap_scale2.png"]
+    fine, coarse = (np.asarray(Image.open(path)).astype(int) for path in written[1:])
+    assert fine.shape == coarse.shape == (128, 128, 3)
+    assert np.abs(fine - coarse).max() > 20
 
 
 def test_patch_maps_do_not_replace_anything(picture: Draw, tmp_path: Path) -> None:
@@ -204,10 +218,10 @@ def test_patch_maps_do_not_replace_anything(picture: Draw, tmp_path: Path) -> No
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a_patchmap.png").touch()
     with pytest.raises(ConfigError, match="holds 1 of the results already .*a_patchmap.png"):
-        find_jobs(str(root), tmp_path / "out", None, overwrite=False, patch_maps=True)
+        find_jobs(str(root), tmp_path / "out", None, overwrite=False, n_maps=1)
     picture(32, 32).save(root / "a_patchmap.png")
     with pytest.raises(ConfigError, match="would both become .*a_patchmap.png"):
-        find_jobs(str(root), tmp_path / "out", None, overwrite=True, patch_maps=True)
+        find_jobs(str(root), tmp_path / "out", None, overwrite=True, n_maps=1)
 
 
 def test_few_large_images_are_in_memory(

@@ -128,7 +128,7 @@ def test_an_objective_of_ones_own(make: Any, tmp_path: Path) -> None:
     method = make(adversarial=Logistic(), penalties={"r1": R1(gamma=0.1)})
     assert method.boundary == 0.25
     figures = fit(method, tmp_path, batches(2)).figures[-1]
-    real, fake = method.last_step.logits["discriminator" if make is pix2pix else "discriminator_b"]
+    (real,), (fake,) = method.last_step.logits["discriminator" if make is pix2pix else "discriminator_b"]
     margin = F.softplus(1 - real).mean() + F.softplus(1 + fake).mean()
     if make is pix2pix:
         assert figures["train/d_margin"] == pytest.approx(margin.item())

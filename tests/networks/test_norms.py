@@ -14,7 +14,6 @@ from patchlight.networks import (
     PixelDiscriminator,
     SyncBatchNorm,
     init_weights,
-    patch_map_size,
     receptive_field,
 )
 from two_ranks import halves
@@ -39,7 +38,7 @@ def test_spectral_norm_is_one_from_the_start(kind: type[PatchDiscriminator]) -> 
     assert spectral_norms(network) == pytest.approx([1.0] * len(spectral_norms(network)), rel=2e-2)
     plain = kind(3, ndf=8, norm="none")
     assert receptive_field(network) == receptive_field(plain)
-    assert patch_map_size(network, 64, 48) == patch_map_size(plain, 64, 48)
+    assert network.patch_grids(64, 48) == plain.patch_grids(64, 48)
     with pytest.raises(ValueError, match="the reference code has no .* with spectral_norm=true"):
         reference_state_dict(network)
 

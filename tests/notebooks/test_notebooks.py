@@ -87,7 +87,7 @@ def test_the_quickstart_trains_a_model_that_learned(tmp_path: Path) -> None:
             "files": "[str(p.relative_to(run_dir)) for p in run_dir.rglob('*') if p.is_file()]",
             "shapes": "{name: list(image.shape) for name, image in images.items()}",
             "map": "list(logits_fake.shape)",
-            "field": "patch_grid(method.discriminator).field",
+            "field": "grid.field",
             "steps": "curves['step'].max()",
         },
     )

@@ -6,13 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from two_scales import TwoScales
 
 from patchlight.errors import DataError
+from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels
 from patchlight.page.catalogue import Catalogue
 from patchlight.page.models import Models, find_choices
 from patchlight.page.palette import ANY
+from patchlight.page.score_summary import ScoreSummary, common_scale
 from patchlight.page.studio import Studio
+from patchlight.pictures import overlay
 
 
 def test_all_below_a_folder_can_be_chosen(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -82,6 +86,20 @@ def test_a_translation_is_that_of_the_translator_and_has_its_patch_maps(save, tm
     assert compared.scores.count("mean score") == 2
     with pytest.raises(DataError, match="The real image has 32x64 pixels and the input 64x64"):
         studio.compare(scene, Pixels(array[:, :32]))
+
+
+def test_the_patch_maps_of_all_scales_stand_side_by_side() -> None:
+    torch.manual_seed(0)
+    scorer = PatchScorer(TwoScales(3), sees_source=False, boundary=0.0, device=torch.device("cpu"), image_size=(64, 64))
+    image = torch.rand(3, 128, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    summary = ScoreSummary.of(scorer, image, image)
+    scale = common_scale(summary)
+    picture = np.asarray(summary.over(image, scale))
+    assert picture.shape == (128, 160 + 8 + 160, 3)
+    for grid, logits, columns in zip(scorer.grids(128, 160), summary.maps, (slice(160), slice(168, None)), strict=True):
+        assert np.array_equal(picture[:, columns], np.asarray(overlay(image, logits, grid, scale)))
+    assert "of 62x78 and 30x38 patches taken for real" in summary.words()
+    assert summary.mean == pytest.approx(np.mean([float(logits.mean()) for logits in summary.maps]))
 
 
 def test_an_image_too_small_for_a_patch_map_is_still_translated(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from patchlight.networks import PatchDiscriminator, PatchGrid, patch_grid
+from patchlight.networks import PatchDiscriminator, PatchGrid
 from patchlight.pictures import PatchView, overlay, patch_map_figure
 from patchlight.pictures.patch_map import Scale
 
@@ -16,7 +16,7 @@ def test_a_logit_colours_the_square_around_its_patchs_centre() -> None:
     image = torch.full((3, 128, 128), -1.0)
     logits = torch.zeros(6, 6)
     logits[2, 3] = 1.0
-    grid = PatchGrid(field=70, stride=16, offset=24.0)
+    grid = PatchGrid(field=70, stride=16, offset=24.0, size=(6, 6))
     picture = np.asarray(overlay(image, logits, grid, Scale(0.0, 1.0), opacity=1.0))
     blue = (picture == BLUE).all(axis=-1)
     rows, columns = blue.any(axis=1).nonzero()[0], blue.any(axis=0).nonzero()[0]
@@ -32,7 +32,7 @@ def test_rim_belongs_to_the_outermost_patches_and_small_images_are_enlarged() ->
     logits = network(image[None])[0, 0].detach()
     logits[:] = 1.0
     logits[0] = -1.0
-    picture = np.asarray(overlay(image, logits, patch_grid(network), Scale(0.0, 1.0), opacity=1.0))
+    picture = np.asarray(overlay(image, logits, network.patch_grids(32, 64)[0], Scale(0.0, 1.0), opacity=1.0))
     assert picture.shape == (64, 128, 3)
     # The first row's centre is at 6 px, its square ends at 8 px, and a pixel is shown two pixels wide.
     assert (picture[:16] == RED).all()
@@ -41,7 +41,9 @@ def test_rim_belongs_to_the_outermost_patches_and_small_images_are_enlarged() ->
 
 def test_image_shows_through() -> None:
     image = torch.cat([torch.full((3, 128, 64), -1.0), torch.full((3, 128, 64), 1.0)], dim=2)
-    picture = np.asarray(overlay(image, torch.zeros(1, 1), PatchGrid(128, 128, 64.0), Scale(0.0, 1.0), opacity=0.5))
+    picture = np.asarray(
+        overlay(image, torch.zeros(1, 1), PatchGrid(128, 128, 64.0, (1, 1)), Scale(0.0, 1.0), opacity=0.5)
+    )
     assert picture[:, :64].max() < 128 <= picture[:, 64:].min()
 
 
@@ -62,10 +64,8 @@ def test_figure_has_every_part(boundary: float | None) -> None:
     images = torch.rand(2, 3, 32, 32, generator=generator) * 2 - 1
     with torch.no_grad():
         maps = network(images)[:, 0]
-    view = PatchView(images[0], images[1], maps[0], maps[1])
-    one, two = (
-        patch_map_figure([view] * n, patch_grid(network), boundary, (maps[0], maps[1]), "discriminator") for n in (1, 2)
-    )
+    view = PatchView(images[0], images[1], maps[0], maps[1], *network.patch_grids(32, 32))
+    one, two = (patch_map_figure([view] * n, boundary, (maps[0], maps[1]), "discriminator") for n in (1, 2))
     assert one.mode == "RGB"
     assert one.width == two.width == 960
     assert two.height - one.height == 230
@@ -76,6 +76,6 @@ def test_figure_has_every_part(boundary: float | None) -> None:
 def test_figure_bears_a_discriminator_that_has_diverged() -> None:
     images = torch.zeros(3, 32, 32)
     logits = torch.full((14, 14), float("nan"))
-    view = PatchView(images, images, logits, logits)
-    picture = patch_map_figure([view], PatchGrid(16, 2, 3.0), 0.0, (logits, logits), "discriminator")
+    view = PatchView(images, images, logits, logits, PatchGrid(16, 2, 3.0, (14, 14)))
+    picture = patch_map_figure([view], 0.0, (logits, logits), "discriminator")
     assert picture.width == 960

@@ -50,6 +50,17 @@ def test_cyclegan_has_two_directions(make_run: MakeRun) -> None:
     assert [what for what, _ in there.outputs[0][0]] == ["output", "heat map", "reconstruction"]
 
 
+def test_each_scale_has_a_heat_map(runs: list[Run]) -> None:
+    latest = runs[1].samples / "latest"
+    for number in ("00", "01"):
+        (latest / f"{number}_discriminator_fake.png").rename(latest / f"{number}_discriminator_scale1_fake.png")
+        Image.new("RGB", (128, 128)).save(latest / f"{number}_discriminator_scale2_fake.png")
+    (grid,) = sample_grids(runs)
+    assert [[what for what, _ in cell] for cell in grid.outputs[0]] == [
+        ["output", "heat map"], ["output", "heat map, scale 1", "heat map, scale 2"],
+    ]  # fmt: skip
+
+
 def test_other_inputs_are_another_grid(runs: list[Run]) -> None:
     Image.new("RGB", (128, 128)).save(runs[1].samples / "latest" / "00_real_A.png")
     assert [[run.name for run in grid.runs] for grid in sample_grids(runs)] == [["0"], ["1"]]

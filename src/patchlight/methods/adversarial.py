@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty, make_objective, require_penalisable
-from patchlight.networks import as_maps
-
-Maps = tuple[Tensor, ...]
+from patchlight.networks import Maps, as_maps
 
 
 class DiscriminatorLoss(NamedTuple):

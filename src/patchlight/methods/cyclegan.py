@@ -245,7 +245,7 @@ class CycleGAN(TranslationMethod):
 
     def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
         loss = self.adversarial.discriminator(critic, real, pool.query(fake), fake_first=False, step=self.d_steps)
-        self.last_step.logits[name] = loss.real[0], loss.fake[0]
+        self.last_step.logits[name] = loss.real, loss.fake
         return {**loss.terms, "objective": loss.objective}
 
     def _name_d_terms(self, d_a: Terms, d_b: Terms) -> Terms:

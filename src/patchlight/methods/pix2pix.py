@@ -117,7 +117,7 @@ class Pix2Pix(TranslationMethod):
         real_A, real_B = batch["A"], batch["B"]
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
         loss = self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps)
-        self.last_step.logits["discriminator"] = loss.real[0], loss.fake[0]
+        self.last_step.logits["discriminator"] = loss.real, loss.fake
         return loss.terms
 
     def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
