@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from patchlight.config.command_line import check_command_line, read_command_line
 from patchlight.config.compose import complete, compose_config, config_dir
-from patchlight.config.naming import choose_run_id
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError
+from patchlight.system.job_record import VARIABLE, begin_command
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_order_of_experiment_debug_and_command_line() -> None:
 
 
 def test_run_ids_never_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATCHLIGHT_RUN_ID", "")
-    ids = {choose_run_id() for _ in range(200)}
+    monkeypatch.setenv(VARIABLE, "")
+    ids = {begin_command().run_id for _ in range(200)}
     assert len(ids) == 200
     assert OmegaConf.create({"id": "${run_id:}"}).id in ids
     cfg: Any = OmegaConf.create({"a": "${run_id:}", "b": "${run_id:}"})

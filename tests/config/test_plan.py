@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from patchlight.config.plan import Plan, choose_sweep, job_folder, job_name, sweep_folder, swept_keys
+from patchlight.config.plan import Plan, job_folder, job_name, sweep_folder
+from patchlight.system.job_record import VARIABLE, JobRecord
 
 
 def plan(*command_line: str, params: tuple[str, ...] = ()) -> Plan:
@@ -13,8 +14,7 @@ def plan(*command_line: str, params: tuple[str, ...] = ()) -> Plan:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PATCHLIGHT_RUN_ID", "PATCHLIGHT_SWEEP", "PATCHLIGHT_SWEPT"):
-        monkeypatch.setenv(name, "")
+    monkeypatch.setenv(VARIABLE, "")
 
 
 def test_the_command_line_goes_before_the_sweeper() -> None:
@@ -54,12 +54,11 @@ def test_the_folder_is_that_of_what_the_jobs_have_in_common() -> None:
 
 
 def test_names_are_handed_on() -> None:
-    choose_sweep("seeds-01234567", ["seed", "model/generator"])
+    JobRecord("x", sweep="seeds-01234567", swept=("seed", "model/generator")).hand_on()
     assert sweep_folder() == "seeds-01234567"
-    assert swept_keys() == ["seed", "model/generator"]
     assert job_folder(4, ["seed=2", "model/generator=unet_128", "task=x"]) == "generator=unet_128,seed=2"
-    choose_sweep(None, ["seed"])
-    assert sweep_folder() != "seeds-01234567"
+    JobRecord("x", swept=("seed",)).hand_on()
+    assert sweep_folder() == "x"
     assert job_folder(4, ["seed=2"]) == "4"
 
 

@@ -16,6 +16,7 @@ from patchlight.config.compose import complete, compose_config
 from patchlight.errors import EmptyPatchMapError, OtherRunError, TrainingError
 from patchlight.runs.outcome import Outcome, measured, recorded
 from patchlight.sweeps.job import _finished_before
+from patchlight.system.job_record import VARIABLE
 
 Behaviour = Callable[[DictConfig], float | None]
 
@@ -45,8 +46,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Behaviour], list[str]
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PATCHLIGHT_RUN_ID", "PATCHLIGHT_SWEEP", "PATCHLIGHT_SWEPT"):
-        monkeypatch.setenv(name, "")
+    monkeypatch.setenv(VARIABLE, "")
 
 
 def outcomes(sweep: Path) -> dict[str, Any]:

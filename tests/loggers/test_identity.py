@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from patchlight.build import build_loggers
 from patchlight.loggers.identity import identity
+from patchlight.system.job_record import VARIABLE, JobRecord
 
 CHOICES = {"model": "cyclegan", "experiment": "demo", "sweep": None, "data": "synthetic"}
 
@@ -38,12 +39,13 @@ def test_a_single_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_job_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     hydra(monkeypatch, "MULTIRUN", "patch_size", "model/discriminator=patch70", "trainer=cpu", "seed=0")
-    monkeypatch.setenv("PATCHLIGHT_SWEPT", "model/discriminator seed")
+    monkeypatch.setenv(VARIABLE, "")
+    JobRecord("x", swept=("model/discriminator", "seed")).hand_on()
     assert identity("facades") == {
         "group": "facades/patch_size-1a2b", "job_type": "sweep", "name": "discriminator=patch70,seed=0",
         "tags": ["facades", "cyclegan", "demo", "patch_size"],
     }  # fmt: skip
-    monkeypatch.setenv("PATCHLIGHT_SWEPT", "")
+    monkeypatch.setenv(VARIABLE, "")
     assert identity("facades")["name"] == "2"
 
 

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from patchlight.data.workers import listen_for_workers
-from patchlight.system.distributed import is_first, was_launched
+from patchlight.system.distributed import is_first
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+STOPPED = 128 + signal.SIGTERM
+"""The exit status of a run that was told to end, and is saved."""
 
 Handler = Callable[[int, Any], Any] | int | None
 
@@ -56,7 +59,7 @@ class Signals:
         self.received = 0
         before = self._before.get(signum)
         if signum == signal.SIGTERM:
-            self._leave(signum, checkpoint, status=128 + signal.SIGTERM)
+            self._leave(signum, checkpoint, status=STOPPED)
         if signum == signal.SIGUSR1 and "SLURM_JOB_ID" in os.environ and not callable(before):
             self._requeue()
             self._leave(signum, checkpoint, status=0)
@@ -74,8 +77,7 @@ class Signals:
                 f"hydra.run.dir={checkpoint.parents[1]} resume=auto goes on from there",
                 file=sys.stderr,
             )
-        # The rank that launched this one would take another status for a crash.
-        raise SystemExit(0 if was_launched() else status)
+        raise SystemExit(status)
 
     @staticmethod
     def _requeue() -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,20 +14,18 @@ from omegaconf import DictConfig
 from patchlight.cli.command import start_hydra
 from patchlight.config.command_line import Command, read_command_line
 from patchlight.config.compose import register_resolvers
-from patchlight.config.naming import choose_run_id
-from patchlight.config.plan import choose_sweep
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, one_message
 from patchlight.sweeps.job import run_job
 from patchlight.sweeps.processes import sigterm_reaches_all
+from patchlight.system.job_record import JobRecord, begin_command
 from patchlight.system.modules import search_folders
 from patchlight.system.warnings import gc_paused
 
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
-    choose_run_id()
-    choose_sweep(None, [])
+    begin_command()
     register_resolvers()
     with one_message("patchlight-train"):
         command = read_command_line(sys.argv[1:], "train")
@@ -52,7 +51,8 @@ def _check(command: Command) -> None:
 
         check_search(command)
         name = command.hydra.runtime.choices.get("sweep")
-        choose_sweep(command.plan.folder(name, command.searches) if name else None, command.plan.keys)
+        folder = command.plan.folder(name, command.searches) if name else None
+        replace(JobRecord.current(), sweep=folder, swept=tuple(command.plan.keys)).hand_on()
 
 
 def _check_folders(argv: Sequence[str], log_dir: str) -> None:

@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from patchlight.config.files import fault, find, first_fault
 from patchlight.config.messages import explain, one_line
-from patchlight.config.naming import run_id
 from patchlight.config.plan import job_folder, sweep_folder
 from patchlight.errors import ConfigError
+from patchlight.system.job_record import run_id
 
 
 def config_dir() -> Path:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hydra.core.override_parser.types import IntervalSweep, Override
 
-from patchlight.config.naming import run_id
-
-FOLDER_VARIABLE = "PATCHLIGHT_SWEEP"
-"""Hands the name of the sweep's folder to the processes of its jobs; empty for a sweep that has none of its own."""
-
-KEYS_VARIABLE = "PATCHLIGHT_SWEPT"
-"""Hands on the keys that differ from job to job, with spaces between them."""
+from patchlight.system.job_record import JobRecord
 
 MAX_CHOICES_CHECKED = 64
 """How many values of one key are checked before a sweep starts."""
@@ -65,25 +58,16 @@ class Plan:
         return f"{name}-{_digest(*sorted(word for word in words if not word.startswith(NOT_PART_OF_A_JOB)))}"
 
 
-def choose_sweep(folder: str | None, keys: Sequence[str]) -> None:
-    """Say what the sweep that begins here is, for the processes of its jobs; None: its folder is the command's id."""
-    os.environ[FOLDER_VARIABLE] = folder or ""
-    os.environ[KEYS_VARIABLE] = " ".join(keys)
-
-
 def sweep_folder() -> str:
-    """The name of this sweep's folder."""
-    return os.environ.get(FOLDER_VARIABLE) or run_id()
-
-
-def swept_keys() -> list[str]:
-    """The keys that differ from job to job in the sweep that this process belongs to."""
-    return os.environ.get(KEYS_VARIABLE, "").split()
+    """The name of this sweep's folder: its own, or the command's id."""
+    record = JobRecord.current()
+    return record.sweep or record.run_id
 
 
 def job_folder(number: object, overrides: Sequence[str]) -> str:
     """The name of a job's folder: in a sweep with a name of its own that of its values, otherwise its number."""
-    name = job_name(overrides, swept_keys()) if os.environ.get(FOLDER_VARIABLE) else ""
+    record = JobRecord.current()
+    name = job_name(overrides, record.swept) if record.sweep else ""
     return name or str(number)
 
 

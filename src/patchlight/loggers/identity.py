@@ -10,7 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from patchlight.config.plan import job_name, swept_keys
+from patchlight.config.plan import job_name
+from patchlight.system.job_record import JobRecord
 
 LONGEST_TAG = 64
 """Of W&B's."""
@@ -31,5 +32,5 @@ def identity(task: str) -> dict[str, Any]:
     if hydra.mode != RunMode.MULTIRUN:
         by_agent = "WANDB_SWEEP_ID" in os.environ
         return {"group": task, "job_type": "sweep" if by_agent else "train", "name": None, "tags": tags}
-    name = job_name(list(hydra.overrides.task), swept_keys()) or str(hydra.job.num)
+    name = job_name(list(hydra.overrides.task), JobRecord.current().swept) or str(hydra.job.num)
     return {"group": f"{task}/{Path(hydra.sweep.dir).name}", "job_type": "sweep", "name": name, "tags": tags}

@@ -19,7 +19,6 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from torch import distributed
 
 from patchlight.errors import TrainingError
-from patchlight.system.distributed import LAUNCHED
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 """What launching sets in the environment."""
@@ -65,7 +64,7 @@ class JobLauncher(_SubprocessScriptLauncher):
         # -P: the current folder does not go before what is installed.
         command = [sys.executable, "-P", "-m", "patchlight.runs.worker", str(self.job_config.resolve())]
         for rank in range(1, self.num_processes):
-            self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank), LAUNCHED: "1"}))
+            self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank)}))
         observer = _Observer(child_processes=self.procs, main_pid=os.getpid())
         observer.start()
         JobLauncher._running += self.procs

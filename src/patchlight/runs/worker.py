@@ -15,12 +15,18 @@ def main() -> None:
     """Take part in the run of a resolved configuration."""
     search_folders()
     with gc_paused():
+        from patchlight.callbacks.signals import STOPPED
         from patchlight.runs.run import train_checked
 
     cfg = OmegaConf.load(sys.argv[1])
     assert isinstance(cfg, DictConfig)
     with one_message("patchlight-train"):
-        train_checked(cfg)
+        try:
+            train_checked(cfg)
+        except SystemExit as end:
+            # The run is saved: its exit status is for rank 0 to give, which would take another here for a crash.
+            if end.code != STOPPED:
+                raise
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import sys
 import time
 import traceback
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.config.compose import complete
-from patchlight.config.plan import job_name, swept_keys
+from patchlight.config.plan import job_name
 from patchlight.config.validation import validate
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
-from patchlight.sweeps.processes import clear_results, read_results, running, write_results
+from patchlight.system.job_record import JobRecord, clear_jobs
 from patchlight.system.modules import leave_out_current_folder, search_folders
 from patchlight.system.warnings import gc_paused
 
@@ -42,18 +44,36 @@ def run_job(cfg: DictConfig) -> float | None:
     with gc_paused():
         from patchlight.runs.objective import direction, score
         from patchlight.runs.run import train_checked
-        from patchlight.system.distributed import is_first
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         complete(cfg)  # it was validated with the command line
         return train_checked(cfg)
-    with running(Path(HydraConfig.get().sweep.dir)):
+    with _shown_to_command(cfg) as ended:
         outcome, value = _run_and_record(cfg)
-    if is_first():
-        word = {"job": _label(cfg), **asdict(outcome)}
-        write_results(Path(HydraConfig.get().sweep.dir), HydraConfig.get().job.num, word)
+        ended(outcome)
     towards = direction(HydraConfig.get())
     return value if towards is None else score(value, towards)
+
+
+@contextmanager
+def _shown_to_command(cfg: DictConfig) -> Iterator[Callable[[Outcome], None]]:
+    """Show the command that a job runs and, by what this yields, how it ended; one that is interrupted has not."""
+    from patchlight.system.distributed import is_first
+
+    sweep = Path(HydraConfig.get().sweep.dir)
+    record = replace(JobRecord.current(), number=HydraConfig.get().job.num, label=_label(cfg))
+
+    def ended(outcome: Outcome) -> None:
+        if is_first():
+            replace(record, outcome=asdict(outcome)).write(sweep)
+
+    if is_first():
+        record.write(sweep)
+    try:
+        yield ended
+    except BaseException:
+        record.remove(sweep)
+        raise
 
 
 def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
@@ -109,7 +129,8 @@ def _ended_badly(error: Exception, cfg: DictConfig, seconds: float) -> Outcome:
     """Say what went wrong, and make an outcome of it."""
     from patchlight.runs.outcome import Outcome, last_line, measured, overrides
 
-    about_discriminator = any("model/discriminator" in key or "model.discriminator" in key for key in swept_keys())
+    swept = JobRecord.current().swept
+    about_discriminator = any("model/discriminator" in key or "model.discriminator" in key for key in swept)
     left_out = isinstance(error, EmptyPatchMapError) and about_discriminator
     if isinstance(error, UserError):
         print(f"patchlight-train: {'left out: ' if left_out else ''}{error}", file=sys.stderr)
@@ -123,7 +144,7 @@ def _ended_badly(error: Exception, cfg: DictConfig, seconds: float) -> Outcome:
 def _label(cfg: DictConfig) -> str:
     """How a job is called: its folder and, where that is a number, what sets it apart."""
     folder = Path(cfg.paths.run_dir)
-    name = job_name(list(HydraConfig.get().overrides.task), swept_keys())
+    name = job_name(list(HydraConfig.get().overrides.task), JobRecord.current().swept)
     return folder.name if not name or name == folder.name else f"{folder.name} ({name})"
 
 
@@ -133,7 +154,7 @@ class Multirun(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        clear_results(folder)
+        clear_jobs(folder)
         if config.hydra.sweeper.get("study_name") is not None:
             from patchlight.sweeps.optuna_resume import resume_study
 
@@ -141,31 +162,30 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        jobs = read_results(folder)
-        clear_results(folder)
+        jobs = [(job.label, job.outcome) for job in JobRecord.current().jobs(folder) if job.outcome is not None]
+        clear_jobs(folder)
         _print_table(folder, jobs)
-        if any(job["status"] == "failed" for job in jobs):
+        if any(outcome["status"] == "failed" for _, outcome in jobs):
             raise SystemExit(1)
 
 
-def _print_table(folder: Path, jobs: list[dict[str, Any]]) -> None:
+def _print_table(folder: Path, jobs: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
     """How each job ended and, if there is an objective, what it reached."""
     from rich.console import Console
     from rich.table import Column, Table
 
     console = Console(highlight=False, soft_wrap=True)
-    numbers = Counter(job["status"] for job in jobs)
-    table = Table(
-        Column("job", overflow="fold"), "", *dict.fromkeys(job["objective"]["name"] for job in jobs if job["objective"])
-    )
-    for job in jobs:
-        value = (job["objective"] or {}).get("value")
+    numbers = Counter(outcome["status"] for _, outcome in jobs)
+    objectives = dict.fromkeys(outcome["objective"]["name"] for _, outcome in jobs if outcome["objective"])
+    table = Table(Column("job", overflow="fold"), "", *objectives)
+    for label, outcome in jobs:
+        value = (outcome["objective"] or {}).get("value")
         shown = "" if value is None else f"{value:.4f}"
-        table.add_row(job["job"], job["status"], *([shown] if job["objective"] else []))
+        table.add_row(label, outcome["status"], *([shown] if outcome["objective"] else []))
     console.print(table)
-    for job in jobs:
-        if job["message"] is not None:
-            console.print(f"{job['status']}: {job['job']}: {job['message']}", markup=False)
+    for label, outcome in jobs:
+        if outcome["message"] is not None:
+            console.print(f"{outcome['status']}: {label}: {outcome['message']}", markup=False)
     best = folder / "optimization_results.yaml"
     if best.is_file():
         found: Any = OmegaConf.load(best)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-VARIABLE = "PATCHLIGHT_MODULES"
-"""Hands the folders on to the processes that a command starts, on this machine or on a cluster; one a line."""
+from patchlight.system.job_record import JobRecord
 
 
 def choose_folders(config_dir: str | None) -> None:
@@ -16,13 +16,13 @@ def choose_folders(config_dir: str | None) -> None:
     These are the folder of `--config-dir`, if there is one, and the current folder.
     """
     chosen = [*([config_dir] if config_dir else []), "."]
-    os.environ[VARIABLE] = "\n".join(dict.fromkeys(str(Path(folder).resolve()) for folder in chosen))
+    folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in chosen))
+    replace(JobRecord.current(), modules=folders).hand_on()
 
 
 def module_folders() -> list[str]:
     """The folders in which modules are looked for after all that is installed."""
-    chosen = os.environ.get(VARIABLE)
-    return chosen.split("\n") if chosen else [os.getcwd()]
+    return list(JobRecord.current().modules) or [os.getcwd()]
 
 
 def search_folders() -> None:
