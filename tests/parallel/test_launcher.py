@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from torch import distributed
 
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.parallel import JobLauncher, launcher, ranks_of_this_job, require_supported
-from patchlight.parallel.launcher import _Observer
+from patchlight.parallel.launcher import _RankWatch
 from patchlight.parallel.support import CLUSTERS, OWN_NODES
 
 GLOO = "[/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:29093."
@@ -48,7 +49,7 @@ def test_one_message_of_a_rank_that_is_gone(
     statuses: list[int | None], error: RuntimeError, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = [Process(status) for status in statuses]
-    monkeypatch.setattr(JobLauncher, "_running", processes)
+    monkeypatch.setattr(JobLauncher, "_watched", [_RankWatch(processes)] if processes else [])  # type: ignore[arg-type]
     with pytest.raises(TrainingError, match=f"^{message}") as raised, ranks_of_this_job():
         raise error
     assert raised.value.__suppress_context__
@@ -64,28 +65,34 @@ def test_other_errors_stay_what_they_are() -> None:
 def test_it_is_said_why_a_rank_that_waits_is_ended(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lightning's observer kills it with the others, where a backend waits for ever."""
-    killed: list[int] = []
-    monkeypatch.setattr(launcher, "GRACE_S", 0.0)
-    monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append(pid))
-    process = Process(-9)
-    monkeypatch.setattr(Process, "send_signal", lambda self, signum: self.kill(), raising=False)
-    observer = _Observer(main_pid=7, child_processes=[process])  # type: ignore[list-item]
-    assert observer._run()
-    assert killed == [7]
+    """It is killed with the others, where a backend waits for ever."""
+    killed: list[tuple[int, int]] = []
+    for name in ("PERIOD_S", "GRACE_S"):
+        monkeypatch.setattr(launcher, name, 0.0)
+    monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append((pid, signum)))
+    processes = [Process(-9), Process(None)]
+    _RankWatch(processes).run()  # type: ignore[arg-type]
+    assert killed == [(os.getpid(), signal.SIGKILL)]
+    assert all(process.is_killed for process in processes)
     expected = "patchlight-train: rank 1 was ended by SIGKILL, often because memory ran out; resume=auto goes on from"
     assert capsys.readouterr().err.startswith(expected)
 
 
+@pytest.mark.parametrize("status", [-9, 0, None])
 def test_a_rank_that_ends_by_itself_is_not_killed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    status: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its connection to the one that is gone breaks, and `ranks_of_this_job` clears the observer's list."""
+    """Its connection to the one that is gone breaks, and `ranks_of_this_job` stops the watch, as it does at the end."""
     killed: list[int] = []
+    monkeypatch.setattr(launcher, "PERIOD_S", 0.0)
     monkeypatch.setattr(os, "kill", lambda pid, signum: killed.append(pid))
-    observer = _Observer(main_pid=7, child_processes=[Process(-9)])  # type: ignore[list-item]
-    monkeypatch.setattr(launcher.time, "sleep", lambda seconds: setattr(observer, "_child_processes", []))
-    assert observer._run()
+    watch = _RankWatch([Process(status)])  # type: ignore[list-item]
+    monkeypatch.setattr(JobLauncher, "_watched", [watch])
+    watch.start()
+    with ranks_of_this_job():
+        pass
+    watch.join(timeout=10)
+    assert not watch.is_alive()
     assert killed == []
     assert capsys.readouterr().err == ""
 

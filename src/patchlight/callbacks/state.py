@@ -6,12 +6,12 @@ import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.data import ImageDataModule
 from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.system.distributed import is_first
+from patchlight.system.lightning_internals import LoopPosition, set_batch, set_batches_logged
 
 
 class RunRecord(Callback):
@@ -36,34 +36,14 @@ class LoopState(Callback):
         self._resumed = False
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        loop = trainer.fit_loop
-        batches = loop.epoch_loop.batch_progress
-        epochs, within = loop.epoch_progress.current, batches.current
-        assert isinstance(epochs, _ProcessedTracker)
-        assert isinstance(within, _ProcessedTracker)
-        assert isinstance(batches.total, _ProcessedTracker)
-        epoch, batch = epochs.processed, within.processed
-        ended = epochs.started == epochs.processed
-        if ended and epochs.ready == epochs.processed and not batches.is_last_batch:
-            epoch -= 1  # the run ends within an epoch, after max_steps: another may continue it there
-        elif ended:
-            batch = 0
-        states = checkpoint["loops"]["fit_loop"]
-        begun = epoch + (batch > 0)
-        progress = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
-        states["epoch_progress"] = {"total": dict(progress), "current": dict(progress)}
-        names = ("ready", "started", "processed", "completed")
-        states["epoch_loop.batch_progress"] = {
-            "total": dict.fromkeys(names, batches.total.processed),
-            "current": dict.fromkeys(names, batch),
-            "is_last_batch": False,
-        }
+        position = LoopPosition.of(trainer)
+        position.store(checkpoint)
         data = _data_of(trainer)
         size = data.batch_sizes["train"] if data is not None else 1
         checkpoint["position"] = {
-            "epoch": epoch,
-            "batch": batch,
-            "images": batch * size * trainer.world_size,
+            "epoch": position.epoch,
+            "batch": position.batch,
+            "images": position.batch * size * trainer.world_size,
             "ranks": trainer.world_size,
         }
         checkpoint["loggers"] = {
@@ -76,10 +56,9 @@ class LoopState(Callback):
         data = _data_of(trainer)
         if data is not None:
             data.begin_at(position["epoch"], position["images"])
-            # Of this run's batches, which may be of another size; Lightning reads its counters after this.
+            # Of this run's batches, which may be of another size.
             batch = position["images"] // (data.batch_sizes["train"] * trainer.world_size)
-            counters = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
-            counters.update(dict.fromkeys(counters, batch))
+            set_batch(checkpoint, batch)
             same = batch == position["batch"] and position["ranks"] == trainer.world_size
             if not same and is_first():
                 print(
@@ -91,8 +70,7 @@ class LoopState(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._resumed:
-            # Lightning has counted once too often where it passed over a validation that had been done.
-            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+            set_batches_logged(trainer)
             self._resumed = False
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from lightning.fabric.loggers.logger import _DummyExperiment, rank_zero_experiment
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from patchlight.loggers.dashboard import Dashboard
 from patchlight.loggers.wandb_session import Session
+from patchlight.system.lightning_internals import silent_experiment
 
 if TYPE_CHECKING:
     import wandb
@@ -80,7 +81,7 @@ class WandbRun(WandbLogger, Dashboard):
         """The W&B run, begun when it is first needed. Lightning asks for it, too, so it does not raise."""
         if self._experiment is None:
             self._attempt(self._begin)
-        return _DummyExperiment() if self._experiment is None else self._experiment
+        return silent_experiment() if self._experiment is None else self._experiment
 
     def _begin(self) -> None:
         if self._attach_id is not None:

@@ -28,6 +28,7 @@ from patchlight.methods.optimization import (
 )
 from patchlight.methods.schedules import Plateau, linear
 from patchlight.methods.state import Batch, Resumable
+from patchlight.system.lightning_internals import count_batch
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
@@ -202,9 +203,7 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
 
     def _count(self, batch: Batch) -> None:
         """One batch is one step, however many optimizers there are: `global_step` counts batches."""
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
+        count_batch(self.trainer)
         self.images_seen += len(batch["A"]) * self.trainer.world_size
 
     def on_train_epoch_start(self) -> None:

@@ -17,6 +17,7 @@ from patchlight.errors import ConfigError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.state import Batch, Resumable
 from patchlight.networks import recomputed
+from patchlight.system.lightning_internals import call_optimizer_hooks
 
 Terms = dict[str, Tensor]
 
@@ -122,8 +123,8 @@ def step_optimizer(method: Resumable, optimizer: Optimizer) -> None:
         method.trainer.strategy.optimizer_step(optimizer, closure=_no_closure, model=method)
         return
     # Lightning's way with a scaler would take the loss scale out again and update it after each optimizer. What it does
-    # in between is to call the hooks (read in Lightning 2.6).
-    method.trainer.precision_plugin._after_closure(method, optimizer)
+    # in between is to call the hooks.
+    call_optimizer_hooks(method, optimizer)
     scaler.step(optimizer)
 
 

@@ -10,20 +10,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from lightning.fabric.plugins import ClusterEnvironment
-from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
-from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import distributed
 
 from patchlight.errors import TrainingError
+from patchlight.system.lightning_internals import SubprocessLauncher, share_threads
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS")
 """What launching sets in the environment."""
 
 GO_ON = "resume=auto goes on from the newest checkpoint"
+
+PERIOD_S = 5.0
+"""How often it is looked whether a rank is gone."""
 
 GRACE_S = 10.0
 """How long this process may go on, once a rank is gone, before it is ended."""
@@ -32,14 +34,14 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 """What errors of a connection between ranks say, which have no type of their own."""
 
 
-class JobLauncher(_SubprocessScriptLauncher):
+class JobLauncher(SubprocessLauncher):
     """Starts the ranks above 0 from a run's resolved configuration, not from the command line.
 
     The command line of one job of a sweep is that of the whole sweep, which each rank would begin again.
     """
 
-    _running: list[subprocess.Popen[bytes]] = []
-    _observers: list[_ChildProcessObserver] = []
+    _watched: list[_RankWatch] = []
+    """Of the ranks that run, which `ranks_of_this_job` ends."""
 
     def __init__(
         self, cluster_environment: ClusterEnvironment, num_processes: int, num_nodes: int, job_config: Path
@@ -51,7 +53,7 @@ class JobLauncher(_SubprocessScriptLauncher):
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             self._start_ranks()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
+        share_threads(self.num_processes)
         return function(*args, **kwargs)
 
     def _start_ranks(self) -> None:
@@ -65,24 +67,32 @@ class JobLauncher(_SubprocessScriptLauncher):
         command = [sys.executable, "-P", "-m", "patchlight.runs.worker", str(self.job_config.resolve())]
         for rank in range(1, self.num_processes):
             self.procs.append(subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank)}))
-        observer = _Observer(child_processes=self.procs, main_pid=os.getpid())
-        observer.start()
-        JobLauncher._running += self.procs
-        JobLauncher._observers.append(observer)
+        watch = _RankWatch(self.procs)
+        JobLauncher._watched.append(watch)
+        watch.start()
 
 
-class _Observer(_ChildProcessObserver):
-    """Ends this process where it waits for a rank that is gone, and says why."""
+class _RankWatch(Thread):
+    """Ends this process where it waits for ever for a rank that is gone, and says why."""
 
-    def _terminate_all(self) -> None:
+    def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        super().__init__(name="ranks", daemon=True)
+        self.processes = processes
+        self.stopped = Event()
+
+    def run(self) -> None:
+        reason = None
+        while reason is None:
+            if self.stopped.wait(PERIOD_S):
+                return
+            reason = _how_a_rank_ended(self.processes)
         # Mostly a connection breaks, and this process ends by itself, with its own message.
-        deadline = time.monotonic() + GRACE_S
-        while time.monotonic() < deadline and self._child_processes:
-            time.sleep(0.1)
-        if not self._child_processes:
+        if self.stopped.wait(GRACE_S):
             return
-        print(f"patchlight-train: {_how_a_rank_ended(self._child_processes)}; {GO_ON}", file=sys.stderr, flush=True)
-        super()._terminate_all()
+        print(f"patchlight-train: {reason}; {GO_ON}", file=sys.stderr, flush=True)
+        for process in self.processes:
+            process.kill()
+        os.kill(os.getpid(), signal.SIGKILL)  # of another signal it would take no notice
 
 
 @contextmanager
@@ -103,14 +113,14 @@ def ranks_of_this_job() -> Iterator[None]:
             raise
         raise TrainingError(f"{reason}; {GO_ON}") from None
     finally:
-        for observer in JobLauncher._observers:
-            observer._child_processes = []
-        for process in JobLauncher._running:
-            if failed:
-                process.kill()
-            process.wait()
-        launched = bool(JobLauncher._running)
-        JobLauncher._running, JobLauncher._observers = [], []
+        launched = bool(JobLauncher._watched)
+        for watch in JobLauncher._watched:
+            watch.stopped.set()
+            for process in watch.processes:
+                if failed:
+                    process.kill()
+                process.wait()
+        JobLauncher._watched = []
         if launched and distributed.is_initialized():
             distributed.destroy_process_group()
         # Also after ranks that Lightning has spawned: the next job would meet at the port that was free for this one.
@@ -122,9 +132,10 @@ def ranks_of_this_job() -> Iterator[None]:
 
 def _why_a_rank_failed() -> str | None:
     """How a process launched here has ended badly, or does so within the next moments."""
+    processes = [process for watch in JobLauncher._watched for process in watch.processes]
     for _ in range(20):
-        reason = _how_a_rank_ended(JobLauncher._running)
-        if reason is not None or not JobLauncher._running:
+        reason = _how_a_rank_ended(processes)
+        if reason is not None or not processes:
             return reason
         time.sleep(0.1)
     return None
