@@ -37,7 +37,9 @@ LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", 
 class JobLauncher(SubprocessLauncher):
     """Starts the ranks above 0 from a run's resolved configuration, not from the command line.
 
-    The command line of one job of a sweep is that of the whole sweep, which each rank would begin again.
+    The command line of one job of a sweep is that of the whole sweep, which each rank would begin again. Rank 0 stays
+    the process of the job, where SLURM and submitit send the signals by which a run saves itself and is queued again:
+    an agent above all ranks, as torchrun's, ends by SIGUSR1 and leaves them behind (seen with PyTorch 2.14).
     """
 
     _watched: list[_RankWatch] = []
