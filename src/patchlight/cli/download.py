@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from patchlight.errors import DataError
+from patchlight.errors import DataError, one_message
 from patchlight.system.archives import BadArchiveError, unpack
 from patchlight.system.transfer import fetch
 
@@ -174,11 +174,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.mirror.startswith(("http://", "https://")):
         parser.error(f"--mirror {arguments.mirror}: the address must begin with http:// or https://")
     try:
-        image_set = find_set(arguments.name, arguments.family)
-        folder = download(image_set, root=arguments.root, server=arguments.mirror)
-    except DataError as error:
-        print(f"patchlight-download: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        with one_message("patchlight-download"):
+            image_set = find_set(arguments.name, arguments.family)
+            folder = download(image_set, root=arguments.root, server=arguments.mirror)
     except KeyboardInterrupt:
         print("\nStopped. What has arrived is kept: run the same command to go on.", file=sys.stderr)
         raise SystemExit(130) from None

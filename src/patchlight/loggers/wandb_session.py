@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from patchlight.config.messages import one_line
+
 if TYPE_CHECKING:
     import wandb
 
@@ -41,7 +43,7 @@ class Session:
         except Exception as error:
             if mode in OFFLINE:
                 raise
-            reason = _first_line(error)
+            reason = one_line(error)[:LONGEST_REASON] or type(error).__name__
         _shut_down()  # or else the id of the run would be in use
         for folder in self._folders() - before:
             shutil.rmtree(folder, ignore_errors=True)  # of the attempt: the same run once more, with nothing in it
@@ -136,8 +138,3 @@ def _say(what: str, run: wandb.Run) -> None:
     with contextlib.suppress(ValueError):
         folder = folder.relative_to(Path.cwd())
     print(f"W&B {what}: the run is kept on the disk, and `wandb sync {folder}` sends it later", file=sys.stderr)
-
-
-def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 3]}..."
