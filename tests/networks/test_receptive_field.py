@@ -248,7 +248,7 @@ def test_each_scale_has_patches_in_pixels_of_the_whole_image(
 
 def test_chains_take_no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers count in the order of the forward pass, however they were registered, and as often as they are used."""
-    monkeypatch.setattr(sys.modules[receptive_field.__module__], "_measure", None)
+    monkeypatch.setattr(sys.modules[receptive_field.__module__], "measure", None)
     for network, field in CHAINS.values():
         assert receptive_field(copy.deepcopy(network)) == field
     assert [g.field for g in patch_grids(scaled(nn.AvgPool2d(2)), 96, 96)] == [16, 68]

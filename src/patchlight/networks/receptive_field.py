@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from patchlight.networks.maps import PatchGrid
-from patchlight.networks.tracing import Step, Trace, output_shapes, possible_channels, skeleton, takes, trace
+from patchlight.networks.measuring import Place, Unplaced, cannot_be_told, follow, measure, random_image, seen_by
+from patchlight.networks.shapes import output_shapes, possible_channels, takes
+from patchlight.networks.tracing import Trace, skeleton, trace
 
 SIDES = (64, 128, 256, 512, 1024, 4096)
 """Pixels of the images that are tried, until one is large enough."""
 
-MEASURED_UP_TO, STRIP = 1024, 512
-"""Pixels of the largest image in which patches are measured, and of the strip of which a map that sees all of any image
-must see the whole: its patches would not fit into the largest image."""
-
-PROBES = 5
-"""Neighbouring values of a map whose patches are measured."""
-
-
-class Place(NamedTuple):
-    """Where the patches of a map lie, see `PatchGrid`."""
-
-    field: int
-    stride: int
-    offset: float
-
-    def edges(self, index: int, side: int) -> tuple[int, int]:
-        """The first pixel that a value sees along a side, and the one after the last."""
-        begin = round(self.offset + index * self.stride - self.field / 2)
-        return max(begin, 0), max(min(begin + self.field, side), 0)
+MEASURED_UP_TO = 1024
+"""Pixels of the largest image in which patches are measured."""
 
 
 class Found(NamedTuple):
@@ -60,7 +45,7 @@ def receptive_field(network: nn.Module) -> int:
     """
     fields = [place.field for place in _places(network).places if place is not None]
     if not fields or len(fields) < len(_places(network).places):
-        raise _unknown(network, "it sees all of any image, or takes images of one size only")
+        raise cannot_be_told(network, "it sees all of any image, or takes images of one size only")
     return max(fields)
 
 
@@ -76,7 +61,7 @@ def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid,
     found = _places(network)
     n_channels, shapes = output_shapes(network, found.channels, height, width)
     if len(found.places) not in (0, len(shapes)):
-        raise _unknown(
+        raise cannot_be_told(
             network, f"it makes {len(shapes)} maps of {height} x {width} px and {len(found.places)} of others"
         )
     grids = []
@@ -90,7 +75,7 @@ def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid,
             # A network that scales all images to one size has as many patches in any.
             if abs(patches - found.patches[number] - (pixels - found.side) / place.stride) >= 1:
                 before = f"{found.patches[number]} patches {place.stride} px apart of {found.side} px"
-                raise _unknown(network, f"it makes {before}, and {patches} of {pixels} px")
+                raise cannot_be_told(network, f"it makes {before}, and {patches} of {pixels} px")
         grids.append(PatchGrid(place.field, place.stride, place.offset, size))
     return tuple(grids)
 
@@ -128,7 +113,7 @@ def _find_places(network: nn.Module) -> Found:
         if traced is not None and (side > MEASURED_UP_TO or not _is_open(answers)):
             break
         try:
-            traced = trace(plain, _image(n_channels, side, side))
+            traced = trace(plain, random_image(n_channels, side, side))
         except Exception:  # a network of somebody else's, which may take images of some sizes only
             continue
         known = answers or ["larger"] * len(traced.maps)
@@ -137,7 +122,7 @@ def _find_places(network: nn.Module) -> Found:
         return Found(possible_channels(network), (), (), 0)
     _, n_channels, _, side = traced.image.shape
     if "larger" in answers:
-        raise _unknown(network, f"images of up to {side} px show no whole patch of it")
+        raise cannot_be_told(network, f"images of up to {side} px show no whole patch of it")
     places = tuple(answer if isinstance(answer, Place) else None for answer in answers)
     return Found([n_channels], places, tuple(x.shape[-1] for x in traced.maps), side)
 
@@ -157,98 +142,19 @@ def _is_open(answers: Sequence[Place | Unplaced]) -> bool:
     return not all(isinstance(answer, Place) or answer == "everything" for answer in answers)
 
 
-Unplaced = Literal["larger", "whole", "everything"]
-"""The values of a map see a patch that the image does not hold, all of the image, or all of any image."""
-
-
 def _place(network: nn.Module, plain: nn.Module, traced: Trace, number: int) -> Place | Unplaced:
     """The patches of one map, by arithmetic where it is made by known layers one after the other."""
     side, values, chain = traced.image.shape[-1], traced.maps[number], traced.chains[number]
     if values.ndim != 4 or values.shape[-1] != values.shape[-2]:
-        raise _unknown(network, f"it makes values of the shape {tuple(values.shape)} of an image of {side} x {side} px")
+        raise cannot_be_told(
+            network, f"it makes values of the shape {tuple(values.shape)} of an image of {side} x {side} px"
+        )
     if chain is None:
-        return _measure(network, plain, traced, number)
+        return measure(network, plain, traced, number)
     (place, expected), patches = follow(chain, side), values.shape[-1]
     if expected != patches:
-        raise _unknown(network, f"its layers would make {expected} patches of {side} px, and it makes {patches}")
+        raise cannot_be_told(network, f"its layers would make {expected} patches of {side} px, and it makes {patches}")
     return place
-
-
-def follow(steps: Sequence[Step], side: int) -> tuple[Place, int]:
-    """The patches after some steps, one after the other, and their number along a side of so many pixels.
-
-    Source: Araujo et al. 2019, equations 2 and 5 (with the paddings of each layer).
-    """
-    field, jump, offset = 1, 1, 0.5
-    for kernel, stride, padding, dilation in steps:
-        reach = (kernel - 1) * dilation
-        field += reach * jump
-        offset += (reach / 2 - padding) * jump
-        jump *= stride
-        side = (side + 2 * padding - reach - 1) // stride + 1
-    return Place(field, jump, offset), side
-
-
-def _measure(network: nn.Module, plain: nn.Module, traced: Trace, number: int) -> Place | Unplaced:
-    """The patches of neighbouring values in the middle of a map, as gradients and changes of the image show them."""
-    side, n_values = traced.image.shape[-1], traced.maps[number].shape[-1]
-    if all(_seen(traced, number, i, i) == (0, side, 0, side) for i in (0, n_values // 2, n_values - 1)):
-        return "everything" if _sees_strip(plain, traced, number) else "whole"
-    if n_values < PROBES:
-        return "larger"
-    indices = range(n_values // 2 - PROBES // 2, n_values // 2 - PROBES // 2 + PROBES)
-    seen = [_seen(traced, number, i, i) for i in indices]
-    if any(min(edges) == 0 or max(edges) == side for edges in seen):
-        return "larger"
-    (top, bottom, _, _), (following, *_) = seen[:2]
-    place = Place(bottom - top, following - top, (top + bottom) / 2 - indices[0] * (following - top))
-    if place.stride < 1 or any(edges != place.edges(i, side) * 2 for i, edges in zip(indices, seen, strict=True)):
-        shown = ", ".join(f"{right - left} x {bottom - top} px from {left}, {top}" for top, bottom, left, right in seen)
-        raise _unknown(network, f"its patches are not square or not at even distances ({shown})")
-    _require_nothing_else(network, plain, traced, number, place)
-    return place
-
-
-def _require_nothing_else(network: nn.Module, plain: nn.Module, traced: Trace, number: int, place: Place) -> None:
-    """Raise a ValueError if values in the middle and in the corners change with what lies outside of their patches."""
-    side, values = traced.image.shape[-1], traced.maps[number]
-    last = values.shape[-1] - 1
-    for row, column in ((last // 2, last // 2), (0, 0), (0, last), (last, last)):
-        inside = (..., slice(*place.edges(row, side)), slice(*place.edges(column, side)))
-        image = traced.image.detach()
-        changed = image * 1e6 * image.flip(-1, -2)
-        changed[inside] = image[inside]
-        again = trace(plain, changed).maps[number]
-        if not torch.allclose(again[..., row, column], values[..., row, column], rtol=1e-12, atol=0):
-            raise _unknown(
-                network, f"the value in row {row}, column {column} depends on more than the {place.field} x "
-                f"{place.field} px that the patches in the middle have",
-            )  # fmt: skip
-
-
-def _sees_strip(plain: nn.Module, traced: Trace, number: int) -> bool:
-    """Whether the first value of a map sees all of a strip that is longer than any patch which can be measured."""
-    _, n_channels, side, _ = traced.image.shape
-    if side >= STRIP:
-        return True
-    try:
-        strip = trace(plain, _image(n_channels, side, STRIP))
-        middle = strip.maps[number].shape[-1] // 2
-        return all(_seen(strip, number, 0, i) == (0, side, 0, STRIP) for i in (0, middle))
-    except Exception:  # a network for images of one size
-        return False
-
-
-def _seen(traced: Trace, number: int, row: int, column: int) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right edge of what one value sees; zeros for nothing."""
-    value = traced.maps[number][0, :, row, column].sum()
-    if not value.requires_grad:
-        return 0, 0, 0, 0
-    (gradient,) = torch.autograd.grad(value, traced.image, retain_graph=True, allow_unused=True)
-    if gradient is None or not (seen := gradient[0].abs().sum(dim=0) > 0).any():
-        return 0, 0, 0, 0
-    rows, columns = seen.any(dim=1).nonzero().flatten().tolist(), seen.any(dim=0).nonzero().flatten().tolist()
-    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
 def _whole_image(
@@ -256,25 +162,15 @@ def _whole_image(
 ) -> PatchGrid:
     """One patch, as large as the image, for all values of a map, each drawn at its place among the others."""
     if max(image) > SIDES[-1]:
-        raise _unknown(
+        raise cannot_be_told(
             network, f"it sees all of a smaller image, and {image[0]} x {image[1]} px are too large to look at"
         )
     with torch.inference_mode(False), torch.enable_grad():
-        traced = trace(skeleton(network), _image(n_channels, *image))
+        traced = trace(skeleton(network), random_image(n_channels, *image))
         probes = [(0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, size[1] - 1)]
-        if any(_seen(traced, number, *probe) != (0, image[0], 0, image[1]) for probe in probes):
-            raise _unknown(network, f"it sees all of a smaller image, and not all of {image[0]} x {image[1]} px")
+        if any(seen_by(traced, number, *probe) != (0, image[0], 0, image[1]) for probe in probes):
+            raise cannot_be_told(network, f"it sees all of a smaller image, and not all of {image[0]} x {image[1]} px")
     strides = [pixels / n for pixels, n in zip(image, size, strict=True) if n > 1] or [float(max(image))]
     if max(strides) > 1.5 * min(strides):
-        raise _unknown(network, f"it makes {size[0]} x {size[1]} values of {image[0]} x {image[1]} px")
+        raise cannot_be_told(network, f"it makes {size[0]} x {size[1]} values of {image[0]} x {image[1]} px")
     return PatchGrid(max(image), strides[0], strides[0] / 2, size)
-
-
-def _image(n_channels: int, height: int, width: int) -> Tensor:
-    random = torch.Generator().manual_seed(0)
-    return torch.rand(1, n_channels, height, width, generator=random, dtype=torch.float64) + 0.5
-
-
-def _unknown(network: nn.Module, reason: str) -> ValueError:
-    name = type(network).__name__
-    return ValueError(f"the receptive field of {name} cannot be told: {reason}. It can say so itself, by patch_grids")
