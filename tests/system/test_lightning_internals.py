@@ -72,8 +72,8 @@ class Positions(Callback):
 
 def fit(method: Manual, max_steps: int, *callbacks: Callback, ckpt: Path | None = None) -> Trainer:
     trainer = Trainer(
-        accelerator="cpu", max_steps=max_steps, callbacks=list(callbacks), logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu", max_steps=max_steps, max_epochs=5, callbacks=list(callbacks), logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(method, ckpt_path=ckpt, weights_only=True)
     return trainer

@@ -6,8 +6,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,32 +47,27 @@ def run_job(cfg: DictConfig) -> float | None:
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         complete(cfg)  # it was validated with the command line
         return train_checked(cfg)
-    with _shown_to_command(cfg) as ended:
-        outcome, value = _run_and_record(cfg)
-        ended(outcome)
+    value = _run_and_show(cfg)
     towards = direction(HydraConfig.get())
     return value if towards is None else score(value, towards)
 
 
-@contextmanager
-def _shown_to_command(cfg: DictConfig) -> Iterator[Callable[[Outcome], None]]:
-    """Show the command that a job runs and, by what this yields, how it ended; one that is interrupted has not."""
+def _run_and_show(cfg: DictConfig) -> float | None:
+    """Run a job while its record shows the command how it stands; one that is interrupted leaves no record."""
     from patchlight.system.distributed import is_first
 
     sweep = Path(HydraConfig.get().sweep.dir)
     record = replace(JobRecord.current(), number=HydraConfig.get().job.num, label=_label(cfg))
-
-    def ended(outcome: Outcome) -> None:
-        if is_first():
-            replace(record, outcome=asdict(outcome)).write(sweep)
-
-    if is_first():
-        record.write(sweep)
+    if not is_first():
+        return _run_and_record(cfg)[1]
+    record.write(sweep)
     try:
-        yield ended
+        outcome, value = _run_and_record(cfg)
     except BaseException:
         record.remove(sweep)
         raise
+    replace(record, outcome=asdict(outcome)).write(sweep)
+    return value
 
 
 def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
