@@ -15,12 +15,15 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
+from patchlight.config.compose import DATA_KEYS
 from patchlight.config.validation import locate
+from patchlight.config.validation.signatures import signature
+from patchlight.data.contract import LoaderData, TrainingData
 from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.identity import identity
@@ -103,13 +106,29 @@ def try_optimizers(method: TranslationMethod) -> None:
             method.schedule_factory(optimizer)
 
 
-def build_data(data: DictConfig, method: TranslationMethod) -> LightningDataModule:
-    """The data module, which refuses images that the method's networks cannot take."""
-    size_multiple = max((network.size_multiple for network in method.generators), default=1)
-    min_size = max((network.min_size for network in method.discriminators), default=1)
+def build_data(data: DictConfig, method: TranslationMethod) -> TrainingData:
+    """The data module; Patchlight's refuses images that the method's networks cannot take.
+
+    Raises:
+        ConfigError: it is no LightningDataModule, or refuses a value.
+    """
+    needs = {
+        "size_multiple": max((network.size_multiple for network in method.generators), default=1),
+        "min_size": max((network.min_size for network in method.discriminators), default=1),
+    }
+    takes = signature(data["_target_"], "data")
+    config: dict[str, Any] = OmegaConf.to_container(data, resolve=True)  # type: ignore[assignment]
+    given = {key: value for key, value in config.items() if key not in DATA_KEYS or takes.has(key)}
     with errors_for_key("data"):
-        module: LightningDataModule = instantiate(data, size_multiple=size_multiple, min_size=min_size, _convert_="all")
-    return module
+        module = instantiate(given, **{key: n for key, n in needs.items() if takes.has(key)}, _convert_="all")
+    if isinstance(module, TrainingData):
+        return module
+    if not isinstance(module, LightningDataModule):
+        raise ConfigError(
+            f"data._target_={data['_target_']} makes a {type(module).__name__}: derive it from LightningDataModule"
+        )
+    size = config["image_size"]
+    return LoaderData(module, (size, size) if isinstance(size, int) else tuple(size), data_channels(data))
 
 
 def build_performance(perf: DictConfig) -> Performance:

@@ -88,7 +88,7 @@ def test_a_folder_of_pix2pix(typed: Typed) -> None:
     checkpoint = torch.load("net.ckpt", weights_only=True)
     assert checkpoint["patchlight"]["untrained"] == []
     config = checkpoint["patchlight"]["config"]
-    assert (config["data"]["root"], config["data"]["direction"], config["data"]["channels_a"]) == ("???", "BtoA", 3)
+    assert (config["data"]["root"], config["data"]["direction"], config["data"]["channels_a"]) == (None, "BtoA", 3)
     own = patchlight.load("net.ckpt", device="cpu")
     assert (own.direction, own.inference_mode, own.in_channels, own.out_channels) == ("BtoA", "paper", 1, 3)
     assert all(torch.equal(value, generator[key]) for key, value in reference_state_dict(own.generator).items())

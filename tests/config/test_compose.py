@@ -41,7 +41,8 @@ def test_command_lines_that_do_not_compose(override: str, message: str) -> None:
         ("data.image_size=12.5", "data.image_size=12.5 should be a valid integer"),
         ("data.batch_size=true", "data.batch_size=True should be a valid integer"),
         ("data.direction=AtoC", "data.direction=AtoC should be 'AtoB' or 'BtoA'"),
-        ("data.channels_a=2", "data.channels_a=2 should be 1 or 3"),
+        ("data=paired", "data.root is not set: give data.root=VALUE"),
+        ("data.channels_a=0", "data.channels_a=0 should be greater than 0"),
         ("seed=x", "seed=x should be a valid integer"),
         ("evaluate_untrained=3", "evaluate_untrained=3 should be a valid boolean"),
         ("model.init.init_type=zeros", "model.init.init_type=zeros should be 'normal', 'xavier'"),
@@ -153,7 +154,7 @@ def test_complete_fills_in_the_length() -> None:
 
 def test_complete_names_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="data.root is not set: give data.root=VALUE"):
-        complete(compose_config("train", ["data=paired", "paths.run_dir=here"]))
+        complete(compose_config("train", ["data=paired", "data.root=???", "paths.run_dir=here"]))
     with pytest.raises(ConfigError, match="cannot be resolved: .*nowhere"):
         complete(compose_config("train", ["task=${nowhere}", "paths.run_dir=here"]))
 

@@ -12,7 +12,8 @@ from PIL import Image
 from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
 from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.data.sampling import SampleKey
-from patchlight.data.sources.folders import Domains, Source
+from patchlight.data.sources import Files, SideBySide
+from patchlight.data.splits import Domains, domains_of
 from patchlight.data.transforms import Geometry
 from patchlight.errors import DataError
 
@@ -24,9 +25,9 @@ KEEP = Processing(
 
 @pytest.fixture
 def domains(save: Any) -> Domains:
-    a = [Source(save(f"A/{i}.png", 16, 16)) for i in range(3)]
-    b = [Source(save(f"B/{i}.png", 16, 16)) for i in range(5)]
-    return Domains(tuple(a), tuple(b))
+    a = Files([save(f"A/{i}.png", 16, 16) for i in range(3)])
+    b = Files([save(f"B/{i}.png", 16, 16) for i in range(5)])
+    return domains_of((a, b), "unpaired")
 
 
 def tensor_of(path: Path | str, channels: Any = 3) -> torch.Tensor:
@@ -35,7 +36,8 @@ def tensor_of(path: Path | str, channels: Any = 3) -> torch.Tensor:
 
 def test_halves_of_a_file(save: Any) -> None:
     path = save("x.png", 16, 40)
-    left, right = read_pair(Source(path, "left"), Source(path, "right"), 3, 1)
+    pair = domains_of(SideBySide([path]), "paired")
+    left, right = read_pair(pair.a[0], pair.b[0], 3, 1)
     whole = read_image(path)
     assert np.array_equal(np.asarray(left), np.asarray(whole)[:, :20])
     assert np.array_equal(np.asarray(right), np.asarray(whole.convert("L"))[:, 20:, None])
@@ -45,28 +47,28 @@ def test_a_pair(domains: Domains) -> None:
     dataset = PairedDataset(Domains(domains.a, domains.b[:3]), replace(KEEP, channels_a=1))
     assert len(dataset) == 3
     sample = dataset[SampleKey(epoch=4, item=2)]
-    assert (sample["A_path"], sample["B_path"]) == (str(domains.a[2].path), str(domains.b[2].path))
-    assert torch.equal(sample["A"], tensor_of(domains.a[2].path, 1))  # type: ignore[arg-type]
-    assert torch.equal(sample["B"], tensor_of(domains.b[2].path))  # type: ignore[arg-type]
+    assert (sample["A_path"], sample["B_path"]) == (domains.a[2].key, domains.b[2].key)
+    assert torch.equal(sample["A"], tensor_of(domains.a[2].key, 1))  # type: ignore[arg-type]
+    assert torch.equal(sample["B"], tensor_of(domains.b[2].key))  # type: ignore[arg-type]
 
 
 def test_unpaired_images_meet_by_chance_in_training_and_in_turn_for_evaluation(domains: Domains) -> None:
     training = UnpairedDataset(domains, KEEP)
     assert len(training) == 5
     samples = [training[SampleKey(epoch, 4)] for epoch in range(40)]
-    assert {s["A_path"] for s in samples} == {str(domains.a[1].path)}
-    assert {s["B_path"] for s in samples} == {str(source.path) for source in domains.b}
+    assert {s["A_path"] for s in samples} == {domains.a[1].key}
+    assert {s["B_path"] for s in samples} == {image.key for image in domains.b}
     evaluation = UnpairedDataset(domains, replace(KEEP, geometry=KEEP.geometry.for_evaluation()))
     for i in range(5):
         sample = evaluation[i]
-        assert sample["A_path"] == str(domains.a[i % 3].path)
-        assert sample["B_path"] == str(domains.b[i].path)
+        assert sample["A_path"] == domains.a[i % 3].key
+        assert sample["B_path"] == domains.b[i].key
 
 
 def test_each_unpaired_image_has_its_own_crop_and_flip(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     Image.fromarray(picture).save(tmp_path / "x.png")
-    twice = Domains((Source(tmp_path / "x.png"),), (Source(tmp_path / "x.png"),))
+    twice = domains_of((Files([tmp_path / "x.png"]), Files([tmp_path / "x.png"])), "unpaired")
     crop = replace(KEEP, geometry=Geometry("crop", (24, 24), (16, 16), flip=True))
     samples = [UnpairedDataset(twice, crop)[SampleKey(epoch, 0)] for epoch in range(10)]
     assert sum(not torch.equal(s["A"], s["B"]) for s in samples) >= 8  # type: ignore[arg-type]
@@ -83,19 +85,19 @@ def test_domains_trade_places(domains: Domains) -> None:
 @pytest.mark.parametrize("kind", [PairedDataset, UnpairedDataset])
 def test_a_set_has_an_end(kind: Any, domains: Domains) -> None:
     dataset = kind(Domains(domains.a, domains.b[:3]), KEEP)
-    assert [s["A_path"] for s in dataset] == [str(source.path) for source in domains.a]
+    assert [s["A_path"] for s in dataset] == [image.key for image in domains.a]
     for wrong in (3, -1, SampleKey(1, 3)):
         with pytest.raises(IndexError, match="is not in a set of 3 images"):
             dataset[wrong]
 
 
 def test_images_of_different_size_share_no_batch(save: Any) -> None:
-    small, large = Source(save("small.png", 16, 16)), Source(save("large.png", 16, 24))
-    dataset = PairedDataset(Domains((small, large), (small, large)), KEEP)
+    files = Files([save("small.png", 16, 16), save("large.png", 16, 24)])
+    dataset = PairedDataset(domains_of((files, files), "paired"), KEEP)
     with pytest.raises(
         DataError, match=r"small.png \(16x16\) and .*large.png \(24x16\) differ in size .* data.batch_size=1"
     ):
         collate([dataset[0], dataset[1]])
     batch = collate([dataset[0], dataset[0]])
     assert batch["A"].shape == (2, 3, 16, 16)
-    assert batch["B_path"] == [str(small.path)] * 2
+    assert batch["B_path"] == [files.key(0)] * 2

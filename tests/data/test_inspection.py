@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from patchlight.data import ImageDataModule
-from patchlight.data.inspection import read_header
+from patchlight.data.sources import read_header
 from patchlight.errors import DataError
 
 

@@ -201,8 +201,7 @@ def test_evaluation_is_whole_and_in_order(paired: Path) -> None:
     whole = read_image(paired / "test" / "0.png").crop((24, 0, 48, 24)).resize((16, 16), Image.Resampling.BICUBIC)
     assert torch.equal(batches[0]["B"][0], to_planes(to_array(whole)))
     assert data.val_dataloader() == []
-    assert len(data.test_paths) == 2
-    assert data.val_paths == []
+    assert data.describe()["images"] == {"train": {"A": 6, "B": 6}, "val": {"A": 0, "B": 0}, "test": {"A": 2, "B": 2}}
 
 
 def test_direction_and_channels(paired: Path) -> None:
@@ -217,10 +216,11 @@ def test_direction_and_channels(paired: Path) -> None:
 def test_validation_split(paired: Path, save: Any) -> None:
     data = module(paired, val_size=2)
     trained = {Path(p).name for p in epoch_of(data)}
-    assert trained | {p.name for p in data.val_paths} == {f"{i}.png" for i in range(6)}
-    assert len(data.val_paths) == 2
+    validated = [Path(b["A_path"][0]).name for b in data.val_dataloader()]
+    assert trained | set(validated) == {f"{i}.png" for i in range(6)}
+    assert len(validated) == 2
     save("val/own.png")
-    assert [p.name for p in module(paired, val_size=2).val_paths] == ["own.png"]
+    assert [Path(b["A_path"][0]).name for b in module(paired, val_size=2).val_dataloader()] == ["own.png"]
     assert len(module(paired, max_train=3).train_dataloader()) == 3
 
 
@@ -232,7 +232,7 @@ def test_at_most_a_tenth_is_kept_for_validation(pairs: int, kept: int, tmp_path:
     for i in range(1, pairs):
         (tmp_path / "train" / f"{i}.png").hardlink_to(tmp_path / "train" / "0.png")
     data = module(tmp_path, val_size="auto")
-    assert len(data.val_paths) == kept
+    assert data.describe()["images"]["val"] == {"A": kept, "B": kept}
     assert data.describe()["images"]["train"] == {"A": pairs - kept, "B": pairs - kept}
     verb = "is" if kept == 1 else "are"
     note = f"{kept} of the {pairs} training pairs {verb} kept for validation, as there is no val split"
@@ -289,7 +289,11 @@ def test_augmentation_must_keep_the_size(paired: Path) -> None:
         ({"pairing": "foo"}, "data.pairing=foo should be one of paired, unpaired"),
         ({"layout": "foo"}, "data.layout=foo should be one of auto, side_by_side, folders"),
         ({"direction": "foo"}, "data.direction=foo should be one of AtoB, BtoA"),
-        ({"channels_b": 4}, "data.channels_b=4 should be one of 1, 3"),
+        (
+            {"channels_b": 4},
+            r"channels_b=4 does not suit .*0.png: it has 3 channels \(RGB\) where 4 \(RGBA\) are",
+        ),
+        ({"channels_b": 0}, "data.channels_b=0 should be an integer of at least 1"),
         ({"image_size": "abc"}, "data.image_size=abc should be a positive number of pixels"),
         ({"load_size": None}, "data.load_size=None should be a positive number of pixels"),
         ({"image_size": 1.5}, "data.image_size=1.5 should be a positive number of pixels"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchlight.data.sources.folders import find_split
+from patchlight.data.sources import Files, Folders, SideBySide
 from patchlight.data.synthetic import LEGEND, SyntheticSet, render_pair, render_scene, write
 from patchlight.data.synthetic.canvas import Canvas
 from patchlight.data.synthetic.layout import Facade, draw_facade
@@ -144,10 +144,12 @@ def test_pairs_lie_side_by_side_with_the_label_map_on_the_left(tmp_path: Path) -
 def test_the_sets_are_found_like_any_other(tmp_path: Path) -> None:
     SMALL.write(tmp_path / "paired", "paired")
     SMALL.write(tmp_path / "unpaired", "unpaired")
-    train = find_split(tmp_path / "paired", "train", "paired", "auto")
-    assert (len(train.a), train.a[0].half, train.b[0].half) == (4, "left", "right")
-    test = find_split(tmp_path / "unpaired", "test", "unpaired", "auto")
-    assert (len(test.a), len(test.b), test.a[0].half) == (2, 2, "whole")
+    train = Folders(tmp_path / "paired", "paired", "auto")(split="train")
+    assert isinstance(train, SideBySide)
+    assert len(train) == 4
+    test = Folders(tmp_path / "unpaired", "unpaired", "auto")(split="test")
+    assert isinstance(test, tuple)
+    assert [(type(source), len(source)) for source in test] == [(Files, 2), (Files, 2)]
 
 
 def test_a_complete_set_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,10 +97,17 @@ def _small(cfg: DictConfig) -> list[str]:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a paired and an unpaired set."""
+    """The folder of a paired and an unpaired set; in the first, `pairs.csv` makes pairs of the files of the other."""
     root = tmp_path_factory.mktemp("images")
     for pairing in ("paired", "unpaired"):
         SyntheticSet(**RENDERED).write(root / pairing, pairing)
+    with (root / "paired" / "pairs.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["a", "b", "split"])
+        for split in ("train", "test"):
+            a, b = (sorted((root / "unpaired" / f"{split}{domain}").iterdir()) for domain in ("A", "B"))
+            pairs = zip(a, b, strict=True)
+            table.writerows([*(f"../{p.relative_to(root).as_posix()}" for p in pair), split] for pair in pairs)
     return root
 
 

@@ -16,6 +16,10 @@ from patchlight.data.images import read_image, to_array, to_tensor, to_uint8
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator
 from patchlight.inference.backends import speed_up
+from patchlight.inference.files import write_pixels
+from patchlight.inference.jobs import Job
+from patchlight.inference.pipeline import translate_files
+from patchlight.inference.pixels import from_array
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., tuple[Path, TranslationMethod]]
@@ -206,8 +210,10 @@ def test_tensors_and_arrays_that_are_no_images(make: Make) -> None:
     translator = patchlight.load(make("cyclegan")[0], device="cpu")
     with pytest.raises(DataError, match=r"a tensor of shape \(1, 32, 32\) .* with 3 channels"):
         translator(torch.zeros(1, 32, 32))
-    with pytest.raises(DataError, match=r"an array of shape \(32, 32, 5\) and type uint8 is no image"):
+    with pytest.raises(DataError, match="it has 5 channels where 3 are wanted"):
         translator(np.zeros((32, 32, 5), np.uint8))
+    with pytest.raises(DataError, match=r"an array of shape \(0, 32, 3\) and type uint8 is no image"):
+        translator(np.zeros((0, 32, 3), np.uint8))
     with pytest.raises(DataError, match="type float64 is no image"):
         translator(np.zeros((32, 32)))
 
@@ -241,3 +247,38 @@ def test_load_is_there_though_the_package_does_not_import_it() -> None:
     assert patchlight.load.__module__ == "patchlight.inference.loading"
     with pytest.raises(AttributeError, match="has no attribute 'lode'"):
         _ = patchlight.lode  # type: ignore[attr-defined]
+
+
+RGBA = np.random.default_rng(0).integers(0, 256, (32, 48, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("read", "written"), [(4, 4), (4, 3), (3, 4), (4, 1)])
+def test_alpha_of_four_channels_is_data(make: Make, read: int, written: int, tmp_path: Path) -> None:
+    path, _ = make("pix2pix", f"data.channels_a={read}", f"data.channels_b={written}")
+    translator = patchlight.load(path, device="cpu")
+    paper = Image.alpha_composite(Image.new("RGBA", (48, 32), "white"), Image.fromarray(RGBA))
+    seen = RGBA if read == 4 else np.array(paper.convert("RGB"))
+    expected = translator.translate_array(seen)
+    assert expected.shape == (32, 48, written), "and nothing of the input's alpha beside it"
+    expected = expected[:, :, 0] if written == 1 else expected
+    assert np.array_equal(translator(RGBA), expected)
+    assert np.array_equal(translator(Image.fromarray(RGBA)), expected)
+    Image.fromarray(RGBA).save(tmp_path / "x.png")
+    Image.fromarray(RGBA[:, :, :3]).save(tmp_path / "rgb.png")
+    jobs = [Job(tmp_path / name, tmp_path / "out" / name) for name in ("x.png", "rgb.png")]
+    failures = translate_files(translator, jobs)
+    with Image.open(tmp_path / "out" / "x.png") as file:
+        assert np.array_equal(np.asarray(file), expected)
+    assert [failure.reason for failure in failures] == ["it has 3 channels where 4 are wanted"] * (read == 4)
+
+
+def test_five_channels_are_translated_as_arrays(make: Make, tmp_path: Path) -> None:
+    path, _ = make("pix2pix", "data.channels_a=5", "data.channels_b=5")
+    translator = patchlight.load(path, device="cpu")
+    array = np.random.default_rng(0).integers(0, 256, (32, 32, 5), dtype=np.uint8)
+    result = translator(array)
+    assert result.shape == (32, 32, 5)
+    tensor = torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1
+    assert np.abs(to_uint8(translator(tensor)).astype(int) - result).max() <= 1
+    with pytest.raises(DataError, match="5 channels, which png cannot hold"):
+        write_pixels(tmp_path / "x.png", from_array(result))

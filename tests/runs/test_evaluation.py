@@ -23,8 +23,7 @@ def evaluation(*overrides: str, images: int = 2, references: bool = True) -> Eva
         method.references = {}  # type: ignore[misc]
     counts = {"A": images, "B": images}
     data: Any = SimpleNamespace(
-        val_paths=["x"] * images,
-        test_paths=["x"],
+        of_one_size=True,
         describe=lambda: {"images": {"val": counts, "test": {"A": 1, "B": 1}}},
     )
     return Evaluation(cfg, method, data, build_callbacks(cfg))

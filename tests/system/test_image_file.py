@@ -14,7 +14,7 @@ from PIL import EpsImagePlugin, Image
 
 import patchlight
 from patchlight.data.images import read_image
-from patchlight.data.inspection import read_header
+from patchlight.data.sources import read_header
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.reading import read_facts
 from patchlight.errors import DataError

@@ -14,8 +14,9 @@ from patchlight.benchmarking.cases import StepCase
 from patchlight.build import build_method
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
-from patchlight.data.datasets import read_source
-from patchlight.data.sources.folders import find_split
+from patchlight.data.datasets import read
+from patchlight.data.sources import Folders
+from patchlight.data.splits import domains_of
 
 
 def write_checkpoint(case: StepCase, path: Path) -> None:
@@ -30,9 +31,10 @@ def write_checkpoint(case: StepCase, path: Path) -> None:
 
 def write_inputs(root: Path, size: int, images: int, folder: Path) -> None:
     """So many square images of domain A in files of their own, from the test split or, failing that, the other."""
-    sources = find_split(root, "test", "paired", "auto").a
+    found = Folders(root, "paired", "auto")
+    sources = domains_of(found(split="test"), "paired").a
     if len(sources) < images:
-        sources = find_split(root, "train", "paired", "auto").a
+        sources = domains_of(found(split="train"), "paired").a
     folder.mkdir(parents=True, exist_ok=True)
     for i, source in enumerate(islice(cycle(sources), images)):
-        Image.fromarray(read_source(source, 3)).resize((size, size)).save(folder / f"{i:03d}.png")
+        Image.fromarray(read(source, 3)).resize((size, size)).save(folder / f"{i:03d}.png")

@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
 
 from patchlight.checkpoint import RECORD_KEY, make_record
-from patchlight.data import ImageDataModule
+from patchlight.data.contract import Resumable, TrainingData
 from patchlight.loggers import MetricsCSV, wandb_id
 from patchlight.system.distributed import is_first
 from patchlight.system.lightning_internals import LoopPosition, set_batch, set_batches_logged
@@ -38,8 +39,7 @@ class LoopState(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         position = LoopPosition.of(trainer)
         position.store(checkpoint)
-        data = _data_of(trainer)
-        size = data.batch_sizes["train"] if data is not None else 1
+        size = _batch_size(trainer)
         checkpoint["position"] = {
             "epoch": position.epoch,
             "batch": position.batch,
@@ -53,11 +53,13 @@ class LoopState(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         position = checkpoint["position"]
-        data = _data_of(trainer)
-        if data is not None:
+        data = getattr(trainer, "datamodule", None)
+        if not isinstance(data, Resumable) and position["batch"]:
+            _begin_epoch_anew(checkpoint, data)
+        elif isinstance(data, Resumable):
             data.begin_at(position["epoch"], position["images"])
             # Of this run's batches, which may be of another size.
-            batch = position["images"] // (data.batch_sizes["train"] * trainer.world_size)
+            batch = position["images"] // (_batch_size(trainer) * trainer.world_size)
             set_batch(checkpoint, batch)
             same = batch == position["batch"] and position["ranks"] == trainer.world_size
             if not same and is_first():
@@ -74,6 +76,20 @@ class LoopState(Callback):
             self._resumed = False
 
 
-def _data_of(trainer: Trainer) -> ImageDataModule | None:
-    data = getattr(trainer, "datamodule", None)
-    return data if isinstance(data, ImageDataModule) else None
+def _batch_size(trainer: Trainer) -> int:
+    """The images of a rank's batch in training."""
+    data, loader = getattr(trainer, "datamodule", None), trainer.train_dataloader
+    if isinstance(data, TrainingData):
+        return data.batch_sizes["train"]
+    return (loader.batch_size or 1) if isinstance(loader, DataLoader) else 1
+
+
+def _begin_epoch_anew(checkpoint: dict[str, Any], data: object) -> None:
+    """Go on from the first batch of the epoch, as nobody knows how to leave out those that were trained on."""
+    LoopPosition(checkpoint["position"]["epoch"], batch=0, total=checkpoint["global_step"]).store(checkpoint)
+    if data is not None and is_first():
+        print(
+            f"{type(data).__name__} has no begin_at(epoch, images), so epoch {checkpoint['position']['epoch']} begins "
+            f"anew: its images are seen again, and results are not those of a run that was never stopped",
+            file=sys.stderr,
+        )

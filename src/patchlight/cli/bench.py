@@ -42,7 +42,7 @@ def bench(config: BenchConfig) -> None:
     from rich.table import Table
 
     from patchlight.benchmarking import STEPS, Bench, Results, write_bench
-    from patchlight.data.sources.folders import require_root
+    from patchlight.data.sources import Folders
     from patchlight.runs.manifest import hardware
     from patchlight.system.devices import device_of, has_bf16_units
 
@@ -52,7 +52,7 @@ def bench(config: BenchConfig) -> None:
             raise ConfigError(f"steps={name} is no step: there are {'; '.join(names)}")
     root = Path(config.root).expanduser() if config.root else None
     if root is not None:
-        require_root(root, "paired", "side_by_side")
+        Folders(root, "paired", "side_by_side").require_training_images()
     precision = config.precision
     if precision == "auto":
         precision = "bf16-mixed" if has_bf16_units(device_of(config.accelerator)) else "32-true"

@@ -17,6 +17,7 @@ from patchlight.errors import ConfigError, DataError
 from patchlight.system.warnings import filter_warnings, import_lightning
 
 if TYPE_CHECKING:
+    from patchlight.data.contract import TrainingData
     from patchlight.runs.evaluation import Figures
 
 NAME = "patchlight-eval"
@@ -71,7 +72,6 @@ def evaluate(config: EvalConfig) -> None:
     from patchlight.callbacks.images import FirstImages
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
     from patchlight.config.validation import check_group, validate
-    from patchlight.data import ImageDataModule
     from patchlight.parallel.performance import resolve_precision
     from patchlight.runs.evaluation import Evaluation
     from patchlight.system.files import write_json
@@ -102,15 +102,12 @@ def evaluate(config: EvalConfig) -> None:
     build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     with recorded_in(config.ckpt):
         data = build_data(cfg.data, method)
-    assert isinstance(data, ImageDataModule)
-    if config.root is None and not os.path.isdir(data.root):
-        raise _missing(data.root)
-    data.prepare_data()
-    if not os.path.isdir(data.root):
-        raise DataError(f"data={data.root} is not a folder: give that of the image set by data=DIR")
-    data.setup("test" if config.split == "test" else "validate")
-    if not (data.test_paths if config.split == "test" else data.val_paths):
-        raise ConfigError(f"split={config.split} has no images in data={data.root}: choose another split or data=DIR")
+    root = _require_root(data, config)
+    data.module.prepare_data()
+    data.module.setup("test" if config.split == "test" else "validate")
+    if not data.describe()["images"][config.split]["A"]:
+        where = "the data of the training" if root is None else f"data={root}"
+        raise ConfigError(f"split={config.split} has no images in {where}: choose another split or data=DIR")
     evaluation = Evaluation(cfg, method, data, build_callbacks(cfg))
     evaluation.prepare()
     samples = [FirstImages(output, config.n_samples)] if config.n_samples else []
@@ -127,15 +124,30 @@ def evaluate(config: EvalConfig) -> None:
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}")
     console.print(table)
-    console.print(f"images:  {data.root.resolve()}")
+    console.print(f"images:  {root.resolve() if root is not None else data.describe()['source']}")
     console.print(f"written: {path}" + (f", {output / 'samples.png'}" if samples else ""))
 
 
-def _missing(root: Path) -> DataError:
-    """What to say where the images of the training are not; they are never rendered where a checkpoint says."""
+def _require_root(data: TrainingData, config: EvalConfig) -> Path | None:
+    """The folder of the images, None where they come from another source; nothing is ever rendered into it.
+
+    Raises:
+        DataError: it is not there.
+    """
+    from patchlight.data import ImageDataModule
+    from patchlight.data.sources import Folders
+
+    module = data.module
+    if not isinstance(module, ImageDataModule) or not isinstance(module.source, Folders):
+        return None
+    root = module.source.root
+    if os.path.isdir(root):
+        return root
+    if config.root is not None:
+        raise DataError(f"data={root} is not a folder: give that of the image set by data=DIR")
     if root.is_absolute():
-        return DataError(f"data.root={root} of the training is not there: give the images by data=DIR")
-    return DataError(
+        raise DataError(f"data.root={root} of the training is not there: give the images by data=DIR")
+    raise DataError(
         f"data.root={root} of the training is relative to the folder that it ran in, and is not in {Path.cwd()}: run "
         f"the command in that folder, or give the images by data=DIR"
     )
@@ -153,6 +165,8 @@ def _report(
 TRAINER_KEYS = ("precision", "accelerator", "deterministic", "benchmark")
 """What a test takes over of the training's trainer; the rest belongs to training, or names files and processes."""
 
+OWN_DATA = "patchlight.data.ImageDataModule"
+
 QUALITY_KEYS = ("lpips", "feature", "kernel_subsets", "kernel_subset_size", "metrics")
 QUALITY = "patchlight.callbacks.Quality"
 
@@ -160,22 +174,28 @@ QUALITY = "patchlight.callbacks.Quality"
 def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfig:
     """The configuration of the training on one device and without what belongs to a training only.
 
-    The images are those that `data.root` names. No other path of the file is used: nothing is rendered, and features
-    are kept where this command's own configuration says.
+    The images are those of `data.source` or `data.root`. No other path of the file is used: nothing is rendered, and
+    features are kept where this command's own configuration says.
     """
     # A checkpoint that was made of bare weights knows of its model and data only.
     base: dict[str, Any] = OmegaConf.to_container(compose_config("train", ["data.root=."]), resolve=False)  # type: ignore[assignment]
     model, data, trainer, perf, callbacks = (
         _section(recorded, name) for name in ("model", "data", "trainer", "perf", "callbacks")
     )
-    data = {**base["data"], "root": None, **data, "render": None, "augment": None}
-    given = {"root": config.root, "num_workers": config.num_workers}
-    data |= {key: value for key, value in given.items() if value is not None}
+    own_data = data.get("_target_", OWN_DATA) == OWN_DATA
+    if own_data:
+        data = {**base["data"], "root": None, **data, "render": None, "augment": None}
+    elif config.root is not None:
+        raise ConfigError(f"data={config.root}: the training's images come from {data['_target_']}, so leave it out")
+    if config.root is not None:
+        data |= {"root": config.root, "source": None}
+    if config.num_workers is not None:
+        data["num_workers"] = config.num_workers
     if config.inference_mode is not None:
         model["inference_mode"] = config.inference_mode
     if config.accelerator is not None:
         trainer["accelerator"] = config.accelerator
-    if data.get("root") is None:
+    if own_data and data.get("root") is None and data.get("source") is None:
         raise ConfigError("data is not set and the checkpoint knows of no images: give data=DIR")
     own: dict[str, Any] = next((node for node in callbacks.values() if _is_quality(node)), {})
     quality = base["callbacks"]["quality"] | {key: own[key] for key in QUALITY_KEYS if key in own}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,9 @@ from patchlight.config.messages import explain, one_line
 from patchlight.config.plan import job_folder, sweep_folder
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import run_id
+
+DATA_KEYS: Mapping[str, Any] = {"channels_a": 3, "channels_b": 3, "direction": "AtoB", "image_size": "???"}
+"""Parts of `data` that a run reads for itself, with their defaults. A data module need not take them."""
 
 
 def config_dir() -> Path:
@@ -92,6 +96,9 @@ def complete(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a mandatory value is missing, or an interpolation leads nowhere.
     """
+    for key, value in DATA_KEYS.items():
+        if key not in cfg.data:
+            OmegaConf.update(cfg, f"data.{key}", value, force_add=True)
     with explained("the configuration"):
         missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:

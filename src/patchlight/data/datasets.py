@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.augment import Augment
 from patchlight.data.cache import Arena, ImageCache
-from patchlight.data.images import Channels, read_image, to_array, to_float, to_planes
+from patchlight.data.images import picture_levels, to_float, to_planes
 from patchlight.data.sampling import SampleKey, sample_rng
-from patchlight.data.sources.folders import Domains, Source
+from patchlight.data.sources.source import ImageRef, PairSource
+from patchlight.data.splits import Domains
 from patchlight.data.transforms import Array, Geometry, Size, apply, resize
 from patchlight.errors import DataError
+from patchlight.system.image_file import one_message
 
 Direction = Literal["AtoB", "BtoA"]
 
@@ -42,38 +42,38 @@ class Processing:
 
     geometry: Geometry
     augment: Augment | None
-    channels_a: Channels
-    channels_b: Channels
+    channels_a: int
+    channels_b: int
     direction: Direction
     seed: int
     size_multiple: int
     min_size: int
 
     def sample(
-        self, a: Array, b: Array, path_a: Path, path_b: Path, rng: np.random.Generator, *, paired: bool
+        self, a: Array, b: Array, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
     ) -> Sample:  # fmt: skip
         """The last steps, after resize, crop and flip: augmentation, and which domain is which."""
         if self.augment is not None and self.geometry.random:
             a, b = self.augment(np.array(a), np.array(b), rng, paired=paired)
-        for array, path in ((a, path_a), (b, path_b)):
-            self.check_size(_size(array), path)
-        images, paths = (to_planes(a), to_planes(b)), (str(path_a), str(path_b))
+        for array, key in ((a, key_a), (b, key_b)):
+            self.check_size(_size(array), key)
+        images, keys = (to_planes(a), to_planes(b)), (key_a, key_b)
         if self.direction == "BtoA":
-            images, paths = images[::-1], paths[::-1]
-        return {"A": images[0], "B": images[1], "A_path": paths[0], "B_path": paths[1]}
+            images, keys = images[::-1], keys[::-1]
+        return {"A": images[0], "B": images[1], "A_path": keys[0], "B_path": keys[1]}
 
-    def check_size(self, size: Size, path: Path) -> None:
+    def check_size(self, size: Size, key: str) -> None:
         """Raise a DataError if the networks cannot take an image that has this size after preprocessing."""
         height, width = size
         if height % self.size_multiple or width % self.size_multiple:
             raise DataError(
-                f"{path} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the generator "
+                f"{key} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the generator "
                 f"needs sides that are multiples of {self.size_multiple}: use data.preprocess=resize_and_crop, or a "
                 f"generator with fewer num_downs"
             )
         if min(height, width) < self.min_size:
             raise DataError(
-                f"{path} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the "
+                f"{key} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the "
                 f"discriminator's patch map is empty below {self.min_size} pixels: use larger images or fewer "
                 f"model.discriminator.n_layers"
             )
@@ -99,21 +99,21 @@ class PairedDataset(Dataset[Sample]):
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
-        path_a, path_b = self.domains.a[index].path, self.domains.b[index].path
+        key_a, key_b = self.domains.a[index].key, self.domains.b[index].key
         kept = self._cache.get(index)
         images = kept or self._read(index)
-        placement = p.geometry.place(_size(images[0]), rng, path_a)
+        placement = p.geometry.place(_size(images[0]), rng, key_a)
         if kept is None:
             images = _keep(self._cache, index, images, placement.resize)
         a, b = (apply(placement, image) for image in images)
-        return p.sample(a, b, path_a, path_b, rng, paired=True)
+        return p.sample(a, b, key_a, key_b, rng, paired=True)
 
     def _read(self, index: int) -> list[Array]:
         a, b = self.domains.a[index], self.domains.b[index]
         images = read_pair(a, b, self.processing.channels_a, self.processing.channels_b)
         size_a, size_b = map(_size, images)
         if size_a != size_b:
-            raise DataError(unequal_pair(a.path, b.path, size_a, size_b))
+            raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
         return images
 
 
@@ -141,17 +141,17 @@ class UnpairedDataset(Dataset[Sample]):
         index_a, index_b = index % len(self.domains.a), index % len(self.domains.b)
         if p.geometry.random:
             index_b = int(rng.integers(len(self.domains.b)))
-        source_a, source_b = self.domains.a[index_a], self.domains.b[index_b]
-        a = self._image(source_a, p.channels_a, self._cache_a, index_a, rng)
-        b = self._image(source_b, p.channels_b, self._cache_b, index_b, rng)
-        return p.sample(a, b, source_a.path, source_b.path, rng, paired=False)
+        image_a, image_b = self.domains.a[index_a], self.domains.b[index_b]
+        a = self._read(image_a, p.channels_a, self._cache_a, index_a, rng)
+        b = self._read(image_b, p.channels_b, self._cache_b, index_b, rng)
+        return p.sample(a, b, image_a.key, image_b.key, rng, paired=False)
 
-    def _image(
-        self, source: Source, channels: Channels, cache: ImageCache, index: int, rng: np.random.Generator
+    def _read(
+        self, image: ImageRef, channels: int, cache: ImageCache, index: int, rng: np.random.Generator
     ) -> Array:  # fmt: skip
         kept = cache.get(index)
-        images = kept or [read_source(source, channels)]
-        placement = self.processing.geometry.place(_size(images[0]), rng, source.path)
+        images = kept or [read(image, channels)]
+        placement = self.processing.geometry.place(_size(images[0]), rng, image.key)
         if kept is None:
             images = _keep(cache, index, images, placement.resize)
         return apply(placement, images[0])
@@ -177,42 +177,28 @@ def _place(key: SampleKey | int, length: int) -> SampleKey:
     return place
 
 
-def read_pair(a: Source, b: Source, channels_a: Channels, channels_b: Channels) -> list[Array]:
-    """Both images of a pair, H W C; a file that holds both is read once."""
-    if a.path != b.path or "whole" in (a.half, b.half):
-        return [read_source(a, channels_a), read_source(b, channels_b)]
-    image = read_image(a.path)
-    whole = {channels: _levels(image, channels) for channels in {channels_a, channels_b}}
-    return [_half(whole[channels_a], a), _half(whole[channels_b], b)]
+def read_pair(a: ImageRef, b: ImageRef, channels_a: int, channels_b: int) -> list[Array]:
+    """Both images of a pair, H W C; a record that holds both is read once."""
+    if a.record != b.record or a == b:
+        return [read(a, channels_a), read(b, channels_b)]
+    pairs, index = a.record
+    assert isinstance(pairs, PairSource)
+    with one_message(a.key):
+        picture_a, picture_b = pairs.read(index)
+        return [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
 
 
-def read_source(source: Source, channels: Channels) -> Array:
-    """One image, H W C; a half of a side-by-side file is cut out."""
-    if source.half == "whole":
-        return to_array(read_image(source.path, channels))
-    return _half(_levels(read_image(source.path), channels), source)
+def read(image: ImageRef, channels: int) -> Array:
+    """One image, H W C.
+
+    Raises:
+        DataError: it cannot be read, by its key.
+    """
+    with one_message(image.key):
+        return picture_levels(image.source.read(image.index), channels)
 
 
-def _levels(image: Image.Image, channels: Channels) -> Array:
-    return to_array(image.convert("L") if channels == 1 else image)
-
-
-def _half(image: Array, source: Source) -> Array:
-    width = image.shape[1]
-    if width % 2:
-        raise DataError(odd_width(source.path, width))
-    return image[:, : width // 2] if source.half == "left" else image[:, width // 2 :]
-
-
-def odd_width(path: Path, width: int) -> str:
-    """What to say of a side-by-side file that cannot be cut in halves."""
-    return (
-        f"{path} is {width} pixels wide, an odd number, so it cannot hold two images side by side: cut it to an even "
-        f"width, or use data.layout=folders"
-    )
-
-
-def unequal_pair(a: Path, b: Path, size_a: Size, size_b: Size) -> str:
+def unequal_pair(a: str, b: str, size_a: Size, size_b: Size) -> str:
     """What to say of two images that should be equally large."""
     return (
         f"{a} ({size_a[1]}x{size_a[0]}) and {b} ({size_b[1]}x{size_b[0]}) are a pair of different size: make them equal"

@@ -1,9 +1,9 @@
-"""Reading and writing image files: the two doors at which 8-bit values and [-1, 1] meet."""
+"""Pictures to 8-bit levels, and the two doors at which those levels and [-1, 1] meet."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +19,14 @@ IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )  # fmt: skip
 
-Channels = Literal[1, 3]
+Picture = Image.Image | NDArray[Any]
+"""A decoded image: Pillow's of any mode, or H W or H W C of uint8, uint16, or floating point in [0, 1]."""
+
+NATIVE = {2: "LA", 4: "RGBA"}
+"""Pillow's mode of images of so many channels, of which the last is data where as many are wanted."""
+
+PALETTES = ("P", "PA")
+"""Modes whose images may turn out to be RGBA."""
 
 
 def is_image(path: Path) -> bool:
@@ -27,20 +34,31 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def read_image(path: str | Path, channels: Channels = 3) -> Image.Image:
-    """An image file as 8-bit gray (`channels` 1, mode L) or RGB (3), upright by its EXIF orientation.
-
-    Alpha is laid over white, 16-bit values are scaled to 8 bits and floating-point ones are taken to be in [0, 1].
-    Gray is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+def read_image(path: str | Path, channels: int = 3) -> Image.Image:
+    """An image file as 8-bit gray (`channels` 1, mode L) or RGB (3), upright; see `picture_levels`.
 
     Raises:
         DataError: the file is not there, truncated, no image, holds NaN or infinity, or is so large that decoding it
             may exhaust memory.
     """
     with open_image(path) as file:
-        load(path, file)
-        ImageOps.exif_transpose(file, in_place=True)
-        return _to_mode(file, "L" if channels == 1 else "RGB")
+        return _to_mode(_decoded(path, file), "L" if channels == 1 else "RGB")
+
+
+def decode_image(path: str | Path) -> Image.Image:
+    """An image file as it is, upright by its EXIF orientation.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with open_image(path) as file:
+        return _decoded(path, file)
+
+
+def _decoded(path: str | Path, file: Image.Image) -> Image.Image:
+    load(path, file)
+    ImageOps.exif_transpose(file, in_place=True)
+    return file
 
 
 def load(path: str | Path, file: Image.Image) -> None:
@@ -54,8 +72,60 @@ def load(path: str | Path, file: Image.Image) -> None:
         refuse_damaged_jpeg(Path(path).read_bytes())
 
 
-def unit_levels(image: Image.Image, full: int) -> NDArray[np.float32]:
-    """The nearest levels from 0 to `full` of a floating-point image, H W, whose values are taken to be in [0, 1].
+def picture_levels(picture: Picture, channels: int) -> NDArray[np.uint8]:
+    """8-bit H W C with as many channels as are wanted, not to be written to.
+
+    Any Pillow image becomes gray or RGB: alpha is laid over white, gray is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
+    Gray arrays become RGB and RGB arrays gray. Any other number of channels has to be the picture's own: where four are
+    wanted of an RGBA image, alpha is data. 16-bit values are scaled to 8 bits and floating-point ones are taken to be
+    in [0, 1].
+
+    Raises:
+        ValueError: another number of channels, another type of values, no pixels, NaN or infinity.
+    """
+    if isinstance(picture, Image.Image):
+        if channels in (1, 3):
+            return to_array(_to_mode(picture, "L" if channels == 1 else "RGB"))
+        if picture.mode in PALETTES:
+            picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        check_channels(len(picture.getbands()), picture.mode, channels)
+        return to_array(picture)
+    array = picture[:, :, None] if picture.ndim == 2 else picture
+    if array.ndim != 3 or not array.size:
+        raise ValueError(f"an array of shape {picture.shape} is no image: it should be H W or H W C")
+    check_channels(array.shape[2], "", channels)
+    levels = _array_levels(array)
+    if levels.shape[2] == channels:
+        return levels
+    if channels == 3:
+        return np.repeat(levels, 3, axis=2)
+    return to_array(Image.fromarray(np.ascontiguousarray(levels)).convert("L"))
+
+
+def _array_levels(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if array.dtype in (np.uint8, np.uint16):
+        return to_8_bits(array)
+    if np.issubdtype(array.dtype, np.floating):
+        return unit_levels(array, 255).astype(np.uint8)
+    raise ValueError(f"its values are {array.dtype}: they should be uint8, uint16, or floating point in [0, 1]")
+
+
+def check_channels(own: int, mode: str, wanted: int) -> None:
+    """Raise a ValueError unless a picture can be had with the channels that are wanted.
+
+    `mode` is that of a Pillow image, and empty for an array.
+    """
+    if mode == "":
+        fits = own == wanted or {own, wanted} == {1, 3}
+    else:
+        fits = wanted in (1, 3) or mode == NATIVE.get(wanted) or (wanted == 4 and mode in PALETTES)
+    if not fits:
+        kind, needed = (f" ({mode})", f" ({NATIVE[wanted]})" if wanted in NATIVE else "") if mode else ("", "")
+        raise ValueError(f"it has {own} channel{'s' * (own > 1)}{kind} where {wanted}{needed} are wanted")
+
+
+def unit_levels(image: Picture, full: int) -> NDArray[np.float32]:
+    """The nearest levels from 0 to `full` of a floating-point image, whose values are taken to be in [0, 1].
 
     Raises:
         ValueError: some are NaN or infinite.
@@ -89,7 +159,7 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
-    """H W C, 8 bits, contiguous, not to be written to; gray images have one channel."""
+    """H W C, 8 bits, contiguous, not to be written to, of an image of 8-bit bands; gray images have one channel."""
     array = np.asarray(image, dtype=np.uint8)
     return array[:, :, None] if array.ndim == 2 else array
 
@@ -136,6 +206,9 @@ def to_uint8(image: Tensor) -> NDArray[np.uint8]:
 
 
 def write_image(path: str | Path, image: Tensor) -> None:
-    """Write C H W in [-1, 1] as an 8-bit image file of the type that the name says."""
-    array = to_uint8(image)
+    """Write C H W in [-1, 1] as an 8-bit image file of the type that the name says.
+
+    The fourth of four channels is the file's alpha; of five and more the first three are written.
+    """
+    array = to_uint8(image[:3] if len(image) > 4 else image)
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(path)

@@ -1,153 +1,142 @@
-"""What names and headers tell of the files of a set, before a training decodes any of them."""
+"""What keys and headers tell of the images of a set, before a training decodes any of them."""
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import groupby
 
 import numpy as np
-from PIL import ExifTags
 
-from patchlight.data.datasets import Processing, odd_width, unequal_pair
-from patchlight.data.sources.folders import Domains, Source, Split
+from patchlight.data.datasets import Processing, unequal_pair
+from patchlight.data.images import check_channels
+from patchlight.data.sources.source import Header, ImageRef, ImageSource, PairSource, Split
+from patchlight.data.splits import Domains
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
-from patchlight.system.image_file import open_image
-
-THREADS = 8
-"""They wait for the disk more than they compute; on a network file system that is what takes the time."""
+from patchlight.system.image_file import one_message
 
 NAMED = 5
-"""So many files are named in a message; the others are counted."""
+"""So many images are named in a message; the others are counted."""
 
-SIDEWAYS = (5, 6, 7, 8)
-"""The EXIF orientations in which height and width trade places."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an image file says of itself; `width` and `height` are those of the image turned upright."""
-
-    format: str
-    mode: str
-    width: int
-    height: int
-    orientation: int
+Record = tuple[ImageSource | PairSource, int]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a training could not use a file. Problems of one `kind` are told together."""
+    """Why a training could not use an image. Problems of one `kind` are told together."""
 
     kind: str
-    path: Path
+    key: str
     message: str
 
 
-def read_header(path: Path, thorough: bool = True) -> Header:
-    """The header of an image file, without its pixels.
-
-    The orientation of some PNG files stands after the pixels. It is looked for only if the reading is `thorough`.
-
-    Raises:
-        DataError: the file is not there, has no bytes or is no image.
-    """
-    if os.path.isfile(path) and not os.path.getsize(path):
-        raise DataError(f"{path} has no bytes: replace or remove it")
-    with open_image(path) as file:
-        early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
-        orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
-        width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
-        return Header(file.format or "", file.mode, width, height, int(orientation))
+Headers = Mapping[Record, tuple[Header, ...] | Problem]
+"""Of an image, or of both images of a pair that is read in one go."""
 
 
-def inspect(splits: Mapping[Split, Domains], processing: Processing, root: Path, *, paired: bool) -> None:
-    """Find the files that the training would stop at, as far as their headers tell.
+def inspect(splits: Mapping[Split, Domains], processing: Processing, *, paired: bool, advice: str = "") -> None:
+    """Find the images that the training would stop at, as far as their headers tell.
 
     Raises:
-        DataError: naming the first of these files.
+        DataError: naming the first of these images, with the advice at its end.
     """
-    files = list(dict.fromkeys(source.path for d in splits.values() for source in (*d.a, *d.b)))
-    with ThreadPoolExecutor(THREADS) as pool:
-        headers = dict(zip(files, pool.map(_look, files), strict=True))
-    problems = {path: Problem("unreadable", path, said) for path, said in headers.items() if isinstance(said, str)}
+    records = list(dict.fromkeys(image.record for d in splits.values() for image in (*d.a, *d.b)))
+    headers = dict(zip(records, _look_at_all(records), strict=True))
+    problems = {found.key: found for found in headers.values() if isinstance(found, Problem)}
     for split, domains in splits.items():
         geometry = replace(processing.geometry, random=False)
         check = _PairCheck(replace(processing, geometry=geometry if split == "train" else geometry.for_evaluation()))
-        for sources in _groups(domains, paired):
-            if check.problem(sources, headers) is None:
+        for images in _groups(domains, paired):
+            if check.problem(images, headers) is None:
                 continue
-            # It may only seem so where the orientation stands at the end of a file.
-            problem = check.problem(sources, {source.path: _look(source.path, thorough=True) for source in sources})
+            # It may only seem so where a header is mistaken.
+            exact = {image.record: _look(image.record, exact=True) for _, image in images}
+            problem = check.problem(images, exact)
             if problem is not None:
-                problems.setdefault(problem.path, problem)
+                problems.setdefault(problem.key, problem)
     if problems:
-        raise DataError(_tell(list(problems.values()), root))
+        raise DataError(_tell(list(problems.values())) + advice)
 
 
-def _look(path: Path, thorough: bool = False) -> Header | str:
-    """The header, or what is wrong with it."""
+def _look_at_all(records: Sequence[Record]) -> Iterator[tuple[Header, ...] | Problem]:
+    for source, found in groupby(records, key=lambda record: record[0]):
+        with ThreadPoolExecutor(source.header_threads) as pool:
+            yield from pool.map(_look, found)
+
+
+def _look(record: Record, exact: bool = False) -> tuple[Header, ...] | Problem:
+    """The headers of a record, or what is wrong with it; looked at twice before it is refused."""
+    source, index = record
+    key = source.key(index)
     try:
-        return read_header(path, thorough)
+        with one_message(key):
+            header = source.exact_header(index) if exact else source.header(index)
+            return header if isinstance(header, tuple) else (header,)
     except DataError as error:
-        return str(error)
+        return Problem(type(error).__name__, key, str(error)) if exact else _look(record, exact=True)
 
 
-def _groups(domains: Domains, paired: bool) -> Iterator[tuple[Source, ...]]:
-    """The images that have to suit one another."""
+def _groups(domains: Domains, paired: bool) -> Iterator[Sequence[tuple[str, ImageRef]]]:
+    """The images that have to suit one another, with their domains."""
     if paired:
-        yield from zip(domains.a, domains.b, strict=True)
+        yield from ((("a", a), ("b", b)) for a, b in zip(domains.a, domains.b, strict=True))
     else:
-        yield from ((source,) for source in (*domains.a, *domains.b))
+        yield from ((("a", image),) for image in domains.a)
+        yield from ((("b", image),) for image in domains.b)
 
 
 class _PairCheck:
-    """Says what keeps images of some sizes from being prepared for the networks, in the words of who prepares them."""
+    """Says what keeps images of some sizes and channels from being prepared for the networks."""
 
     def __init__(self, processing: Processing) -> None:
         self.processing = processing
         self._good: set[Size] = set()
 
-    def problem(self, sources: Sequence[Source], headers: Mapping[Path, Header | str]) -> Problem | None:
+    def problem(self, images: Sequence[tuple[str, ImageRef]], headers: Headers) -> Problem | None:
         """What is wrong with images that belong together; None also where a header could not be read."""
         sizes: list[Size] = []
-        for source in sources:
-            header = headers[source.path]
-            if isinstance(header, str):
+        for domain, image in images:
+            found = headers[image.record]
+            if isinstance(found, Problem):
                 return None
-            if source.half != "whole" and header.width % 2:
-                return Problem("odd", source.path, odd_width(source.path, header.width))
-            sizes.append((header.height, header.width // (1 if source.half == "whole" else 2)))
+            header = found[image.side]
+            wanted = self.processing.channels_a if domain == "a" else self.processing.channels_b
+            try:
+                check_channels(header.channels, header.mode, wanted)
+            except ValueError as error:
+                return Problem(
+                    "channels", image.key, f"data.channels_{domain}={wanted} does not suit {image.key}: {error}"
+                )
+            sizes.append((header.height, header.width))
+        key = images[0][1].key
         if len(set(sizes)) > 1:
-            return Problem("pair", sources[0].path, unequal_pair(sources[0].path, sources[1].path, sizes[0], sizes[1]))
+            return Problem("pair", key, unequal_pair(key, images[1][1].key, sizes[0], sizes[1]))
         if sizes[0] not in self._good:
             try:
-                self._place(sizes[0], sources[0].path)
+                self._place(sizes[0], key)
             except DataError as error:
-                return Problem("size", sources[0].path, str(error))
+                return Problem("size", key, str(error))
             self._good.add(sizes[0])
         return None
 
-    def _place(self, size: Size, path: Path) -> None:
+    def _place(self, size: Size, key: str) -> None:
         unused = np.random.default_rng(0)  # nothing is drawn where the geometry is not random
-        left, top, right, bottom = self.processing.geometry.place(size, unused, path).box
-        self.processing.check_size((bottom - top, right - left), path)
+        left, top, right, bottom = self.processing.geometry.place(size, unused, key).box
+        self.processing.check_size((bottom - top, right - left), key)
 
 
-def _tell(problems: Sequence[Problem], root: Path) -> str:
+def _tell(problems: Sequence[Problem]) -> str:
     """One line for all problems: the first of each kind in full, the names of some more, and how many there are."""
     named, sentences = 0, []
     for kind in dict.fromkeys(problem.kind for problem in problems):
         first, *others = [problem for problem in problems if problem.kind == kind]
         shown = others[: max(NAMED - named - 1, 0)]
         named += 1 + len(shown)
-        more = [str(problem.path) for problem in shown]
+        more = [problem.key for problem in shown]
         if len(others) > len(shown):
             more.append(f"{len(others) - len(shown)} more")
         also = f"; likewise {' and '.join(filter(None, [', '.join(more[:-1]), more[-1]]))}" if more else ""
         sentences.append(first.message + also)
-    return f"{'. '.join(sentences)} (all at once: patchlight-doctor {shlex.quote(f'data={root}')})"
+    return ". ".join(sentences)

@@ -1,15 +1,16 @@
-"""The data module: from folders of images to batches, on any number of workers and ranks."""
+"""The data module: from sources of images to batches, on any number of workers and ranks."""
 
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import Callback, LightningDataModule
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
@@ -26,26 +27,15 @@ from patchlight.data.datasets import (
     collate,
     normalise,
 )
-from patchlight.data.images import Channels
 from patchlight.data.inspection import inspect
 from patchlight.data.sampling import EpochSampler
-from patchlight.data.sources.folders import (
-    VAL_SIZE,
-    Domains,
-    Layout,
-    Pairing,
-    Source,
-    automatic_val_size,
-    cut_validation,
-    find_split,
-    require_root,
-)
+from patchlight.data.sources.folders import Folders, Layout
+from patchlight.data.sources.source import ImageSet, Pairing, Split
+from patchlight.data.splits import VAL_SIZE, Domains, automatic_val_size, cut_validation, domains_of
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Geometry, Preprocess
 from patchlight.data.workers import choose_workers, settle_worker
-from patchlight.errors import DataError
-
-Split = Literal["train", "val", "test"]
+from patchlight.errors import DataError, UserError
 
 Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 """Pixels: of both sides, or [height, width]."""
@@ -56,6 +46,8 @@ class ImageDataModule(LightningDataModule):
 
     That is how the trainer hands them out. The loaders themselves yield images of 8 bits, which `normalise` turns into
     float32; in a training that is done on the device.
+
+    Images come from `source`, or without one from the folder `root`, where `layout` says how they lie in it.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
     Where there is no validation split, `val_size` images are cut from the training split, by seed; `auto` is 16, but at
@@ -74,12 +66,12 @@ class ImageDataModule(LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
-        pairing: Pairing,
+        root: str | Path | None = None,
+        pairing: Pairing = "paired",
         layout: Layout = "auto",
         direction: Direction = "AtoB",
-        channels_a: Channels = 3,
-        channels_b: Channels = 3,
+        channels_a: PositiveInt = 3,
+        channels_b: PositiveInt = 3,
         preprocess: Preprocess = "resize_and_crop",
         load_size: Sides = 286,
         image_size: Sides = 256,
@@ -97,28 +89,35 @@ class ImageDataModule(LightningDataModule):
         size_multiple: int = 1,
         min_size: int = 1,
         render: SyntheticSet | None = None,
+        source: ImageSet | None = None,
     ) -> None:
         super().__init__()
-        self.root = Path(root).expanduser()
+        self.root = None if root is None else Path(root).expanduser()
+        if source is None:
+            if self.root is None:
+                raise DataError("data.root is not set: give data.root=VALUE")
+            source = Folders(self.root, pairing, layout)
+        self.source = source
         self.render = render
         self.pairing: Pairing = pairing
-        self.layout: Layout = layout
         for name, value, choices in (
             ("pairing", pairing, Pairing), ("layout", layout, Layout), ("direction", direction, Direction),
-            ("channels_a", channels_a, Channels), ("channels_b", channels_b, Channels),
             ("preprocess", preprocess, Preprocess),
         ):  # fmt: skip
             one_of(name, value, get_args(choices))
-        self.batch_sizes = {"train": positive("batch_size", batch_size)}
-        self.batch_sizes |= dict.fromkeys(("val", "test"), positive("eval_batch_size", eval_batch_size))
+        evaluating = positive("eval_batch_size", eval_batch_size)
+        self.batch_sizes: dict[Split, int] = {
+            "train": positive("batch_size", batch_size), "val": evaluating, "test": evaluating,
+        }  # fmt: skip
         self.num_workers = num_workers if num_workers == "auto" else at_least("num_workers", num_workers, 0)
         self.cache = cache if cache == "auto" else not_negative("cache", cache)
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.pin_memory = pin_memory
+        self.callbacks: list[Callback] = []
+        self.prepared = f"{preprocess}, without crop margin or flip"
         self.val_size = val_size if val_size == "auto" else at_least("val_size", val_size, 0)
         self.notes: list[str] = []
-        """What is to be told of the set, besides errors; filled by `setup`."""
         self.max_train = None if max_train is None else positive("max_train", max_train)
         self.max_eval = None if max_eval is None else positive("max_eval", max_eval)
         self.seed = at_least("seed", seed, 0)
@@ -132,34 +131,48 @@ class ImageDataModule(LightningDataModule):
         if "crop" in preprocess:
             check_fit(size, size_multiple)
         self._processing = Processing(
-            geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
-            channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
+            geometry=Geometry(preprocess, load, size, flip), augment=augment,
+            channels_a=positive("channels_a", channels_a), channels_b=positive("channels_b", channels_b),
+            direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images to evaluate than ranks
 
     def prepare_data(self) -> None:
-        if self.render is not None:
+        if self.render is not None and self.root is not None:
             self.render.write(self.root, self.pairing)
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits:
             return
-        if stage in (None, "fit"):
-            require_root(self.root, self.pairing, self.layout)
-        train, val, test = (
-            find_split(self.root, split, self.pairing, self.layout) for split in ("train", "val", "test")
-        )
+        if isinstance(self.source, Folders) and stage in (None, "fit"):
+            self.source.require_training_images()
+        train, val, test = (self._find(split) for split in ("train", "val", "test"))
+        if stage in (None, "fit") and not min(len(train.a), len(train.b)):
+            raise DataError(f"data.source has no training images for {self.pairing} data: {_counted(train)}")
         if len(train) and not len(val):
             train, val = self._cut(train)
         splits: dict[Split, Domains] = {
-            "train": _first(train, self.max_train),
-            "val": _first(val, self.max_eval),
-            "test": _first(test, self.max_eval),
-        }
-        inspect(splits, self._processing, self.root, paired=self.pairing == "paired")
+            "train": train.first(self.max_train), "val": val.first(self.max_eval), "test": test.first(self.max_eval),
+        }  # fmt: skip
+        advice = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.root}')})"
+        inspect(
+            splits, self._processing, paired=self.pairing == "paired",
+            advice=advice if isinstance(self.source, Folders) else "",
+        )  # fmt: skip
         self._splits = splits
+
+    def _find(self, split: Split) -> Domains:
+        try:
+            return domains_of(self.source(split=split), self.pairing)
+        except UserError:
+            raise
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a source of the user's own
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"data.source does not find the {split} images: {type(error).__name__}: {reason}"
+            ) from error
 
     def _cut(self, train: Domains) -> tuple[Domains, Domains]:
         """Training and validation images of a training split."""
@@ -194,30 +207,29 @@ class ImageDataModule(LightningDataModule):
         self._begin = (epoch, images)
 
     @property
-    def n_train(self) -> int:
-        """The samples of an epoch: pairs, or images of the larger domain."""
-        return len(self._splits["train"])
+    def module(self) -> ImageDataModule:
+        return self
 
     @property
-    def val_paths(self) -> list[Path]:
-        """The files of domain A that validation reads."""
-        return [source.path for source in self._splits["val"].a]
-
-    @property
-    def test_paths(self) -> list[Path]:
-        """The files of domain A that the test reads."""
-        return [source.path for source in self._splits["test"].a]
+    def of_one_size(self) -> bool:
+        return "crop" in self._processing.geometry.mode
 
     def describe(self) -> dict[str, Any]:
         """Where the images are and how many there are in each split, in plain types."""
         counts = {split: {"A": len(d.a), "B": len(d.b)} for split, d in self._splits.items()}
-        return {"root": str(self.root.resolve()), "pairing": self.pairing, "images": counts}
+        if isinstance(self.source, Folders):
+            where = {"root": str(self.source.root.resolve())}
+        else:
+            kinds = dict.fromkeys(type(image.record[0]) for d in self._splits.values() for image in (*d.a, *d.b))
+            where = {"source": ", ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)}
+        return {**where, "pairing": self.pairing, "images": counts}
 
     def fingerprint(self, split: Split) -> str:
-        """Twelve hexadecimal digits that stand for the files of a split, by their names and sizes in bytes."""
+        """Twelve hexadecimal digits that stand for the images of a split: the names and sizes of files, or what the
+        source gives for them."""
         domains = self._splits[split]
-        files = dict.fromkeys(source.path for source in (*domains.a, *domains.b))
-        text = "\n".join(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files)
+        records = dict.fromkeys(image.record for image in (*domains.a, *domains.b))
+        text = "\n".join(source.fingerprint(index) for source, index in records)
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     def _loader(self, split: Split) -> DataLoader[Sample]:
@@ -261,8 +273,5 @@ class ImageDataModule(LightningDataModule):
         return self._datasets[split]
 
 
-def _first(domains: Domains, n: int | None) -> Domains:
-    def cut(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        return sources[:n]
-
-    return Domains(cut(domains.a), cut(domains.b))
+def _counted(domains: Domains) -> str:
+    return f"{len(domains.a)} of domain A and {len(domains.b)} of B"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -60,8 +59,8 @@ class Geometry:
     def for_evaluation(self) -> Geometry:
         return replace(self, load_size=self.image_size, flip=False, random=False)
 
-    def place(self, size: Size, rng: np.random.Generator, path: Path) -> Placement:
-        """Decide what to do with an image of that size, drawing from `rng` if it is random.
+    def place(self, size: Size, rng: np.random.Generator, key: str) -> Placement:
+        """Decide what to do with an image of that size, drawing from `rng` if it is random. `key` is its name.
 
         Raises:
             DataError: the crop is larger than the image.
@@ -74,7 +73,7 @@ class Geometry:
             if crop_height > height or crop_width > width:
                 after, remedy = ("", "") if resized == size else (" after resizing", "raise data.load_size, ")
                 raise DataError(
-                    f"{path} is {width}x{height} pixels{after}, too small for a crop of {crop_width}x{crop_height}: "
+                    f"{key} is {width}x{height} pixels{after}, too small for a crop of {crop_width}x{crop_height}: "
                     f"lower data.image_size, {remedy}or use data.preprocess=resize_and_crop"
                 )
             left, top = (width - crop_width) // 2, (height - crop_height) // 2
@@ -104,11 +103,14 @@ def _round(side: int) -> int:
 
 
 def resize(image: Array, size: Size) -> Array:
-    """An H W C image of 1 or 3 channels, resized by Pillow's bicubic with antialiasing; itself if it has that size."""
+    """An H W C image, resized by Pillow's bicubic with antialiasing; itself if it has that size."""
+    channels = image.shape[2]
     if image.shape[:2] == size:
         return image
-    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, image.shape[2])
+    if channels not in (1, 3):  # as Pillow would take them for colours with alpha, and mix them
+        return np.concatenate([resize(image[:, :, i : i + 1], size) for i in range(channels)], axis=2)
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, channels)
 
 
 def apply(placement: Placement, image: Array) -> Array:

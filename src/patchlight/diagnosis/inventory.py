@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from patchlight.data.images import IMAGE_SUFFIXES, is_image
-from patchlight.data.sources.folders import Split, domain_folders, layout_of, refuse_domains_within
+from patchlight.data.sources.folders import domain_folders, layout_of, refuse_domains_within
+from patchlight.data.sources.source import Split
 from patchlight.diagnosis.findings import Finding
 from patchlight.errors import ConfigError, DataError, printable
 

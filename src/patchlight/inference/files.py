@@ -90,6 +90,8 @@ def write_pixels(path: Path, pixels: Pixels) -> None:
     kind = FORMATS[path.suffix.lower()]
     if pixels.is_16bit and kind in ("jpg", "webp"):
         raise DataError(f"it has 16 bits, which {kind} cannot hold: use format=png or format=tif")
+    if pixels.colour.shape[2] > 3:
+        raise DataError(f"its result has {pixels.colour.shape[2]} channels, which {kind} cannot hold: translate arrays")
     if pixels.alpha is not None and kind == "jpg":
         raise DataError("it has transparency, which jpg cannot hold: use format=png, format=tif or format=webp")
 

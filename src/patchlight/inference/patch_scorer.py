@@ -168,6 +168,6 @@ def _own_patches(grid: PatchGrid, tile: slice, begin: int, n_patches: int) -> tu
 
 
 def as_picture(array: Array) -> Image.Image:
-    """An image H W C of 8 or 16 bits as a Pillow image of 8 bits."""
+    """An image H W C of 8 or 16 bits as a Pillow image of 8 bits: RGB, or of fewer than three channels the first."""
     eight = to_8_bits(array)
-    return Image.fromarray(eight[:, :, 0] if eight.shape[2] == 1 else eight)
+    return Image.fromarray(eight[:, :, 0] if eight.shape[2] < 3 else eight[:, :, :3])

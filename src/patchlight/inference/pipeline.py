@@ -227,7 +227,7 @@ def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[
 
 
 def _write(item: Decoded, scorer: PatchScorer | None, maps: Maps | None, result: Array) -> None:
-    write_pixels(item.job.target, item.pixels.with_colour(result))
+    write_pixels(item.job.target, item.pixels.with_colour(result, item.array.shape[2]))
     if scorer is not None and item.job.patch_maps:
         scorer.grids(*item.pixels.size)
         assert maps is not None

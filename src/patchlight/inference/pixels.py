@@ -26,7 +26,10 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Pixels:
-    """An upright image: `colour` H W C of 1 or 3 channels and `alpha` H W, both of 8 or both of 16 bits."""
+    """An upright image: `colour` H W C and `alpha` H W, both of 8 or both of 16 bits.
+
+    The last of 2 and 4 channels is the alpha, until a network reads or writes as many: then it is a channel of theirs.
+    """
 
     colour: Array
     alpha: Array | None = None
@@ -41,8 +44,10 @@ class Pixels:
         """Whether the values have 16 bits."""
         return self.colour.dtype == np.uint16
 
-    def with_colour(self, colour: Array) -> Pixels:
-        """Other colours of the same shape, with this alpha."""
+    def with_colour(self, colour: Array, read: int) -> Pixels:
+        """The result of a network that reads so many channels, with this alpha unless it knows that channel."""
+        if not {read, colour.shape[2]} <= {1, 3}:
+            return from_array(colour)
         return Pixels(colour, self.alpha)
 
     def array(self) -> Array:
@@ -52,7 +57,18 @@ class Pixels:
         return whole[:, :, 0] if whole.shape[2] == 1 else whole
 
     def for_network(self, channels: int) -> Array:
-        """H W `channels`, as images are read for training: alpha is laid over white, colours become gray as luma."""
+        """H W `channels`, as images are read for training: alpha is laid over white, colours become gray as luma.
+
+        Any number but 1 and 3 has to be the image's own.
+
+        Raises:
+            DataError: it has another number of channels.
+        """
+        whole = self.colour if self.alpha is None else np.dstack([self.colour, self.alpha])
+        if channels not in (1, 3) or self.colour.shape[2] not in (1, 3):
+            if whole.shape[2] != channels:
+                raise DataError(f"it has {whole.shape[2]} channels where {channels} are wanted")
+            return whole
         if not self.is_16bit:
             return _eight_bits(self, channels)
         colour = self.colour.astype(np.float64)
@@ -82,17 +98,16 @@ def _repeated(colour: Array, channels: int) -> Array:
 
 
 def from_array(array: Array) -> Pixels:
-    """The pixels of H W or H W C: gray, gray and alpha, RGB or RGBA, of uint8 or uint16.
+    """The pixels of H W or H W C: gray, gray and alpha, RGB, RGBA or more channels, of uint8 or uint16.
 
     Raises:
         DataError: another shape or type.
     """
     whole = array[:, :, None] if array.ndim == 2 else array
-    fits = whole.ndim == 3 and whole.shape[2] in (1, 2, 3, 4) and array.dtype in (np.uint8, np.uint16)
-    if not fits or not array.size:
+    if whole.ndim != 3 or array.dtype not in (np.uint8, np.uint16) or not array.size:
         raise DataError(
             f"an array of shape {array.shape} and type {array.dtype} is no image: give H W or H W C with 1 (gray), "
-            f"2 (gray and alpha), 3 (RGB) or 4 (RGBA) channels of uint8 or uint16"
+            f"2 (gray and alpha), 3 (RGB), 4 (RGBA) or more channels of uint8 or uint16"
         )
     if whole.shape[2] in (2, 4):
         return Pixels(whole[:, :, :-1], whole[:, :, -1])
@@ -118,6 +133,8 @@ def from_image(image: Image.Image) -> Pixels:
 def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image; 16 bits become 8 unless it is gray without alpha, for which Pillow has a mode of 16."""
     array = pixels.array()
+    if pixels.colour.shape[2] > 3:
+        raise DataError(f"{pixels.colour.shape[2]} channels are no Pillow image: give an array")
     if pixels.is_16bit and array.ndim == 3:
         array = to_8_bits(array)
     return Image.fromarray(array)

@@ -17,7 +17,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from patchlight.data.images import to_levels
 from patchlight.errors import DataError
 from patchlight.inference.padding import cut, margins, pad
-from patchlight.inference.pixels import Array, from_array, from_image, to_arrays, to_image, to_values
+from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile
 from patchlight.methods.inference import InferenceMode, inference
@@ -35,6 +35,7 @@ class Translator:
 
     - A Pillow image: upright by its EXIF orientation; the result has the generator's channels, and the image's alpha.
     - An array H W or H W C, uint8 or uint16: gray, gray and alpha, RGB or RGBA, and so is the result.
+      Of a generator that reads or writes 2, 4 or more channels alpha is one of them.
     - A tensor C H W or B C H W in [-1, 1], of the generator's channels; the result has its dtype and device.
 
     Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
@@ -80,12 +81,14 @@ class Translator:
 
     def __call__(self, image: Kind) -> Kind:
         if isinstance(image, Image.Image):
-            pixels = from_image(image)
-            return to_image(pixels.with_colour(self.translate_array(pixels.for_network(self.in_channels))))
+            return to_image(self._pixels(from_image(image)))
         if isinstance(image, np.ndarray):
-            pixels = from_array(image)
-            return pixels.with_colour(self.translate_array(pixels.for_network(self.in_channels))).array()
+            return self._pixels(from_array(image)).array()
         return self._tensor(image)
+
+    def _pixels(self, pixels: Pixels) -> Pixels:
+        result = self.translate_array(pixels.for_network(self.in_channels))
+        return pixels.with_colour(result, self.in_channels)
 
     def _tensor(self, image: Tensor) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():

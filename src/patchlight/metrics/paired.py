@@ -105,8 +105,8 @@ def update(metrics: MetricCollection, prediction: Tensor, target: Tensor) -> Non
 
 
 def to_rgb(images: Tensor) -> Tensor:
-    """Gray images, B 1 H W, as B 3 H W; others as they are."""
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+    """Images, B C H W, as B 3 H W: the first three channels, or of one or two the first three times."""
+    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
 
 
 def higher_is_better(name: str) -> bool:

@@ -70,7 +70,7 @@ class Studio:
             array = translator.translate_array(source.for_network(translator.in_channels))
         except (torch.OutOfMemoryError, MemoryError):
             raise DataError("There is not memory enough to translate this image: give a smaller one.") from None
-        translated = source.with_colour(array)
+        translated = source.with_colour(array, translator.in_channels)
         folder = self.new_folder()
         stem = f"{_tidy(name)}_{direction}_{_tidy(path.stem)}"
         result = folder / f"{stem}.png"

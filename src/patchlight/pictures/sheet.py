@@ -46,7 +46,10 @@ def contact_sheet(rows: Sequence[Mapping[str, Tensor]], gallery: Sequence[Sequen
 
 
 def to_picture(image: Tensor, scale: int = 1) -> Image.Image:
-    """An RGB picture of an image, C H W in [-1, 1], each pixel `scale` pixels wide."""
+    """An RGB picture of an image, C H W in [-1, 1], each pixel `scale` pixels wide.
+
+    Shown are the first three channels, or of one or two the first in gray.
+    """
     array = to_uint8(image)
-    picture = Image.fromarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3])
+    picture = Image.fromarray(np.repeat(array[:, :, :1], 3, axis=2) if array.shape[2] < 3 else array[:, :, :3])
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

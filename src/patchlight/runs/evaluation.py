@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.build import build_trainer, data_channels
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
 from patchlight.checkpoint import read_checkpoint, weights
-from patchlight.data import ImageDataModule
+from patchlight.data.contract import TrainingData
 from patchlight.methods import TranslationMethod
 from patchlight.system.files import write_json
 
@@ -26,7 +26,7 @@ class Evaluation:
     """Measures the model on the test split and keeps the figures with their protocol."""
 
     def __init__(
-        self, cfg: DictConfig, method: TranslationMethod, data: ImageDataModule, callbacks: dict[str, Callback]
+        self, cfg: DictConfig, method: TranslationMethod, data: TrainingData, callbacks: dict[str, Callback]
     ) -> None:
         self.cfg = cfg
         self.method = method
@@ -48,9 +48,8 @@ class Evaluation:
         if self.quality is not None:
             a, b = self.cfg.data.direction.split("to")  # the domains on the disk that batches call A and B
             counts = {split: (n[a], n[b]) for split, n in self.data.describe()["images"].items()}
-            of_one_size = "crop" in self.cfg.data.preprocess
             self.quality.prepare(
-                image_size=self._image_size() if of_one_size else None,
+                image_size=self._image_size() if self.data.of_one_size else None,
                 n_images={split: counts[split] for split in ("val", "test")},
             )
             self.quality.prepare_custom(self.method, data_channels(self.cfg.data))
@@ -69,12 +68,12 @@ class Evaluation:
 
     def measure(self, name: str, split: EvaluationSplit = "test", callbacks: Sequence[Callback] = ()) -> None:
         """Figures of the weights in memory on the images of a split, if it has any, without a trace in the loggers."""
-        self.data.setup("fit" if split == "val" else "test")
+        self.data.module.setup("fit" if split == "val" else "test")
         if self.quality is None or not self.has_images(split):
             return
-        trainer = build_trainer(self.cfg, [self.quality, *callbacks], loggers=False)
+        trainer = build_trainer(self.cfg, [*self.data.callbacks, self.quality, *callbacks], loggers=False)
         run = trainer.test if split == "test" else trainer.validate
-        self.figures[name] = _without_prefix(run(self.method, datamodule=self.data, verbose=False), split)
+        self.figures[name] = _without_prefix(run(self.method, datamodule=self.data.module, verbose=False), split)
 
     def finish(self, trainer: Trainer, run_dir: Path) -> None:
         """Figures of the last weights, logged, and of the best checkpoint; writes metrics.json."""
@@ -91,7 +90,7 @@ class Evaluation:
         elif (ema := _first(self.callbacks, EMA)) is not None and ema.averages:
             self.method.load_state_dict(ema.averages, strict=False)
         if self.has_images("val") and not validated:  # `max_steps` ended the run within an epoch
-            logged = trainer.validate(self.method, datamodule=self.data, verbose=False)[0]
+            logged = trainer.validate(self.method, datamodule=self.data.module, verbose=False)[0]
             if self.best is not None and saved is not None:
                 if trainer.is_global_zero:
                     self.best.keep(saved, logged)
@@ -99,7 +98,7 @@ class Evaluation:
         self.validation = _without_prefix([logged], "val")
         if self.quality is not None and self.has_images("test"):
             self.figures["last"] = _without_prefix(
-                trainer.test(self.method, datamodule=self.data, verbose=False), "test"
+                trainer.test(self.method, datamodule=self.data.module, verbose=False), "test"
             )
         if self.best is not None and self.best.path.is_file():
             self._load(self.best.path)
@@ -120,8 +119,11 @@ class Evaluation:
 
     def has_images(self, split: EvaluationSplit) -> bool:
         """Whether the data has images of a split, and `trainer.limit_val_batches` or `limit_test_batches` is not 0."""
-        paths = self.data.test_paths if split == "test" else self.data.val_paths
-        return bool(paths) and self.cfg.trainer[f"limit_{split}_batches"] != 0
+        return self.count(split) > 0 and self.cfg.trainer[f"limit_{split}_batches"] != 0
+
+    def count(self, split: EvaluationSplit) -> int:
+        """The images of domain A of a split."""
+        return int(self.data.describe()["images"][split]["A"])
 
     def _image_size(self) -> int | list[int]:
         size = self.cfg.data.image_size
@@ -129,16 +131,15 @@ class Evaluation:
 
     def protocol(self, averaged: bool, split: EvaluationSplit = "test") -> dict[str, Any]:
         """What the figures rest on; `averaged` says whether the weights are moving averages."""
-        data = self.cfg.data
         return {
             "split": split,
-            "images": len(self.data.test_paths if split == "test" else self.data.val_paths),
+            "images": self.count(split),
             "files": self.data.fingerprint(split),
-            "direction": data.direction,
-            "preprocess": f"{data.preprocess}, without crop margin or flip",
+            "direction": self.cfg.data.direction,
+            "preprocess": self.data.prepared,
             "image_size": self._image_size(),
             "inference_mode": self.cfg.model.inference_mode,
-            "batch_size": data.eval_batch_size,
+            "batch_size": self.data.batch_sizes[split],
             "weights": "moving average" if averaged else "as trained",
             "precision": self.cfg.trainer.precision,
             "compared": dict(self.method.references),

@@ -118,7 +118,7 @@ def _why_not_measured(monitor: Monitor, evaluation: Evaluation) -> str | None:
     """Why there is no validation for a figure, or nothing that measures it."""
     if not monitor.figure.startswith("val/") and monitor.best is None:
         return None
-    if not evaluation.data.val_paths:
+    if not evaluation.count("val"):
         return "there are no images for validation"
     if not evaluation.has_images("val"):
         return "trainer.limit_val_batches=0 leaves validation out"

@@ -91,7 +91,7 @@ def _check_without_data(cfg: DictConfig, name: str) -> Quality | None:
                     quality = instantiate(node, _convert_="all")
         if quality is not None:
             size: Any = OmegaConf.to_object(cfg.data)["image_size"]  # type: ignore[index,call-overload]
-            quality.prepare(size if "crop" in cfg.data.preprocess else None, {})
+            quality.prepare(size if "crop" in cfg.data.get("preprocess", "crop") else None, {})
     except UserError:
         return None  # what else is wrong with a job is the job's own to say
     check_objective(name, quality, method)

@@ -27,6 +27,7 @@ from patchlight.build import (
 from patchlight.callbacks import LastCheckpoint, LoopState, RunRecord
 from patchlight.config.validation.lengths import check_lengths
 from patchlight.data import ImageDataModule
+from patchlight.data.contract import TrainingData
 from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
@@ -45,7 +46,7 @@ class Run:
     config: dict[str, Any]
     method: TranslationMethod
     geometries: list[PatchGeometry]
-    data: ImageDataModule
+    data: TrainingData
     callbacks: dict[str, Callback]
     loggers: list[Logger]
     trainer: Trainer
@@ -63,10 +64,12 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     notes = build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
     data = build_data(cfg.data, method)
-    assert isinstance(data, ImageDataModule)
-    data.prepare_data()
-    data.setup("fit")
-    if not data.val_paths:
+    data.module.prepare_data()
+    data.module.setup("fit")
+    if not isinstance(data.module, ImageDataModule):  # which knows ranks itself
+        cfg.trainer.use_distributed_sampler = True
+    images = data.describe()["images"]
+    if not images["val"]["A"]:
         cfg.trainer.limit_val_batches = 0
     point = find_checkpoint(cfg.resume, run_dir)
     if point is not None:
@@ -85,9 +88,9 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     later, left_out = check_monitors(evaluation)
     notes += left_out
     check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
-    usable = [RequireFigures(later), *_usable(callbacks, evaluation), LoopState(), RunRecord(config)]
-    trainer = build_trainer(cfg, usable, loggers)
-    check_lengths(cfg.trainer, cfg.model, data.n_train, data.batch_sizes["train"], trainer.world_size)
+    own = [RequireFigures(later), *_usable(callbacks, evaluation), LoopState(), RunRecord(config)]
+    trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
+    check_lengths(cfg.trainer, cfg.model, max(images["train"].values()), data.batch_sizes["train"], trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 

@@ -90,7 +90,7 @@ def _fit_and_test(cfg: DictConfig, run: Run, run_dir: Path) -> None:
         if cfg.evaluate_untrained:
             run.evaluation.measure("untrained")
         path = str(run.resume_point.path) if run.resume_point is not None else None
-        trainer.fit(method, datamodule=data, ckpt_path=path, weights_only=True)
+        trainer.fit(method, datamodule=data.module, ckpt_path=path, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
         run.evaluation.finish(trainer, run_dir)

@@ -55,7 +55,7 @@ def open_image(
         DataError: the file is not there, truncated, not of one of the FORMATS, or (TooLargeError) so large that
             decoding it may exhaust memory.
     """
-    with _one_message(called or str(path), advice):
+    with one_message(called or str(path), advice):
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
             raise OSError("it is no regular file")
@@ -73,7 +73,7 @@ def open_content(content: bytes, called: str, formats: tuple[str, ...] = FORMATS
     Raises:
         DataError: it is truncated, not of one of the formats, or too large.
     """
-    with _one_message(called, ""), Image.open(io.BytesIO(content), formats=formats) as file:
+    with one_message(called, ""), Image.open(io.BytesIO(content), formats=formats) as file:
         _refuse_bombs(file)
         yield file
 
@@ -107,7 +107,8 @@ def _refuse_bombs(file: Image.Image) -> None:
 
 
 @contextmanager
-def _one_message(name: str, advice: str) -> Iterator[None]:
+def one_message(name: str, advice: str = ": replace or remove it") -> Iterator[None]:
+    """Turn whatever goes wrong with an image into one DataError that calls it by its name and ends in the advice."""
     try:
         yield
     except DataError:

@@ -5,12 +5,22 @@ from typing import Any
 
 import pytest
 
-from patchlight.data.sources.folders import Domains, Source, cut_validation, find_split, require_root
+from patchlight.data.sources import Files, Folders, SideBySide
+from patchlight.data.sources.source import ImageRef
+from patchlight.data.splits import Domains, cut_validation, domains_of
 from patchlight.errors import DataError
 
 
-def names(sources: tuple[Source, ...]) -> list[str]:
-    return [s.path.name for s in sources]
+def names(images: tuple[ImageRef, ...]) -> list[str]:
+    return [Path(image.key).name for image in images]
+
+
+def find_split(root: Path, split: Any, pairing: Any, layout: Any) -> Domains:
+    return domains_of(Folders(root, pairing, layout)(split=split), pairing)
+
+
+def require_root(root: Path, pairing: Any, layout: Any) -> None:
+    Folders(root, pairing, layout).require_training_images()
 
 
 def test_side_by_side(tmp_path: Path, save: Any) -> None:
@@ -19,10 +29,11 @@ def test_side_by_side(tmp_path: Path, save: Any) -> None:
     (tmp_path / "train" / "notes.txt").write_text("no image")
     found = find_split(tmp_path, "train", "paired", "auto")
     assert names(found.a) == names(found.b) == ["a.jpg", "b.png", "c.png"]
-    assert {s.half for s in found.a} == {"left"}
-    assert {s.half for s in found.b} == {"right"}
+    assert [(a.side, b.side) for a, b in zip(found.a, found.b, strict=True)] == [(0, 1)] * 3
+    assert [a.record for a in found.a] == [b.record for b in found.b]
     assert len(find_split(tmp_path, "test", "paired", "auto")) == 0
-    assert find_split(tmp_path, "train", "unpaired", "auto") == found
+    unpaired = find_split(tmp_path, "train", "unpaired", "auto")
+    assert (names(unpaired.a), [b.side for b in unpaired.b]) == (names(found.a), [1, 1, 1])
 
 
 def test_folders_are_matched_by_stem(tmp_path: Path, save: Any) -> None:
@@ -104,28 +115,33 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         find_split(tmp_path, "train", "paired", "auto")
 
 
-def sources(n: int, half: Any = "whole") -> tuple[Source, ...]:
-    return tuple(Source(Path(f"{half}{i}"), half) for i in range(n))
+def halves(n: int) -> Domains:
+    return domains_of(SideBySide([Path(f"{i}.png") for i in range(n)]), "paired")
+
+
+def files(n: int, m: int) -> Domains:
+    a, b = ([Path(f"{domain}{i}.png") for i in range(k)] for domain, k in (("A", n), ("B", m)))
+    return domains_of((Files(a), Files(b)), "unpaired")
 
 
 def test_validation_is_cut_by_seed() -> None:
-    whole = Domains(sources(20, "left"), sources(20, "right"))
+    whole = halves(20)
     train, val = cut_validation(whole, 5, seed=3, paired=True)
     assert (len(train.a), len(val.a)) == (15, 5)
     assert set(train.a) | set(val.a) == set(whole.a)
-    assert [s.path.name[4:] for s in val.a] == [s.path.name[5:] for s in val.b]
+    assert names(val.a) == names(val.b)
     assert cut_validation(whole, 5, seed=3, paired=True) == (train, val)
     assert cut_validation(whole, 5, seed=4, paired=True) != (train, val)
     assert cut_validation(whole, 0, seed=3, paired=True) == (whole, Domains())
 
 
 def test_halves_of_a_file_stay_on_the_same_side_of_the_cut() -> None:
-    _, val = cut_validation(Domains(sources(20, "left"), sources(20, "right")), 5, seed=0, paired=False)
-    assert [s.path.name[4:] for s in val.a] == [s.path.name[5:] for s in val.b]
-    _, val = cut_validation(Domains(sources(20), sources(30)), 5, seed=0, paired=False)
+    _, val = cut_validation(halves(20), 5, seed=0, paired=False)
+    assert names(val.a) == names(val.b)
+    _, val = cut_validation(files(20, 30), 5, seed=0, paired=False)
     assert len(val.a) == len(val.b) == 5
 
 
 def test_nothing_left_to_train_on() -> None:
     with pytest.raises(DataError, match="data.val_size=5 leaves nothing to train on: there are 5 training images"):
-        cut_validation(Domains(sources(9), sources(5)), 5, seed=0, paired=False)
+        cut_validation(files(9, 5), 5, seed=0, paired=False)

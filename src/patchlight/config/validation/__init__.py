@@ -11,6 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter
 
+from patchlight.config.compose import DATA_KEYS
 from patchlight.config.messages import REPLACED_KEYS, unknown_key
 from patchlight.config.validation.bounds import bounds_of
 from patchlight.config.validation.signatures import Signature, locate, signature, table_of
@@ -20,6 +21,8 @@ from patchlight.errors import ConfigError
 __all__ = ["HYDRA_KEYS", "check_group", "check_value", "checker", "locate", "validate"]
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
+
+OWN_DATA = "patchlight.data.ImageDataModule"
 
 
 class TopLevel(TypedDict):
@@ -81,6 +84,10 @@ def check_group(group: str, node: Mapping[str, Any]) -> None:
         case "trainer":
             # Lightning does not know the word, which is replaced before it is asked.
             _check_call("trainer", {k: v for k, v in node.items() if (k, v) != ("precision", "auto")})
+        case "data":
+            if "root" in node and node["root"] is None and node.get("source") is None:
+                raise ConfigError("data.root is not set: give data.root=VALUE")
+            _check_data(node)
         case "paths":
             for key, value in node.items():
                 check_value(f"paths.{key}", value, checker(Annotated[str, Field(min_length=1)]))
@@ -136,6 +143,15 @@ def _missing(path: str, value: Any) -> Iterator[str]:
         yield path
 
 
+def _check_data(node: Mapping[str, Any]) -> None:
+    """Keys that the run reads may be there also where the data module does not take them."""
+    takes = signature(str(node.get("_target_")), "data") if "_target_" in node else None
+    read = {key for key in DATA_KEYS if takes is not None and key in node and not takes.has(key)}
+    _check_call("data", {key: value for key, value in node.items() if key not in read})
+    for key in read:
+        check_value(f"data.{key}", node[key], _checker_of(OWN_DATA, key, signature(OWN_DATA, "data")))
+
+
 def _check_model(node: Mapping[str, Any]) -> None:
     table = table_of(node.get("_target_", ""), "networks", "model")
     if table is None:
@@ -172,7 +188,7 @@ def _check_call(
     for key, value in node.items():
         if key in HYDRA_KEYS:
             continue
-        if (key not in takes.parameters and not takes.takes_any) or key in hidden:
+        if not takes.has(key) or key in hidden:
             valid = [name for name in (*takes.parameters, *extra) if name not in hidden]
             raise ConfigError(unknown_key(f"{path}.{key}", valid))
         check_value(f"{path}.{key}", value, _checker_of(target, key, takes))

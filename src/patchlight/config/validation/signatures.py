@@ -49,6 +49,10 @@ class Signature:
     hint: Callable[[str], Any]
     """The type of a parameter, in which `Unread` stands for every class that was not imported."""
 
+    def has(self, name: str) -> bool:
+        """Whether it takes an argument of that name."""
+        return self.takes_any or name in self.parameters
+
 
 @cache
 def signature(target: str, path: str) -> Signature:

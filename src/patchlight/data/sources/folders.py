@@ -1,79 +1,164 @@
-"""Finding the images of a set on the disk, and pairing them."""
+"""Sets of image files in folders: finding the files, and pairing them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+from PIL import ExifTags
 
-from patchlight.data.images import IMAGE_SUFFIXES, is_image
+from patchlight.data.images import IMAGE_SUFFIXES, Picture, decode_image, is_image
+from patchlight.data.sources.source import Found, Header, ImageSource, Pairing, PairSource, Split
 from patchlight.errors import DataError
+from patchlight.system.image_file import open_image
 
 Layout = Literal["auto", "side_by_side", "folders"]
-Pairing = Literal["paired", "unpaired"]
-Split = Literal["train", "val", "test"]
-Half = Literal["whole", "left", "right"]
 
-VAL_SIZE = 16
-"""Images that `data.val_size=auto` cuts from a training split that is large enough."""
+THREADS = 8
+"""They wait for the disk more than they compute; on a network file system that is what takes the time."""
 
-
-@dataclass(frozen=True)
-class Source:
-    """Where one image comes from: a file, or the left or right half of one."""
-
-    path: Path
-    half: Half = "whole"
+SIDEWAYS = (5, 6, 7, 8)
+"""The EXIF orientations in which height and width trade places."""
 
 
-@dataclass(frozen=True)
-class Domains:
-    """The images of one split. For pairs, A and B have the same length and belong together by position."""
+class OddWidthError(DataError):
+    """A side-by-side file that cannot be cut in halves."""
 
-    a: tuple[Source, ...] = ()
-    b: tuple[Source, ...] = ()
+
+class Files(ImageSource):
+    """Image files, whose keys are their paths."""
+
+    header_threads = THREADS
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
 
     def __len__(self) -> int:
-        return max(len(self.a), len(self.b))
+        return len(self.paths)
+
+    def read(self, index: int) -> Picture:
+        return decode_image(self.paths[index])
+
+    def header(self, index: int) -> Header:
+        return read_header(self.paths[index], thorough=False)
+
+    def key(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def exact_header(self, index: int) -> Header:
+        return read_header(self.paths[index])
+
+    def fingerprint(self, index: int) -> str:
+        return _name_and_size(self.paths[index])
 
 
-def find_split(root: Path, split: Split, pairing: Pairing, layout: Layout) -> Domains:
-    """The images of a split in a deterministic order; empty where the set has no such split.
+class SideBySide(PairSource):
+    """Image files that hold A on the left and B on the right, whose keys are their paths."""
+
+    header_threads = THREADS
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> tuple[Picture, Picture]:
+        image = decode_image(self.paths[index])
+        middle = _middle(self.paths[index], image.width)
+        return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
+
+    def header(self, index: int) -> tuple[Header, Header]:
+        return self._halves(index, read_header(self.paths[index], thorough=False))
+
+    def key(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def exact_header(self, index: int) -> tuple[Header, Header]:
+        return self._halves(index, read_header(self.paths[index]))
+
+    def fingerprint(self, index: int) -> str:
+        return _name_and_size(self.paths[index])
+
+    def _halves(self, index: int, whole: Header) -> tuple[Header, Header]:
+        half = replace(whole, width=_middle(self.paths[index], whole.width))
+        return half, half
+
+
+def _middle(path: Path, width: int) -> int:
+    if width % 2:
+        raise OddWidthError(
+            f"{path} is {width} pixels wide, an odd number, so it cannot hold two images side by side: cut it to an "
+            f"even width, or use data.layout=folders"
+        )
+    return width // 2
+
+
+def _name_and_size(path: Path) -> str:
+    return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+
+def read_header(path: Path, thorough: bool = True) -> Header:
+    """The header of an image file, without its pixels.
+
+    The orientation of some PNG files stands after the pixels. It is looked for only if the reading is `thorough`.
 
     Raises:
-        DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout is
-            not clear.
+        DataError: the file is not there, has no bytes or is no image.
     """
-    match layout_of(root, split, layout):
-        case "side_by_side":
-            if layout == "auto":
-                refuse_domains_within(root, split)
-            files = list_images(root / split)
-            return Domains(tuple(Source(f, "left") for f in files), tuple(Source(f, "right") for f in files))
-        case "folders":
-            folder_a, folder_b = domain_folders(root, split)
-            a, b = list_images(folder_a), list_images(folder_b)
-            if pairing == "paired":
-                a, b = _match(folder_a, a, folder_b, b)
-            return Domains(tuple(map(Source, a)), tuple(map(Source, b)))
-    return Domains()
+    if os.path.isfile(path) and not os.path.getsize(path):
+        raise DataError(f"{path} has no bytes: replace or remove it")
+    with open_image(path) as file:
+        early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
+        width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
+        return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
 
 
-def require_root(root: Path, pairing: Pairing, layout: Layout) -> None:
-    """Raise a DataError unless `root` is a folder with a training split."""
-    if not os.path.isdir(root):
-        raise DataError(f"data.root={root} is not a folder: give the folder of the image set, or download one")
-    if not os.access(root, os.R_OK | os.X_OK):
-        raise DataError(f"data.root={root} may not be read: change its permissions")
-    if layout_of(root, "train", layout) is None:
-        side_by_side = f"{root}/train (one file per pair, A left and B right)"
-        folders = f"{root}/trainA and {root}/trainB"
-        wanted = {"auto": f"{side_by_side} or {folders}", "side_by_side": side_by_side, "folders": folders}[layout]
-        raise DataError(f"data.root={root} has no training images: for {pairing} data it should hold {wanted}")
+@dataclass(frozen=True)
+class Folders:
+    """The set below a folder: `root/{train,val,test}` side by side, or `root/{train,val,test}{A,B}`."""
+
+    root: Path
+    pairing: Pairing
+    layout: Layout
+
+    def __call__(self, *, split: Split) -> Found:
+        """The images of a split in a deterministic order; empty where the set has no such split.
+
+        Raises:
+            DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout
+                is not clear.
+        """
+        match layout_of(self.root, split, self.layout):
+            case "side_by_side":
+                if self.layout == "auto":
+                    refuse_domains_within(self.root, split)
+                return SideBySide(list_images(self.root / split))
+            case "folders":
+                folder_a, folder_b = domain_folders(self.root, split)
+                a, b = list_images(folder_a), list_images(folder_b)
+                if self.pairing == "paired":
+                    a, b = _match(folder_a, a, folder_b, b)
+                return Files(a), Files(b)
+        return Files(()), Files(())
+
+    def require_training_images(self) -> None:
+        """Raise a DataError unless the root is a folder with a training split."""
+        root = self.root
+        if not os.path.isdir(root):
+            raise DataError(f"data.root={root} is not a folder: give the folder of the image set, or download one")
+        if not os.access(root, os.R_OK | os.X_OK):
+            raise DataError(f"data.root={root} may not be read: change its permissions")
+        if layout_of(root, "train", self.layout) is None:
+            side_by_side = f"{root}/train (one file per pair, A left and B right)"
+            folders = f"{root}/trainA and {root}/trainB"
+            choices = {"auto": f"{side_by_side} or {folders}", "side_by_side": side_by_side, "folders": folders}
+            wanted = choices[self.layout]
+            raise DataError(f"data.root={root} has no training images: for {self.pairing} data it should hold {wanted}")
 
 
 def layout_of(root: Path, split: Split, layout: Layout) -> Literal["side_by_side", "folders"] | None:
@@ -161,43 +246,3 @@ def _by_stem(folder: Path, files: list[Path]) -> dict[str, Path]:
             raise DataError(f"{found[stem]} and {path} have the same name, so their partner is not clear: rename one")
         found[stem] = path
     return found
-
-
-def automatic_val_size(train: Domains) -> int:
-    """How many images of each domain are cut off for validation: VAL_SIZE, but at most a tenth, and at least one."""
-    smallest = min(len(train.a), len(train.b))
-    return min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
-
-
-def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tuple[Domains, Domains]:
-    """Split off `val_size` images of each domain, by seed, and return what is left for training, and them.
-
-    Pairs, and the halves of one file, stay together.
-
-    Raises:
-        DataError: nothing would be left for training.
-    """
-    if val_size == 0:
-        return train, Domains()
-    smallest = min(len(train.a), len(train.b))
-    if val_size >= smallest:
-        raise DataError(
-            f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
-            f"or to 0 for no validation"
-        )
-    together = paired or all(source.half != "whole" for source in train.a)
-    chosen_a = _choose(len(train.a), val_size, seed)
-    chosen_b = chosen_a if together else _choose(len(train.b), val_size, seed + 1)
-    kept_a, val_a = _divide(train.a, chosen_a)
-    kept_b, val_b = _divide(train.b, chosen_b)
-    return Domains(kept_a, kept_b), Domains(val_a, val_b)
-
-
-def _choose(n: int, size: int, seed: int) -> frozenset[int]:
-    generator = np.random.default_rng(np.random.SeedSequence([seed, n]))
-    return frozenset(generator.permutation(n)[:size].tolist())
-
-
-def _divide(sources: Sequence[Source], chosen: frozenset[int]) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
-    kept = tuple(s for i, s in enumerate(sources) if i not in chosen)
-    return kept, tuple(s for i, s in enumerate(sources) if i in chosen)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from patchlight.data.sources.folders import Pairing
+from patchlight.data.sources.source import Pairing
 from patchlight.data.synthetic.layout import draw_facade
 from patchlight.data.synthetic.render import render
 from patchlight.errors import DataError

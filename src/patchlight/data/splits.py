@@ -1,0 +1,114 @@
+"""The images of each split: which of two sources belong together, and those that are kept for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from patchlight.data.sources.source import Found, ImageRef, ImageSource, Pairing, PairSource, Side
+from patchlight.errors import DataError
+
+VAL_SIZE = 16
+"""Images that `data.val_size=auto` cuts from a training split that is large enough."""
+
+
+@dataclass(frozen=True)
+class Domains:
+    """The images of one split. For pairs, A and B have the same length and belong together by position."""
+
+    a: tuple[ImageRef, ...] = ()
+    b: tuple[ImageRef, ...] = ()
+
+    def __len__(self) -> int:
+        return max(len(self.a), len(self.b))
+
+    def first(self, n: int | None) -> Domains:
+        """The first `n` images of each domain; all of them for None."""
+        return Domains(self.a[:n], self.b[:n])
+
+
+def domains_of(found: Found, pairing: Pairing) -> Domains:
+    """The images of a split, those of a paired set in pairs.
+
+    Raises:
+        DataError: an image has no partner, or a key is there twice.
+    """
+    if isinstance(found, PairSource):
+        return Domains(_all(Side(found, 0)), _all(Side(found, 1)))
+    a, b = found
+    if not (isinstance(a, ImageSource) and isinstance(b, ImageSource)):
+        raise TypeError(f"{type(a).__name__} and {type(b).__name__} are no pair of patchlight.data.ImageSource")
+    domains = Domains(_all(a), _all(b))
+    return _aligned(domains) if pairing == "paired" else domains
+
+
+def _all(source: ImageSource) -> tuple[ImageRef, ...]:
+    return tuple(ImageRef(source, i) for i in range(len(source)))
+
+
+def _aligned(domains: Domains) -> Domains:
+    """B in the order of A: by their keys if they share one, otherwise as they are."""
+    by_key_a, by_key_b = _by_key(domains.a), _by_key(domains.b)
+    if by_key_a.keys().isdisjoint(by_key_b):
+        if len(domains.a) != len(domains.b):
+            raise DataError(
+                f"data.source has {len(domains.a)} images of domain A and {len(domains.b)} of B without a key in "
+                f"common, so they are no pairs: give pairs the same key, or list as many images of both in one order"
+            )
+        return domains
+    for own, other, name in ((by_key_a, by_key_b, "B"), (by_key_b, by_key_a, "A")):
+        unmatched = [key for key in own if key not in other]
+        if unmatched:
+            more = f" and {len(unmatched) - 5} more" if len(unmatched) > 5 else ""
+            raise DataError(f"{', '.join(unmatched[:5])}{more} of data.source have no partner of their key in {name}")
+    return Domains(domains.a, tuple(by_key_b[key] for key in by_key_a))
+
+
+def _by_key(images: Sequence[ImageRef]) -> dict[str, ImageRef]:
+    found = {image.key: image for image in images}
+    if len(found) < len(images):
+        twice = next(image.key for image in images if found[image.key] != image)
+        raise DataError(f"{twice} is the key of two images of data.source: give each a key of its own")
+    return found
+
+
+def automatic_val_size(train: Domains) -> int:
+    """How many images of each domain are cut off for validation: VAL_SIZE, but at most a tenth, and at least one."""
+    smallest = min(len(train.a), len(train.b))
+    return min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
+
+
+def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tuple[Domains, Domains]:
+    """Split off `val_size` images of each domain, by seed, and return what is left for training, and them.
+
+    Pairs, and images that are read in one go, stay together.
+
+    Raises:
+        DataError: nothing would be left for training.
+    """
+    if val_size == 0:
+        return train, Domains()
+    smallest = min(len(train.a), len(train.b))
+    if val_size >= smallest:
+        raise DataError(
+            f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
+            f"or to 0 for no validation"
+        )
+    together = paired or all(isinstance(image.source, Side) for image in train.a)
+    chosen_a = _choose(len(train.a), val_size, seed)
+    chosen_b = chosen_a if together else _choose(len(train.b), val_size, seed + 1)
+    kept_a, val_a = _divide(train.a, chosen_a)
+    kept_b, val_b = _divide(train.b, chosen_b)
+    return Domains(kept_a, kept_b), Domains(val_a, val_b)
+
+
+def _choose(n: int, size: int, seed: int) -> frozenset[int]:
+    generator = np.random.default_rng(np.random.SeedSequence([seed, n]))
+    return frozenset(generator.permutation(n)[:size].tolist())
+
+
+def _divide(images: Sequence[ImageRef], chosen: frozenset[int]) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
+    kept = tuple(image for i, image in enumerate(images) if i not in chosen)
+    return kept, tuple(image for i, image in enumerate(images) if i in chosen)
