@@ -32,9 +32,9 @@ class Noise(Dataset):
         return sample
 
 class OwnData(LightningDataModule):
-    def __init__(self, n: int = 6, change: str = "lambda sample: {}"):
+    def __init__(self, n: int = 6, change: str = "lambda sample: {}", batch_size: int = 1):
         super().__init__()
-        self.n, self.change = n, change
+        self.n, self.change, self.batch_size = n, change, batch_size
     def setup(self, stage):
         self.made = getattr(self, "made", {}) | {stage: Noise(self.n if stage == "fit" else 2, self.change)}
     def train_dataloader(self):
@@ -58,7 +58,7 @@ class ResumableData(OwnData):
     def begin_at(self, epoch, images):
         self.begin = images
     def train_dataloader(self):
-        return DataLoader(self.made["fit"], sampler=Rest(self.begin, self.n))
+        return DataLoader(self.made["fit"], self.batch_size, sampler=Rest(self.begin, self.n))
 
 def no_data():
     return 3
@@ -91,7 +91,7 @@ def state(run: str) -> Any:
 
 # Some seconds: three trainings and an evaluation.
 def test_train_resume_and_evaluate(train: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = ("data._target_=own_data.ResumableData", "trainer.max_steps=8")
+    more = ("data._target_=own_data.ResumableData", "+data.n=12", "+data.batch_size=2", "trainer.max_steps=8")
     assert train("whole", *more).status == 0
     assert train("parts", *more, "trainer.max_steps=4", "callbacks.patch_maps=null").status == 0
     outcome = train("parts", *more, "resume=auto", "callbacks.patch_maps=null")
@@ -102,7 +102,7 @@ def test_train_resume_and_evaluate(train: Any, capsys: Any, monkeypatch: pytest.
     assert list(differences(whole["state_dict"], parts["state_dict"])) == []
     assert json.loads(Path("whole/manifest.json").read_text())["data"] == {
         "source": "own_data.ResumableData",
-        "images": {"train": {"A": 6, "B": 6}, "val": {"A": 2, "B": 2}, "test": {"A": 2, "B": 2}},
+        "images": {"train": {"A": 12, "B": 12}, "val": {"A": 2, "B": 2}, "test": {"A": 2, "B": 2}},
     }
     metrics = json.loads(Path("whole/metrics.json").read_text())
     protocol = {key: metrics["protocol"][key] for key in ("images", "files", "preprocess", "batch_size")}

@@ -59,7 +59,9 @@ class LoopState(Callback):
         elif isinstance(data, Resumable):
             data.begin_at(position["epoch"], position["images"])
             # Of this run's batches, which may be of another size.
-            batch = position["images"] // (_batch_size(trainer) * trainer.world_size)
+            before = position["images"] // max(position["batch"] * position["ranks"], 1)
+            size = data.batch_sizes["train"] if isinstance(data, TrainingData) else max(before, 1)
+            batch = position["images"] // (size * trainer.world_size)
             set_batch(checkpoint, batch)
             same = batch == position["batch"] and position["ranks"] == trainer.world_size
             if not same and is_first():
