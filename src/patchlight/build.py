@@ -34,11 +34,15 @@ from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
 from patchlight.system.distributed import is_first
 
+TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment"})
+"""Parts of `model` that are used in the steps of a training only."""
 
-def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationMethod:
+
+def build_method(model: DictConfig, channels: Mapping[str, int], *, for_training: bool = True) -> TranslationMethod:
     """The LightningModule of a `model` section, its networks built and initialised.
 
-    `channels` says how many each domain of a batch, "A" and "B", has: the data decides the networks' shape.
+    `channels` says how many each domain of a batch, "A" and "B", has: the data decides the networks' shape. Unless
+    `for_training`, feature networks of the generator's terms and the like are not made.
 
     Raises:
         ConfigError: a value that a network, loss or method refuses, by its key.
@@ -46,6 +50,7 @@ def build_method(model: DictConfig, channels: Mapping[str, int]) -> TranslationM
     table = locate_method(model).networks
     networks = {name: build_network(model, spec, channels) for name, spec in table.items()}
     parts = {"init", *(spec.config for spec in table.values())}
+    parts |= set() if for_training else TRAINING_KEYS
     own = {key: value for key, value in model.items() if key not in parts}
     with errors_for_key("model"):
         method: TranslationMethod = instantiate(own, **networks, _convert_="all")

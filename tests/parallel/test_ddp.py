@@ -48,6 +48,27 @@ FOUR_COLOURS = (
 )
 """Features of an image for distances between sets."""
 
+OWN_PARTS = """
+from torch import nn
+from patchlight.losses import GeneratorTerm
+
+class Variation(GeneratorTerm):
+    def forward(self, images):
+        return images.fake.diff(dim=3).square().mean()
+
+class Mirror(nn.Module):
+    def forward(self, images):
+        return images.flip(-1) * 0.5
+"""
+"""A term and an augmentation without randomness."""
+
+WITH_OWN_PARTS = (
+    "+model.generator_terms.variation._target_=own_parts.Variation", "+model.generator_terms.variation.weight=2",
+    "model.discriminator_augment={_target_: own_parts.Mirror}",
+)  # fmt: skip
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "discriminator_augment"
+
 Sets = Callable[[Pairing], Path]
 
 
@@ -100,7 +121,11 @@ def test_two_ranks_compute_what_one_process_does(norm: str, sets: Sets, tmp_path
         *COMMON, *PIX2PIX, f"data.root={sets('paired')}", f"model.generator.norm={norm}",
         f"model.discriminator.norm={norm}", f"callbacks.quality.feature={FOUR_COLOURS}",
     )  # fmt: skip
+    if norm == "instance":
+        (tmp_path / "own_parts.py").write_text(OWN_PARTS)
+        command += WITH_OWN_PARTS
     train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    assert ("train/g_variation" in rows(tmp_path / "one")[0]) == (norm == "instance")
     for launcher in ("lightning", "torchrun"):
         train(tmp_path, *command, *TWO, f"hydra.run.dir={launcher}", launcher=launcher)
         assert_equal(tmp_path / "one", tmp_path / launcher)
@@ -108,6 +133,32 @@ def test_two_ranks_compute_what_one_process_does(norm: str, sets: Sets, tmp_path
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
         figures = [json.loads((tmp_path / run / "metrics.json").read_text())["last"] for run in ("one", launcher)]
         assert figures[1] == pytest.approx(figures[0], rel=1e-5)
+
+
+def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_path: Path) -> None:
+    """Its draws, which are others on each rank, and its probability, which is the same on both."""
+    command = (
+        f"--config-dir={EXAMPLE}", "model/discriminator_augment=adaptive_flip",
+        "model.discriminator_augment.speed=0.05", "model.discriminator_augment.target=-2",
+        *COMMON, *PIX2PIX, f"data.root={sets('paired')}", "model.discriminator.norm=instance", *TWO,
+    )  # fmt: skip
+    train(tmp_path, *command, "hydra.run.dir=alone", "trainer.max_steps=8")
+    train(tmp_path, *command, "hydra.run.dir=resumed", "trainer.max_steps=3")
+    train(tmp_path, *command, "hydra.run.dir=resumed", "trainer.max_steps=8", "resume=auto")
+    alone, resumed = (
+        torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True) for run in ("alone", "resumed")
+    )
+    assert alone["state_dict"].keys() == resumed["state_dict"].keys()
+    for name, value in alone["state_dict"].items():
+        assert torch.equal(resumed["state_dict"][name], value), name
+    states = [rank for saved in (alone, resumed) for rank in saved["ranks"]]
+    chance = "adversarial.augment.probability"
+    assert len({float(rank["buffers"][chance]) for rank in states}) == 1
+    assert float(states[0]["buffers"][chance]) == pytest.approx(8 * 0.05)
+    draws = [rank["random"]["torch"] for rank in states]
+    assert torch.equal(draws[0], draws[2])
+    assert torch.equal(draws[1], draws[3])
+    assert not torch.equal(draws[0], draws[1])
 
 
 def test_a_cyclegan_with_averages_and_spawned_ranks(tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def evaluate(config: EvalConfig) -> None:
     try:
         with recorded_in(config.ckpt):
             with torch.device("meta"):  # so that no more memory is taken than the file holds weights for
-                build_method(cfg.model, data_channels(cfg.data)).load_state_dict(state, assign=True)
-            method = build_method(cfg.model, data_channels(cfg.data))
+                build_method(cfg.model, data_channels(cfg.data), for_training=False).load_state_dict(state, assign=True)
+            method = build_method(cfg.model, data_channels(cfg.data), for_training=False)
         method.load_state_dict(state)
     except RuntimeError as error:
         detail = " ".join(str(error).split())[:300]

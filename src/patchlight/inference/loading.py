@@ -176,7 +176,7 @@ class TrainedModel:
                         f"patch map before it has been trained"
                     )
                 with torch.device("meta"), recorded_in(self.path):
-                    boundary = build_method(self.config.model, self.channels).boundary
+                    boundary = build_method(self.config.model, self.channels, for_training=False).boundary
                 side = self.config.data.image_size
                 return PatchScorer(
                     self.network(name, "raw", Discriminator),

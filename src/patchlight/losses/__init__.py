@@ -1,6 +1,7 @@
 """Losses in plain PyTorch."""
 
 from patchlight.losses.adversarial import (
+    AdaptiveAugment,
     AdversarialMode,
     AdversarialObjective,
     GANLoss,
@@ -18,8 +19,10 @@ from patchlight.losses.penalties import (
     gradient_penalty,
     require_penalisable,
 )
+from patchlight.losses.terms import Features, GeneratorTerm, StepImages, WeightedTerm
 
 __all__ = [
-    "R1", "R2", "AdversarialMode", "AdversarialObjective", "GANLoss", "GANMode", "GradientPenalty", "Maps",
-    "Penalised", "Penalty", "RelativisticLoss", "gradient_penalty", "make_objective", "require_penalisable",
+    "R1", "R2", "AdaptiveAugment", "AdversarialMode", "AdversarialObjective", "Features", "GANLoss", "GANMode",
+    "GeneratorTerm", "GradientPenalty", "Maps", "Penalised", "Penalty", "RelativisticLoss", "StepImages",
+    "WeightedTerm", "gradient_penalty", "make_objective", "require_penalisable",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -11,6 +11,7 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.losses.adversarial import Maps
+from patchlight.losses.terms import WeightedTerm
 
 PenaltyKind = Literal["mixed", "real", "fake"]
 
@@ -82,35 +83,17 @@ class Penalised(NamedTuple):
     gradient_norm: Tensor
 
 
-class Penalty(nn.Module, ABC):
+class Penalty(WeightedTerm):
     """A term of a critic's loss: (critic, real, fake) -> its value before the weight.
 
-    `weight` times the value is added to the loss. With an `interval` above 1 it is added only in every interval-th
-    step of the critic, as many times stronger (lazy regularization).
-
     Raises:
-        ValueError: a weight that is not positive, or an interval below 1.
-
-    Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", section 3.1, for the interval.
+        ValueError: a weight that is not positive; see `WeightedTerm`.
     """
 
     def __init__(self, weight: float, interval: int) -> None:
-        super().__init__()
         if weight <= 0:
             raise ValueError(f"weight must be positive, got {weight}")
-        if isinstance(interval, bool) or interval < 1:
-            raise ValueError(f"interval must be an integer of at least 1, got {interval!r}")
-        self.weight = weight
-        self.interval = interval
-
-    def due(self, step: int) -> bool:
-        """Whether the critic's step of this number, counted from 0, is penalised."""
-        return step % self.interval == 0
-
-    @property
-    def scale(self) -> float:
-        """What the value is multiplied by in a step that is penalised."""
-        return self.weight * self.interval
+        super().__init__(weight, interval)
 
     @abstractmethod
     def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Penalised:

@@ -9,8 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty, make_objective, require_penalisable
-from patchlight.networks import Maps, as_maps
+from patchlight.errors import ConfigError
+from patchlight.losses import (
+    AdaptiveAugment,
+    AdversarialMode,
+    AdversarialObjective,
+    Features,
+    Penalty,
+    make_objective,
+    require_penalisable,
+)
+from patchlight.methods.state import reconcile
+from patchlight.networks import Discriminator, Maps, as_maps
+
+
+class GeneratorLoss(NamedTuple):
+    """The adversarial term of a generator's step, and the discriminator's features where they were asked for."""
+
+    term: Tensor
+    fake_features: Features | None = None
+    real_features: Features | None = None
+    """Without gradients."""
 
 
 class DiscriminatorLoss(NamedTuple):
@@ -30,12 +49,15 @@ class AdversarialLoss(nn.Module):
     """The objective that generators and discriminators minimise of each other, and the critics' penalties.
 
     The objective is the object `adversarial`, or the one that `gan_mode` names with its labels; without either, the
-    one of `default_mode`. `penalties` have names, under which they are logged.
+    one of `default_mode`. `penalties` have names, under which they are logged. `augment` is applied to real and fake
+    images alike, each drawn for itself, on the discriminators' way in both sides' steps and nowhere else; a penalty is
+    of the gradient through it.
 
     Raises:
         ValueError: `adversarial` beside a `gan_mode` or labels, or no objective; an objective that needs a penalty and
             has none, which trains an unconstrained critic (unless `unpenalized_critic` says that this is what is
-            wanted); penalties with batch norm in one of the `critics`; or labels where the mode has none.
+            wanted); penalties with batch norm in one of the `critics`; labels where the mode has none; or
+            an `augment` that is no module.
 
     Source: Gulrajani et al. 2017, algorithm 1 (the penalty).
     """
@@ -49,6 +71,7 @@ class AdversarialLoss(nn.Module):
         real_label: float,
         fake_label: float,
         penalties: Mapping[str, Penalty] | None,
+        augment: nn.Module | None = None,
         unpenalized_critic: bool,
         critics: tuple[nn.Module, ...],
     ) -> None:
@@ -68,12 +91,32 @@ class AdversarialLoss(nn.Module):
                 f"unconstrained critic: choose model/penalty=wgan_gp with model.discriminator.norm=instance (or none), "
                 f"or set model.unpenalized_critic=true to have it so"
             )
-        self.register_load_state_dict_pre_hook(_rename_labels)  # type: ignore[no-untyped-call]
+        if not isinstance(augment, nn.Module | None):
+            raise ValueError(f"discriminator_augment is a {type(augment).__name__}: give a torch.nn.Module")
+        self.augment = augment
+        self.register_load_state_dict_pre_hook(_adapt_state)  # type: ignore[no-untyped-call]
 
-    def generator(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        """The generator's loss: its images, B C H W, are to be taken for real."""
-        maps_fake = as_maps(critic(fake))
-        return self.objective.generator(maps_fake, as_maps(critic(real)) if self.objective.needs_real else None)
+    def generator(self, critic: Discriminator, real: Tensor, fake: Tensor, *, features: bool = False) -> GeneratorLoss:
+        """The generator's loss: its images, B C H W, are to be taken for real.
+
+        With `features` those of the critic are returned, too, of both images as they are, without an augmentation that
+        would make two different images of a pair.
+        """
+        if not features:
+            return GeneratorLoss(self._generator_term(critic, real, fake))
+        fake_features = critic.features(fake)
+        with torch.no_grad():
+            real_features = critic.features(real)
+        if self.augment is not None:
+            return GeneratorLoss(self._generator_term(critic, real, fake), fake_features, real_features)
+        maps_fake, maps_real = [tuple(maps[-1] for maps in found) for found in (fake_features, real_features)]
+        term = self.objective.generator(maps_fake, maps_real if self.objective.needs_real else None)
+        return GeneratorLoss(term, fake_features, real_features)
+
+    def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        maps_fake = as_maps(critic(self._augmented(fake)))
+        maps_real = as_maps(critic(self._augmented(real))) if self.objective.needs_real else None
+        return self.objective.generator(maps_fake, maps_real)
 
     def discriminator(
         self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool, step: int
@@ -85,16 +128,39 @@ class AdversarialLoss(nn.Module):
         the discriminator's steps, for the penalties' intervals.
         """
         fake = fake.detach()
-        maps_real, maps_fake = _maps_of_both(critic, real, fake, fake_first)
+        maps_real, maps_fake = _maps_of_both(critic, self._augmented(real), self._augmented(fake), fake_first)
         terms = self.objective.discriminator(maps_real, maps_fake)
         objective = terms["total"]
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             if penalty.due(step):
-                terms[name], terms[f"{name}_norm"] = penalty(critic, real, fake)
+                terms[name], terms[f"{name}_norm"] = penalty(lambda images: critic(self._augmented(images)), real, fake)
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
         detached = [tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake)]
+        if isinstance(self.augment, AdaptiveAugment):
+            self.augment.observe(*detached)
         return DiscriminatorLoss(terms, objective, *detached)
+
+    def _augmented(self, images: Tensor) -> Tensor:
+        """What a discriminator sees of images in training.
+
+        Raises:
+            ConfigError: images of another shape, or without the gradient that the generator learns from.
+        """
+        if self.augment is None:
+            return images
+        seen: Tensor = self.augment(images)
+        if seen.shape != images.shape:
+            raise ConfigError(
+                f"model.discriminator_augment makes {tuple(seen.shape)} of {tuple(images.shape)}: it should leave the "
+                f"shape of the images, B C H W, as it is"
+            )
+        if images.requires_grad and torch.is_grad_enabled() and not seen.requires_grad:
+            raise ConfigError(
+                "model.discriminator_augment is not differentiable, so that the generator would learn nothing from the "
+                "discriminator: give one that is made of differentiable operations"
+            )
+        return seen
 
 
 def is_batch_independent(network: nn.Module) -> bool:
@@ -140,7 +206,10 @@ def _require_alone(adversarial: object, gan_mode: str | None, labels: tuple[floa
         )
 
 
-def _rename_labels(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """The labels of checkpoints of before objectives were objects."""
+def _adapt_state(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    """Labels have another name in checkpoints of before objectives were objects; an augmentation may be new or gone."""
     for key in [key for key in state if key.startswith(f"{prefix}pointwise.")]:
         state[f"{prefix}objective.{key.removeprefix(f'{prefix}pointwise.')}"] = state.pop(key)
+    augment: nn.Module | None = module.augment  # type: ignore[assignment]
+    place = f"{prefix}augment."
+    reconcile({} if augment is None else augment.state_dict(prefix=place), state, place)

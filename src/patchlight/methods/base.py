@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -49,9 +50,10 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
     begin after `discriminator_start` batches; until then there is no adversarial term. `clip_d` bounds the norm of the
     gradient of each network that "d" moves, `clip_g` that of each other network. `on_nonfinite` is what happens when a
     loss or gradient of either side is not finite: `stop` ends the run, `skip` leaves out the whole step, of all its
-    accumulated batches. Nothing is left of it then: networks, optimizers, running statistics, pools, `d_steps` and with
-    it whose turn it is and which penalty is due are as before. The batches count as done: `global_step`, `images_seen`
-    and schedules go on, random numbers that were drawn stay drawn, and the logged terms are those of the step before.
+    accumulated batches. Nothing is left of it then: networks, optimizers, running statistics, pools, `d_steps`,
+    `g_steps` and with them whose turn it is and which penalty or term is due are as before. The batches count as done:
+    `global_step`, `images_seen` and schedules go on, random numbers that were drawn stay drawn, and the logged terms
+    are those of the step before.
 
     Raises:
         ValueError: a value out of range, by its name.
@@ -124,6 +126,19 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         ]
         return optimizers, [self.schedule_factory(optimizer) for optimizer in optimizers]
 
+    def rank_state(self) -> dict[str, Any]:
+        # The state of augmentations and terms may be another on each rank; networks' buffers are those of rank 0.
+        buffers = {name: value for name, value in self.named_buffers() if name.partition(".")[0] not in self.networks}
+        return {**super().rank_state(), "buffers": buffers}
+
+    @torch.no_grad()
+    def load_rank_state(self, state: Mapping[str, Any]) -> None:
+        super().load_rank_state(state)
+        own = dict(self.named_buffers())
+        for name, value in state.get("buffers", {}).items():
+            if name in own:
+                own[name].copy_(value)
+
     def on_fit_start(self) -> None:
         self.require_in_table()
         require_optimizers(self, self.trainer.optimizers)
@@ -166,6 +181,7 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         finally:
             self._rollback = None
         self.d_steps += update_d
+        self.g_steps += update_g
         # Terms that a step has none of, such as those of a penalty between its intervals, keep their last value.
         self._terms |= {f"train/{name}": value for name, value in self._over_ranks(terms).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -12,9 +13,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty
+from patchlight.losses import AdversarialMode, AdversarialObjective, GeneratorTerm, Penalty, StepImages
 from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
+from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
@@ -45,12 +47,13 @@ class CycleGAN(TranslationMethod):
     Logged, before their weights: `g_gan_ab g_gan_ba`; `cycle_a` = |G_ba(G_ab(A)) - A| and `cycle_b`;
     `identity_a` = |G_ba(A) - A|, the identity term of domain A, and `identity_b` = |G_ab(B) - B|; `d_a d_b`, each half
     the sum of its real and fake parts (relativistic: their comparison); for each penalty its value and the norm of the
-    gradient it looks at, `d_<name>_a d_<name>_norm_a` and so for b; and `g_total d_total`, what was minimised. The
-    identity terms weigh lambda_identity times their domain's lambda and are not computed for 0. In small batches they
-    share a pass of their generator with the translation, unless batch norm or dropout would make a difference of it.
+    gradient it looks at, `d_<name>_a d_<name>_norm_a` and so for b; `g_<name>_ab g_<name>_ba` of each of
+    `generator_terms`; and `g_total d_total`, what was minimised. The identity terms weigh lambda_identity times their
+    domain's lambda and are not computed for 0. In small batches they share a pass of their generator with the
+    translation, unless batch norm or dropout would make a difference of it.
 
     Raises:
-        ValueError: see `AdversarialLoss` and `TranslationMethod`; a negative lambda.
+        ValueError: see `AdversarialLoss`, `GeneratorTerms` and `TranslationMethod`; a negative lambda.
 
     Source: Zhu et al. 2017, equation 3; section 5.2 for the identity loss.
     """
@@ -81,6 +84,8 @@ class CycleGAN(TranslationMethod):
         pool_seed: NonNegativeInt = 0,
         penalties: Mapping[str, Penalty] | None = None,
         unpenalized_critic: bool = False,
+        generator_terms: Mapping[str, GeneratorTerm] | None = None,
+        discriminator_augment: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
         optimizers: Mapping[str, OptimizerFactory] | None = None,
@@ -117,8 +122,12 @@ class CycleGAN(TranslationMethod):
             real_label=real_label,
             fake_label=fake_label,
             penalties=penalties,
+            augment=discriminator_augment,
             unpenalized_critic=unpenalized_critic,
             critics=self.discriminators,
+        )
+        self.generator_terms = GeneratorTerms(
+            generator_terms, own=("gan", "total"), has_pairs=False, discriminators=self.discriminators
         )
 
     def moved_by(self, optimizer: str) -> dict[str, nn.Module]:
@@ -217,12 +226,18 @@ class CycleGAN(TranslationMethod):
         else:
             fake = there(real)
         fakes.append(fake.detach())
-        cycle = F.l1_loss(back(fake), real)
+        reconstruction = back(fake)
+        cycle = F.l1_loss(reconstruction, real)
+        images = StepImages(source=real, fake=fake, real=other, reconstruction=reconstruction)
+        way = f"{domain}{_OTHER[domain]}"
         terms = {f"cycle_{domain}": cycle, "total": self._lambda(domain) * cycle}
         if adversarial:
-            gan = self.adversarial.generator(critic, other, fake)
-            terms[f"g_gan_{domain}{_OTHER[domain]}"] = gan
-            terms["total"] = gan + terms["total"]
+            features = self.generator_terms.need_features(self.g_steps)
+            gan = self.adversarial.generator(critic, other, fake, features=features)
+            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            terms[f"g_gan_{way}"] = gan.term
+            terms["total"] = gan.term + terms["total"]
+        terms = self.generator_terms.add_to(terms, images, self.g_steps, key=f"g_{{}}_{way}")
         return _merge_terms([terms, self._identity_terms(_OTHER[domain], same, other)]) if merged else terms
 
     def _identity_pass(self, domain: Domain, generator: Generator, real: Tensor) -> Terms:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from patchlight.losses import AdversarialMode, AdversarialObjective, Penalty
+from patchlight.losses import AdversarialMode, AdversarialObjective, GeneratorTerm, Penalty, StepImages
 from patchlight.methods.adversarial import AdversarialLoss
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
+from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode
 from patchlight.methods.networks import NetworkSpec, frozen
@@ -28,10 +30,11 @@ class Pix2Pix(TranslationMethod):
     discriminator moves first, then the generator against the moved discriminator.
 
     Logged: `g_gan g_l1 d_real d_fake` (relativistic: `d_pair`), the terms before their weights; for each penalty its
-    value and the norm of the gradient it looks at, `d_<name> d_<name>_norm`; and `g_total d_total`, what was minimised.
+    value and the norm of the gradient it looks at, `d_<name> d_<name>_norm`; `g_<name>` of each of `generator_terms`;
+    and `g_total d_total`, what was minimised.
 
     Raises:
-        ValueError: see `AdversarialLoss` and `TranslationMethod`; a negative lambda.
+        ValueError: see `AdversarialLoss`, `GeneratorTerms` and `TranslationMethod`; a negative lambda.
 
     Source: Isola et al. 2017, equation 4.
     """
@@ -54,6 +57,8 @@ class Pix2Pix(TranslationMethod):
         lambda_l1: NonNegativeFloat = 100.0,
         penalties: Mapping[str, Penalty] | None = None,
         unpenalized_critic: bool = False,
+        generator_terms: Mapping[str, GeneratorTerm] | None = None,
+        discriminator_augment: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
         optimizers: Mapping[str, OptimizerFactory] | None = None,
@@ -83,8 +88,12 @@ class Pix2Pix(TranslationMethod):
             real_label=real_label,
             fake_label=fake_label,
             penalties=penalties,
+            augment=discriminator_augment,
             unpenalized_critic=unpenalized_critic,
             critics=self.discriminators,
+        )
+        self.generator_terms = GeneratorTerms(
+            generator_terms, own=("gan", "l1", "total"), has_pairs=True, discriminators=self.discriminators
         )
 
     @property
@@ -123,8 +132,12 @@ class Pix2Pix(TranslationMethod):
     def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
         l1 = F.l1_loss(fake_B, real_B)
-        if not adversarial:
-            return {"l1": l1, "total": self.lambda_l1 * l1}
-        real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
-        gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB)
-        return {"gan": gan, "l1": l1, "total": gan + self.lambda_l1 * l1}
+        terms = {"l1": l1, "total": self.lambda_l1 * l1}
+        images = StepImages(source=real_A, fake=fake_B, real=real_B)
+        if adversarial:
+            real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
+            features = self.generator_terms.need_features(self.g_steps)
+            gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB, features=features)
+            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            terms = {"gan": gan.term, "l1": l1, "total": gan.term + self.lambda_l1 * l1}
+        return self.generator_terms.add_to(terms, images, self.g_steps)

@@ -75,6 +75,7 @@ class Resumable(LightningModule):
         self.guard = FiniteGuard(on_nonfinite)
         self.images_seen = 0
         self.d_steps = 0
+        self.g_steps = 0
         self.validated_step = -1
         self.before_backward: Callable[[Sequence[nn.Module]], None] = _nothing_to_do
         """Called before the backward pass after which the gradients of these networks are complete."""
@@ -133,6 +134,7 @@ class Resumable(LightningModule):
         checkpoint["images_seen"] = self.images_seen
         checkpoint["progress"] = {
             "d_steps": self.d_steps,
+            "g_steps": self.g_steps,
             "validated_step": self.validated_step,
             "skipped_steps": self.guard.skipped,
             "terms": on_cpu(self._terms),
@@ -147,6 +149,7 @@ class Resumable(LightningModule):
         progress, ranks = checkpoint["progress"], checkpoint["ranks"]
         self.images_seen = checkpoint["images_seen"]
         self.d_steps = progress["d_steps"]
+        self.g_steps = progress.get("g_steps", 0)  # of before terms had intervals
         self.validated_step = progress["validated_step"]
         self.guard.skipped = progress["skipped_steps"]
         self._terms = dict(progress["terms"])
@@ -215,3 +218,11 @@ def on_cpu(state: Any) -> Any:
     if isinstance(state, list | tuple):
         return [on_cpu(value) for value in state]
     return state
+
+
+def reconcile(own: Mapping[str, Tensor], state: dict[str, Any], prefix: str) -> None:
+    """Make a module's part of a state, under a prefix, hold its `own` keys only: others go, missing ones stay as is."""
+    for key in [key for key in state if key.startswith(prefix) and key not in own]:
+        del state[key]
+    for key, value in own.items():
+        state.setdefault(key, value)

@@ -83,7 +83,7 @@ def _check_without_data(cfg: DictConfig, name: str) -> Quality | None:
     nodes = [(key, node) for key, node in (cfg.callbacks or {}).items() if node is not None]
     try:
         with torch.device("meta"):  # nothing is computed with these networks
-            method = build_method(cfg.model, data_channels(cfg.data))
+            method = build_method(cfg.model, data_channels(cfg.data), for_training=False)
         quality: Quality | None = None
         for key, node in nodes:
             if locate(node["_target_"], f"callbacks.{key}") is Quality:
