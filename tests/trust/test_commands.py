@@ -17,7 +17,7 @@ from PIL import Image
 import patchlight
 from patchlight.build import build_method, data_channels
 from patchlight.errors import DataError
-from patchlight.runs.initial_weights import load_initial_weights
+from patchlight.runs.resume import load_initial_weights
 
 Put = Callable[..., dict[str, Any]]
 Save = Callable[..., Path]
