@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from patchlight.networks import ResNetGenerator, init_weights, winograd
+from patchlight.networks import ReflectionPad2d, ResNetGenerator, init_weights, winograd
+from patchlight.networks.resnet import ResidualBlock
 from patchlight.networks.winograd import WinogradConv2d
 
 SIDES = (20, 28)
@@ -65,8 +68,15 @@ def test_float32_keeps_five_decimals() -> None:
 def test_there_are_second_derivatives() -> None:
     x = torch.randn(1, 2, 6, 10, dtype=torch.float64, requires_grad=True)
     weight, bias = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((3, 2, 3, 3), (3,)))
-    assert torch.autograd.gradcheck(winograd._Winograd.apply, (x, weight, bias))
-    assert torch.autograd.gradgradcheck(winograd._Winograd.apply, (x, weight, bias))
+    for given, prepare in ((x, None), (x[..., 1:-1, 1:-1], ReflectionPad2d(1))):
+        convolve = partial(_apply, prepare)
+        assert torch.autograd.gradcheck(convolve, (given, weight, bias))
+        assert torch.autograd.gradgradcheck(convolve, (given, weight, bias))
+
+
+def _apply(prepare: nn.Module | None, *tensors: Tensor) -> Tensor:
+    output: Tensor = winograd._Winograd.apply(*tensors, prepare)
+    return output
 
 
 def test_tiles_are_for_training_wide_features_in_full_precision() -> None:
@@ -97,12 +107,15 @@ def test_a_backward_pass_that_is_kept_has_the_same_gradients() -> None:
         assert torch.equal(a, b.detach())
 
 
-@pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
-def test_a_generator_learns_the_same_either_way(padding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {"padding": "replicate"}, {"padding": "zero"}, {"norm": "batch"}, {"norm": "none"}], ids=str
+)
+def test_a_generator_learns_the_same_either_way(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradients, and the running statistics."""
     monkeypatch.setattr(winograd, "LEAST_TILES", 2)
     torch.manual_seed(0)
-    ours = ResNetGenerator(3, 3, n_blocks=2, ngf=16, padding=padding)  # type: ignore[arg-type]
-    init_weights(ours)
+    ours = ResNetGenerator(3, 3, n_blocks=2, ngf=16, **settings)
+    init_weights(ours, gain=0.1)
     ours, x = ours.double(), torch.randn(2, 3, 32, 16, dtype=torch.float64)
     stock = copy.deepcopy(ours)
     output = ours(x)
@@ -115,3 +128,39 @@ def test_a_generator_learns_the_same_either_way(padding: str, monkeypatch: pytes
     torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-12)
     for (name, found), wanted in zip(ours.named_parameters(), stock.parameters(), strict=True):
         torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-8, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+    for (name, found), wanted in zip(ours.named_buffers(), stock.buffers(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_dropout_draws_its_noise_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "LEAST_TILES", 2)
+    generator = ResNetGenerator(3, 3, n_blocks=2, ngf=16, dropout=True)
+    calls: dict[type, int] = {}
+
+    def count(module: nn.Module, *_: object) -> None:
+        calls[type(module)] = calls.get(type(module), 0) + 1
+
+    for module in generator.modules():
+        if isinstance(module, nn.Dropout | ReflectionPad2d):
+            module.register_forward_hook(count)
+    generator(torch.randn(1, 3, 32, 32)).sum().backward()
+    # Two paddings of each block are computed again, those at the generator's ends are kept.
+    assert calls == {nn.Dropout: 2, ReflectionPad2d: 2 + 2 * 4}
+
+
+def test_padded_features_are_not_kept() -> None:
+    """A residual block keeps the inputs of its two convolutions, before the padding, and of its two norms."""
+    (block,) = (m for m in ResNetGenerator(3, 3, n_blocks=1, ngf=16).modules() if isinstance(m, ResidualBlock))
+    x = features(torch.float32, padding=1).contiguous(memory_format=torch.channels_last).requires_grad_()
+    kept: dict[int, int] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    weights = {parameter.data_ptr() for parameter in block.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        output = block(x)
+    sizes = [size for pointer, size in kept.items() if pointer not in weights and size >= x.nbytes]
+    assert sizes == [x.nbytes] * 4
+    assert output.shape == x.shape

@@ -123,8 +123,24 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
+        if pays(features, features.shape[1], *features.shape[2:]):
+            return features + self._transformed(features)
         residual: Tensor = self.layers(features)
         return features + residual
+
+    def _transformed(self, features: Tensor) -> Tensor:
+        """The residual by way of tiles, whose padded features are computed again rather than kept."""
+        before: list[nn.Module] = []
+        for layer in self.layers:
+            if isinstance(layer, WinogradConv2d):
+                features = layer.convolve(features, nn.Sequential(*before) if before else None)
+                before = []
+            elif isinstance(layer, ReflectionPad2d | nn.ReplicationPad2d):
+                before.append(layer)
+            else:
+                features, before = nn.Sequential(*before, layer)(features), []
+        residual: Tensor = nn.Sequential(*before)(features)
+        return residual
 
 
 def _padding_layers(padding: Padding) -> list[nn.Module]:

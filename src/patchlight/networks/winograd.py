@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -37,6 +37,10 @@ _ONES = WINDOW + 1
 """The product that is added, as it is, to every pixel of a tile."""
 
 
+Prepare = Callable[[Tensor], Tensor]
+"""Makes the features to be convolved, by padding for example: without chance or state, and not in place."""
+
+
 class WinogradConv2d(nn.Conv2d):
     """A 3x3 convolution of stride 1: (B, in_channels, H, W) -> (B, out_channels, H - 2 + 2 padding, ...).
 
@@ -55,14 +59,27 @@ class WinogradConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self.transforms(input):
             return super().forward(input)
+        return self.convolve(input)
+
+    def convolve(self, input: Tensor, prepare: Prepare | None = None) -> Tensor:
+        """The convolution of `prepare(input)`, by way of its tiles.
+
+        Of the two, and of what is padded, only `input` is kept for the backward pass, which prepares it again.
+        """
+        if self._pad:
+            prepare = partial(_pad, width=self._pad, before=prepare)
         bias = self.bias if self.bias is not None else self.weight.new_zeros(self.out_channels)
-        output: Tensor = _Winograd.apply(F.pad(input, (self._pad,) * 4) if self._pad else input, self.weight, bias)
+        output: Tensor = _Winograd.apply(input, self.weight, bias, prepare)
         return output
 
     def transforms(self, input: Tensor) -> bool:
         """Whether this input is convolved by way of its tiles."""
         height, width = (side - 2 + 2 * self._pad for side in input.shape[-2:])
         return pays(input, min(self.in_channels, self.out_channels), height, width)
+
+
+def _pad(image: Tensor, width: int, before: Prepare | None) -> Tensor:
+    return F.pad(before(image) if before else image, (width,) * 4)
 
 
 def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
@@ -81,27 +98,46 @@ def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
 
 
 class _Winograd(torch.autograd.Function):
-    """Made of operations that have derivatives themselves. Transformed tiles are computed again, rather than kept."""
+    """Made of operations that have derivatives themselves.
+
+    Prepared features and transformed tiles are computed again, rather than kept.
+    """
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, weight: Tensor, bias: Tensor, prepare: Prepare | None) -> Tensor:
         ctx.save_for_backward(image, weight)
-        products = _multiply(_tiles(image), _filters(weight), "products")
+        ctx.prepare = prepare
+        prepared = prepare(image) if prepare else image
+        products = _multiply(_tiles(prepared), _filters(weight), "products")
         products[_ONES] += bias
-        return _assemble(products, image.shape)
+        return _assemble(products, prepared.shape)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         image, weight = ctx.saved_tensors
+        image, prepared = _prepare_again(image, ctx.prepare, ctx.needs_input_grad[0])
         products = _disassemble(gradients[0])
         of_image = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_image = _overlap(_multiply(products, _filters(weight).mT, "tiles"), image.shape)
+            of_image = _overlap(_multiply(products, _filters(weight).mT, "tiles"), prepared.shape)
+            if prepared is not image:
+                twice = torch.is_grad_enabled()
+                (of_image,) = torch.autograd.grad(prepared, image, of_image, create_graph=twice)
         if ctx.needs_input_grad[1]:
-            of_weight = _weights(_multiply(_tiles(image).mT, products, "filters"))
+            of_weight = _weights(_multiply(_tiles(prepared).mT, products, "filters"))
         if ctx.needs_input_grad[2]:
             of_bias = products[_ONES].sum(dim=0)
-        return of_image, of_weight, of_bias
+        return of_image, of_weight, of_bias, None
+
+
+def _prepare_again(image: Tensor, prepare: Prepare | None, differentiable: bool) -> tuple[Tensor, Tensor]:
+    """The image and its prepared features, with a graph from one to the other."""
+    if prepare is None:
+        return image, image
+    if not torch.is_grad_enabled():  # else the image is part of the graph whose derivative this one's is to have
+        image = image.detach().requires_grad_(differentiable)
+    with torch.enable_grad():
+        return image, prepare(image)
 
 
 def _tiles(image: Tensor) -> Tensor:
