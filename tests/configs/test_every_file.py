@@ -21,7 +21,8 @@ pytestmark = pytest.mark.untraced  # Hydra's own code, mostly, which takes twice
 GROUPED = sorted(
     path
     for path in config_dir().rglob("*.yaml")
-    if path.parent not in (config_dir(), config_dir() / "wandb") and not path.name.startswith("_")
+    if path.parent not in (config_dir(), config_dir() / "wandb")
+    and not any(part.startswith("_") for part in path.relative_to(config_dir()).parts)
 )
 
 
@@ -90,6 +91,17 @@ def test_every_job_of_every_sweep_of_every_experiment_composes(sweep: str, exper
         validate(cfg)
         assert cfg.task == experiment
         assert cfg.resume == "auto"
+
+
+def test_norms_of_discriminators() -> None:
+    """A built-in discriminator has the norm of the method's paper; one of another kind gets no key from the method."""
+    for model, norm in (("pix2pix", "batch"), ("cyclegan", "instance")):
+        for path in sorted((config_dir() / "model/discriminator").glob("*.yaml")):
+            cfg = compose_config("train", [f"model={model}", f"model/discriminator={path.stem}"])
+            assert cfg.model.discriminator.norm == norm, path
+    given = compose_config("train", ["model=cyclegan", "model.discriminator.norm=none"])
+    assert given.model.discriminator.norm == "none"
+    assert "discriminator" not in OmegaConf.load(config_dir() / "model/cyclegan.yaml")
 
 
 def targets(node: Any) -> list[dict[str, Any]]:
