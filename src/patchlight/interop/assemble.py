@@ -61,7 +61,7 @@ def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
     roles = by_role(found, method_name)
     for name in sorted(found.keys() - set(roles.values())):
         notes.append(f"{files[name].name} has no part in {method_name} and is left out")
-    channels = channels_of(found, roles)
+    channels = channels_of(found, roles, method_name)
     if not {1, 3}.issuperset(channels.values()):
         notes.append(f"training takes images of 1 or 3 channels, and these networks have {sorted(channels.values())}")
     overrides = overrides_for(found, roles, method_name, assumed)

@@ -11,8 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.config.compose import compose_config
 from patchlight.errors import DataError
 from patchlight.interop.architecture import Architecture
+from patchlight.methods import CycleGAN, NetworkSpec, Pix2Pix
 
 Method = Literal["pix2pix", "cyclegan"]
+
+TABLES: Mapping[Method, Mapping[str, NetworkSpec]] = {"pix2pix": Pix2Pix.networks, "cyclegan": CycleGAN.networks}
 
 PATCHES = {1: "patch16", 2: "patch34", 3: "patch70", 4: "patch142", 5: "patch286"}
 """The choices of model/discriminator by `n_layers`."""
@@ -61,29 +64,29 @@ def by_role(found: Mapping[str, Architecture], method: Method) -> dict[str, str]
     return {role: name for role, name in roles.items() if name in found}
 
 
-def channels_of(found: Mapping[str, Architecture], roles: Mapping[str, str]) -> dict[str, int]:
+def channels_of(found: Mapping[str, Architecture], roles: Mapping[str, str], method: Method) -> dict[str, int]:
     """The channels of domains A and B as a batch holds them.
 
     Raises:
         DataError: two networks do not fit together.
     """
+    table = TABLES[method]
     ends: dict[str, int] = {}
-    for role, (source, target) in {
-        "generator": ("A", "B"), "generator_ab": ("A", "B"), "generator_ba": ("B", "A"),
-    }.items():  # fmt: skip
-        if role in roles:
-            network = found[roles[role]]
-            for domain, channels in ((source, network.in_channels), (target, network.out_channels)):
+    for role, name in roles.items():
+        spec, network = table[role], found[name]
+        if spec.kind == "generator":
+            assert spec.writes is not None
+            for domain, channels in ((spec.domains[0], network.in_channels), (spec.writes, network.out_channels)):
                 if ends.setdefault(domain, channels) != channels:
                     raise DataError(
-                        f"{roles[role]} has {channels} channels for domain {domain}, another generator {ends[domain]}: "
+                        f"{name} has {channels} channels for domain {domain}, another generator {ends[domain]}: "
                         f"these files are not of one training"
                     )
-    expected = {"discriminator": ends["A"] + ends["B"], "discriminator_a": ends["A"], "discriminator_b": ends["B"]}
-    for role, channels in expected.items():
-        if role in roles and found[roles[role]].in_channels != channels:
+    for role, name in roles.items():
+        expected = sum(ends[domain] for domain in table[role].domains)
+        if found[name].in_channels != expected:
             raise DataError(
-                f"{roles[role]} sees {found[roles[role]].in_channels} channels where there should be {channels}: "
+                f"{name} sees {found[name].in_channels} channels where there should be {expected}: "
                 f"these files are not of one training (or name the training by method=pix2pix or method=cyclegan)"
             )
     return ends
@@ -97,8 +100,10 @@ def overrides_for(
     Raises:
         DataError: the networks of the two directions differ, or an assumption contradicts the tensors.
     """
-    generator = _one([found[name] for role, name in roles.items() if role.startswith("generator")], "generators")
-    discriminators = [found[name] for role, name in roles.items() if role.startswith("discriminator")]
+    generator = _one(
+        [found[name] for role, name in roles.items() if TABLES[method][role].kind == "generator"], "generators"
+    )
+    discriminators = [found[name] for role, name in roles.items() if TABLES[method][role].kind == "discriminator"]
     groups = [f"model={method}", f"data={'paired' if method == 'pix2pix' else 'unpaired'}"]
     groups.append(f"model/generator={_generator_choice(generator)}")
     settings = {
@@ -115,7 +120,7 @@ def overrides_for(
         groups.append("model/penalty=wgan_gp")
     if assumed.gan_mode is not None:
         wanted["model.gan_mode"] = assumed.gan_mode
-    channels = channels_of(found, roles)
+    channels = channels_of(found, roles, method)
     on_disk = channels if assumed.direction == "AtoB" else {"A": channels["B"], "B": channels["A"]}
     wanted |= {"data.direction": assumed.direction, "data.channels_a": on_disk["A"], "data.channels_b": on_disk["B"]}
     default = compose_config("train", groups)
