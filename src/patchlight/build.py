@@ -85,6 +85,12 @@ def build_network(model: DictConfig, spec: NetworkSpec, channels: Mapping[str, i
             f"model.{spec.config}._target_={model[spec.config]._target_} makes a {type(network).__name__}: derive it "
             f"from patchlight.networks.{spec.kind.capitalize()}, which says what images it can take"
         )
+    lacking = [key for key in spec.further if isinstance(network, Generator) and key not in network.conditions]
+    if lacking:
+        raise ConfigError(
+            f"model.{spec.config}._target_={model[spec.config]._target_} has no condition {lacking[0]!r}, which the "
+            f"method's table of networks has it read: describe it in `conditions`, as patchlight.networks.Condition"
+        )
     with errors_for_key("model.init"):
         init_weights(network, **{str(key): value for key, value in model.init.items()})
     return network

@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
 
+from patchlight import load
 from patchlight.build import build_method, data_channels
 from patchlight.config.compose import config_dir
 from patchlight.errors import TrainingError
@@ -252,6 +253,37 @@ def test_stages_can_be_left_out(
         assert reason in outcome.out
         assert found["last"]["own"] == 0.25
         assert ["own", "0.2500"] in [line.replace("│", " ").split() for line in outcome.out.splitlines()]
+
+
+def test_a_method_without_pairs_or_settings(
+    patchlight_train: Any, tiny_sets: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no paired metric, and no key for what it decides by itself."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (tmp_path / "without_pairs.py").write_text(
+        "from typing import Any\nfrom patchlight.methods import Pix2Pix\n"
+        "class WithoutPairs(Pix2Pix):\n"
+        "    references = {}\n"
+        "    def __init__(self, **settings: Any) -> None:\n"
+        "        super().__init__(inference_mode='eval', **settings)\n"
+    )
+    command = [
+        *SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=1", "~model.inference_mode",
+        "model._target_=without_pairs.WithoutPairs",
+    ]  # fmt: skip
+    outcome = patchlight_train(*command)
+    assert outcome.status == 0, outcome.err
+    assert "val/l1, which would choose it, is not measured: WithoutPairs has no references" in outcome.out
+    run = the_run(tmp_path)
+    found = json.loads((run / "metrics.json").read_text())
+    assert found["last"] == {}
+    assert (found["protocol"]["inference_mode"], found["protocol"]["compared"]) == ("eval", {})
+    assert list((run / "samples").glob("step_*.png"))
+    translator = load(run / "checkpoints/last.ckpt", device="cpu", trust=True)
+    assert translator.inference_mode == "eval"
+    refused = patchlight_train(*command, "objective=val/l1")
+    assert refused.status == 1
+    assert "objective=val/l1 is no figure of this run" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from patchlight.data.sources.source import Pairing
 
 pytestmark = pytest.mark.slow
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
 COMMON = (
     "data.image_size=32", "data.load_size=36", "data.num_workers=1", "data.val_size=3", "logger=csv",
     "trainer.log_every_n_steps=1", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.max_epochs=10",
@@ -173,6 +175,32 @@ def test_a_cyclegan_with_averages_and_spawned_ranks(tmp_path: Path) -> None:
     train(tmp_path, *command, *ONE, "hydra.run.dir=one")
     train(tmp_path, *command, *TWO, "trainer=ddp_spawn", "hydra.run.dir=two")
     assert_equal(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_third_network_is_the_same_on_both_ranks(sets: Sets, tmp_path: Path) -> None:
+    """Its own optimizer moves it; each rank writes down its own weights."""
+    (tmp_path / "third.py").write_text(
+        "import torch\nfrom read_back import ReadBack\n"
+        "class Third(ReadBack):\n"
+        "    def on_train_end(self) -> None:\n"
+        "        super().on_train_end()\n"
+        "        torch.save(self.state_dict(), f'{self.trainer.world_size}_{self.global_rank}.pt')\n"
+    )
+    command = (
+        f"--config-dir={EXAMPLES / 'third_network'}", *COMMON, *PIX2PIX[1:], "model=read_back",
+        "model._target_=third.Third", f"data.root={sets('paired')}", "model.generator.norm=instance",
+        "model.discriminator.norm=instance", "model.reader.n_blocks=1", "model.reader.ngf=4",
+        "model/optimizer@model.optimizers.reader=sgd",
+    )  # fmt: skip
+    train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    train(tmp_path, *command, *TWO, "hydra.run.dir=two")
+    assert_equal(tmp_path / "one", tmp_path / "two")
+    alone, first, second = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("1_0", "2_0", "2_1"))
+    for name, value in first.items():
+        np.testing.assert_allclose(second[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+    for name, value in alone.items():
+        np.testing.assert_allclose(first[name], value, rtol=1e-9, atol=1e-12, err_msg=name)
+    assert any(name.startswith("reader.") for name in alone)
 
 
 def test_a_sweep_on_two_ranks_has_one_folder_per_job(sets: Sets, tmp_path: Path) -> None:

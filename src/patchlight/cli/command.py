@@ -29,6 +29,9 @@ class CommandConfig(BaseModel):
     examples: ClassVar[Mapping[str, str]] = {}
     """What to write for a key that has no default."""
 
+    open_groups: ClassVar[tuple[str, ...]] = ()
+    """Groups below which any key may be given."""
+
     takes_data: ClassVar[bool] = False
     """Whether `data=DIR` says the same as `root=DIR`."""
 
@@ -49,6 +52,8 @@ def run_command(verb: str, model: type[M], run: Callable[[M], int | None]) -> No
     """
     if model.takes_data:
         sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
+    # Hydra's word for a key that stands in no file.
+    sys.argv[1:] = [f"+{a}" if a.startswith(tuple(f"{g}." for g in model.open_groups)) else a for a in sys.argv[1:]]
     with one_message(f"patchlight-{verb}"):
         for cfg in check_command_line(sys.argv[1:], verb):
             typed(cfg, model).check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,7 @@ class TranslateConfig(CommandConfig):
         "input": "input=FILE, a folder, or a pattern such as 'DIR/*.png'",
         "output": "output=DIR, the folder for the results",
     }
+    open_groups = ("condition",)
 
     ckpt: str
     input: str
@@ -40,6 +41,7 @@ class TranslateConfig(CommandConfig):
     compile: bool
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
     patchmap: bool
+    condition: dict[str, Any]
     trust: bool
 
 
@@ -67,7 +69,7 @@ def translate(config: TranslateConfig) -> int:
     _make_folder(output)
     translator = model.translator(
         weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
-        inference_mode=config.inference_mode, tile=config.tile,
+        inference_mode=config.inference_mode, tile=config.tile, conditions=config.condition,
     )  # fmt: skip
     scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
     jobs = find_jobs(config.input, output, config.format, config.overwrite, scorer.n_maps if scorer else 0)

@@ -35,6 +35,7 @@ def describe(
         "value_range": RANGES[graph.value_range],
         "layout": "B C H W, channels in the order R G B",
         "size_multiple": str(translator.generator.size_multiple),
+        "conditions": ", ".join(f"{name} ({what})" for name, what in translator.call.conditions.items()) or "none",
         "inference_mode": translator.inference_mode,
         "dropout": "left out",
         "weights": weights,

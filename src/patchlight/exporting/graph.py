@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.data.images import to_float, to_levels
+from patchlight.inference.onnx import random_conditions
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Generator, SyncBatchNorm
 
@@ -25,9 +26,9 @@ RANGES: dict[ValueRange, str] = {
 class ImageGraph(nn.Module):
     """A generator with the conversion of its images inside: B C H W in `value_range` to B C H W in it.
 
-    `bytes` become values as images are read for training, and values become bytes as its own images are written. In
-    `paper` mode batch norm takes the statistics of each image, as in a batch of one, and there is no dropout, whose
-    noise would be another each time.
+    `bytes` become values as images are read for training, and values become bytes as its own images are written. The
+    generator's conditions are further inputs, in its order. In `paper` mode batch norm takes the statistics of each
+    image, as in a batch of one, and there is no dropout, whose noise would be another each time.
     """
 
     def __init__(self, generator: Generator, value_range: ValueRange, inference_mode: InferenceMode) -> None:
@@ -37,18 +38,23 @@ class ImageGraph(nn.Module):
         self.value_range = value_range
         self.eval().requires_grad_(False)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, *conditions: Tensor) -> Tensor:
         match self.value_range:
             case "normalised":
-                return self._translate(image)
+                return self._translate(image, conditions)
             case "unit":
-                return (self._translate((image - 0.5) / 0.5) + 1) / 2
+                return (self._translate((image - 0.5) / 0.5, conditions) + 1) / 2
             case "bytes":
-                return to_levels(self._translate(to_float(image)))
+                return to_levels(self._translate(to_float(image), conditions))
 
-    def _translate(self, values: Tensor) -> Tensor:
-        translation: Tensor = self.generator(values)
+    def _translate(self, values: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
+        translation: Tensor = self.generator(values, *conditions)
         return translation
+
+    def random_batch(self, shape: tuple[int, int, int, int], seed: int) -> tuple[Tensor, ...]:
+        """A batch of `random_image` with values of the generator's conditions."""
+        image = self.random_image(shape, seed)
+        return image, *random_conditions(self.generator, image, seed)
 
     def random_image(self, shape: tuple[int, int, int, int], seed: int) -> Tensor:
         """A batch of smooth colours and noise in the range of the graph, the same for the same seed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,10 +55,10 @@ def compare(compute: Compute, graph: ImageGraph, channels: int) -> list[Agreemen
     side = max(multiple, 32)
     found = []
     for i, shape in enumerate(((1, channels, side, side), (3, channels, side, side + max(multiple, 32)))):
-        image = graph.random_image(shape, seed=i)
+        batch = graph.random_batch(shape, seed=i)
         with torch.no_grad():
-            expected = graph(image)
-        got = _computed(compute, image)
+            expected = graph(*batch)
+        got = _computed(compute, batch)
         if got.shape != expected.shape or got.dtype != expected.dtype:
             raise DataError(
                 f"the exported graph makes {got.dtype} {tuple(got.shape)} of {shape} where PyTorch makes "
@@ -67,17 +68,18 @@ def compare(compute: Compute, graph: ImageGraph, channels: int) -> list[Agreemen
     return found
 
 
-def _computed(compute: Compute, image: torch.Tensor) -> torch.Tensor:
+def _computed(compute: Compute, batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    shape = tuple(batch[0].shape)
     try:
         with torch.no_grad():
-            return compute(image)
+            return compute(*batch)
     except (RuntimeError, AssertionError, ValueError) as error:
         detail = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise DataError(f"the exported graph cannot take {tuple(image.shape)} ({detail}): no file was kept") from None
+        raise DataError(f"the exported graph cannot take {shape} ({detail}): no file was kept") from None
     except Exception as error:
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        raise DataError(f"the exported graph cannot take {tuple(image.shape)} ({error}): no file was kept") from None
+        raise DataError(f"the exported graph cannot take {shape} ({error}): no file was kept") from None
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,13 @@ class Speed:
 
 def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> Speed:
     """The speed of a file beside that of the same network in PyTorch as it is, for images of that side."""
-    image = graph.random_image((1, channels, side, side), seed=0)
+    batch = graph.random_batch((1, channels, side, side), seed=0)
     retain_allocator_memory()  # or PyTorch would ask the system for every feature map, and be slow for that
 
     def seconds(of: Compute, times: int) -> float:
         began = time.perf_counter()
         for _ in range(times):
-            of(image)
+            of(*batch)
         return (time.perf_counter() - began) / times
 
     with torch.no_grad():

@@ -54,7 +54,7 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
         require(PACKAGES, f"output={options.output}", "onnx")
     console = _console()
     model, translator = _translator(options)
-    graph = ImageGraph(translator.generator, options.value_range, translator.inference_mode)
+    graph = ImageGraph(translator.call, options.value_range, translator.inference_mode)
     description = describe(model, translator, graph, weights=_said(model, options.weights), license=options.license)
     _explain(console, translator, graph)
     with whole_file(options.output) as temporary:
@@ -93,7 +93,7 @@ def export_tensors(options: ExportOptions) -> None:
     require(("safetensors",), f"output={options.output}", "export")
     console = _console()
     model, translator = _translator(options)
-    graph = ImageGraph(translator.generator, "normalised", translator.inference_mode)
+    graph = ImageGraph(translator.call, "normalised", translator.inference_mode)
     networks: dict[str, nn.Module] = {}
     if options.every_network:
         networks = {

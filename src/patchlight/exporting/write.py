@@ -19,7 +19,8 @@ Format = Literal["onnx", "pt2", "safetensors"]
 DESCRIPTION = "patchlight.json"
 """The name of the description among the extra files of a .pt2."""
 
-Compute = Callable[[Tensor], Tensor]
+Compute = Callable[..., Tensor]
+"""From images, and values of the conditions, to images."""
 
 
 def write_graph(graph: ImageGraph, kind: Format, file: Path, description: Mapping[str, str], opset: int) -> None:
@@ -27,9 +28,10 @@ def write_graph(graph: ImageGraph, kind: Format, file: Path, description: Mappin
     channels = int(description["in_channels"])
     with warnings.catch_warnings():  # advice to the authors of exporters
         warnings.simplefilter("ignore")
-        program = trace(graph, example_for(channels, graph.generator.size_multiple, graph.dtype))
+        program = trace(graph, example_for(channels, graph.generator, graph.dtype))
         if kind == "onnx":
-            write_onnx(program, file, opset=opset, metadata=description)
+            names = (IMAGE, *graph.generator.conditions)
+            write_onnx(program, file, names=names, opset=opset, metadata=description)
         else:
             torch.export.save(program, file, extra_files={DESCRIPTION: json.dumps(description)})
 
@@ -40,8 +42,11 @@ def open_graph(kind: Format, file: Path) -> tuple[Compute, dict[str, str]]:
         runtime = session(file)
         description: dict[str, str] = runtime.get_modelmeta().custom_metadata_map
 
-        def compute(image: Tensor) -> Tensor:
-            return torch.from_numpy(runtime.run(None, {IMAGE: image.numpy()})[0])
+        names = [value.name for value in runtime.get_inputs()]
+
+        def compute(*batch: Tensor) -> Tensor:
+            inputs = {name: tensor.numpy() for name, tensor in zip(names, batch, strict=True)}
+            return torch.from_numpy(runtime.run(None, inputs)[0])
 
         return compute, description
     extra_files = {DESCRIPTION: ""}

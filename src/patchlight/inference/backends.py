@@ -33,11 +33,11 @@ def speed_up(translator: Translator, backend: Backend = "torch", compile: bool =
             raise ConfigError("compile=true is PyTorch's: leave it out with backend=onnx")
         translator.network = OnnxNetwork(translator)
     elif compile:
-        translator.network = torch.compile(translator.generator)
+        translator.network = torch.compile(translator.call)
 
 
 class OnnxNetwork:
-    """A generator as ONNX Runtime computes it: float32 B C H W to float32 B C H W, of any size.
+    """A generator as ONNX Runtime computes it: float32 B C H W to float32 B C H W, of any size; its conditions follow.
 
     Raises:
         ConfigError: ONNX Runtime is not installed; or the generator is used as in training, which it cannot do.
@@ -52,13 +52,15 @@ class OnnxNetwork:
             )
         if translator.bf16:
             raise ConfigError("backend=onnx computes in float32: give precision=32-true")
-        generator = translator.generator
-        example = example_for(translator.in_channels, generator.size_multiple).to(translator.device)
+        call = translator.call
+        example = [tensor.to(translator.device) for tensor in example_for(translator.in_channels, call)]
+        self.names = (IMAGE, *call.conditions)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "generator.onnx"
-            write_onnx(trace(generator, example), file)
+            write_onnx(trace(call, example), file, names=self.names)
             self.session = session(file, cuda=translator.device.type == "cuda")
 
-    def __call__(self, images: Tensor) -> Tensor:
-        (result,) = self.session.run(None, {IMAGE: images.cpu().numpy()})
+    def __call__(self, images: Tensor, *values: Tensor) -> Tensor:
+        inputs = zip(self.names, (images, *values), strict=True)
+        (result,) = self.session.run(None, {name: value.cpu().numpy() for name, value in inputs})
         return torch.from_numpy(result).to(images.device)

@@ -21,8 +21,10 @@ from patchlight.inference.devices import Precision, choose_device, uses_bf16
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
-from patchlight.methods import NetworkSpec
+from patchlight.methods import NetworkSpec, TranslationMethod
+from patchlight.methods.conditions import condition_values
 from patchlight.methods.inference import InferenceMode
+from patchlight.methods.networks import GeneratorCall
 from patchlight.networks import Discriminator, Generator
 
 __all__ = ["TrainedModel", "Weights", "load"]
@@ -57,7 +59,8 @@ def load(
     training. Only a method with a generator for each can go both ways. `device` None is the first accelerator there
     is, else the CPU. `precision` `auto` computes in bfloat16 where the device has matrix units for it.
     `inference_mode` None is that of the training, which its final test used. `tile` is the side in pixels of the tiles
-    in which larger images are translated; `auto` chooses them, None translates every image in one piece. `trust` runs
+    in which larger images are translated; `auto` chooses them, None translates every image in one piece. What the
+    generator reads beside an image is given with the image, `load(path)(image, class_id=3)`. `trust` runs
     what is not this package's own, where the checkpoint names it: a network of a module of yours, for example.
 
     Raises:
@@ -90,8 +93,8 @@ class TrainedModel:
             check_group("model", recorded["model"])
             for key, hint in IMAGES.items():
                 check_value(f"data.{key}", recorded["data"].get(key), checker(hint))
-            check_value("model.inference_mode", recorded["model"].get("inference_mode"), checker(InferenceMode))
-            self.specs: Mapping[str, NetworkSpec] = locate_method(recorded["model"]).networks
+            self.method = locate_method(recorded["model"])
+            self.specs: Mapping[str, NetworkSpec] = self.method.networks
         self.config: DictConfig = OmegaConf.create(recorded)
         self.channels = data_channels(self.config.data)
 
@@ -100,6 +103,16 @@ class TrainedModel:
         """`data.direction` of the training, between the domains as they lie on the disk."""
         direction: Direction = self.config.data.direction
         return direction
+
+    @cached_property
+    def blueprint(self) -> TranslationMethod:
+        """The method that was trained, with all its settings and without its weights.
+
+        Raises:
+            DataError: the record describes none that can be built.
+        """
+        with torch.device("meta"), recorded_in(self.path):
+            return build_method(self.config.model, self.channels, for_training=False)
 
     @property
     def untrained(self) -> frozenset[str]:
@@ -132,8 +145,13 @@ class TrainedModel:
         precision: Precision = "32-true",
         inference_mode: InferenceMode | None = None,
         tile: Tile = AUTO,
+        conditions: Mapping[str, Any] | None = None,
     ) -> Translator:
-        """The generator of a direction, see `load`."""
+        """The generator of a direction, see `load`; `conditions` are values for all images.
+
+        Raises:
+            ConfigError: see `load`; or conditions that are not those of the generator.
+        """
         for name, value, allowed in (
             ("weights", weights, get_args(Weights)),
             ("precision", precision, get_args(Precision)),
@@ -146,15 +164,19 @@ class TrainedModel:
         place = choose_device(str(device) if device is not None else None)
         spec = self.specs[name]
         assert spec.writes is not None
+        call = GeneratorCall(self.method, name, self.network(name, weights, Generator))
+        if conditions is not None:
+            condition_values(call.conditions, conditions, [0], (1, 1))
         return Translator(
-            self.network(name, weights, Generator),
+            call,
             in_channels=sum(self.channels[domain] for domain in spec.domains),
             out_channels=self.channels[spec.writes],
             direction=direction,
-            inference_mode=inference_mode or self.config.model.inference_mode,
+            inference_mode=inference_mode or self.blueprint.inference_mode,
             device=place,
             bf16=uses_bf16(precision, place),
             tile=tile,
+            conditions=conditions or {},
         )
 
     def patch_scorer(
@@ -175,13 +197,11 @@ class TrainedModel:
                         f"{self.path} was imported without the discriminator of direction={direction}: there is no "
                         f"patch map before it has been trained"
                     )
-                with torch.device("meta"), recorded_in(self.path):
-                    boundary = build_method(self.config.model, self.channels, for_training=False).boundary
                 side = self.config.data.image_size
                 return PatchScorer(
                     self.network(name, "raw", Discriminator),
                     sees_source=len(spec.domains) > 1,
-                    boundary=boundary,
+                    boundary=self.blueprint.boundary,
                     image_size=(side, side) if isinstance(side, int) else tuple(side),
                     device=choose_device(str(device) if device is not None else None),
                 )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from patchlight.errors import ConfigError
+from patchlight.networks import Generator
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -32,18 +33,19 @@ def require(packages: Sequence[str], wish: str, extra: str) -> None:
         raise ConfigError(f"{wish} needs {', '.join(missing)}: pip install 'patchlight[{extra}]'")
 
 
-def trace(network: nn.Module, example: Tensor) -> ExportedProgram:
+def trace(network: nn.Module, example: Sequence[Tensor]) -> ExportedProgram:
     """The graph of a network in evaluation mode for images of any number, height and width; B C H W to B C H W.
 
-    The example has at least two images, and sides of at least twice what the network needs at least.
+    The example is a batch of images, followed by values of the network's conditions. It has at least two images, and
+    sides of at least twice what the network needs at least.
     """
     dynamic = torch.export.Dim.DYNAMIC
+    image, *further = ({0: dynamic} | ({2: dynamic, 3: dynamic} if tensor.ndim == 4 else {}) for tensor in example)
     # Without this, a size of 1 somewhere in the network is taken for a special case, and is the innermost map of a
     # U-Net at the size of its training.
+    shapes = (image, tuple(further)) if further else (image,)
     with _size_oblivious(), torch.no_grad():
-        return torch.export.export(
-            network.eval(), (example,), dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},), strict=False
-        )
+        return torch.export.export(network.eval(), tuple(example), dynamic_shapes=shapes, strict=False)
 
 
 def _size_oblivious() -> AbstractContextManager[None]:
@@ -53,21 +55,31 @@ def _size_oblivious() -> AbstractContextManager[None]:
 
 
 def write_onnx(
-    program: ExportedProgram, file: Path, *, opset: int = OPSET, metadata: Mapping[str, str] | None = None
+    program: ExportedProgram,
+    file: Path,
+    *,
+    names: Sequence[str] = (IMAGE,),
+    opset: int = OPSET,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a traced network to one file; the weights are in it, and `metadata` as the model's properties."""
+    """Write a traced network to one file; the weights are in it, and `metadata` as the model's properties.
+
+    `names` are those of its inputs.
+    """
     import onnx_ir
 
     with warnings.catch_warnings():  # advice to the authors of exporters
         warnings.simplefilter("ignore")
         converted = torch.onnx.export(
-            program, dynamo=True, verbose=False, opset_version=opset, input_names=[IMAGE], output_names=[TRANSLATION],
+            program, dynamo=True, verbose=False, opset_version=opset,
+            input_names=list(names), output_names=[TRANSLATION],
         )  # fmt: skip
     assert converted is not None
     graph = converted.model.graph
     for value in (*graph.inputs, *graph.outputs):
         assert value.shape is not None
-        value.shape = onnx_ir.Shape(["batch", value.shape[1], "height", "width"])
+        own = list(value.shape)[1:]
+        value.shape = onnx_ir.Shape(["batch", *(own if len(own) != 3 else [own[0], "height", "width"])])
     converted.model.metadata_props.update(metadata or {})
     converted.save(file, external_data=False)
 
@@ -85,7 +97,21 @@ def session(file: Path, *, cuda: bool = False) -> Any:
     return onnxruntime.InferenceSession(file, options, providers=providers)
 
 
-def example_for(channels: int, size_multiple: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A batch of zeros by which a generator can be traced: two images of different sides."""
-    side = max(2 * size_multiple, 64)
-    return torch.zeros(2, channels, side, side + size_multiple, dtype=dtype)
+def example_for(channels: int, generator: Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """A batch by which a generator can be traced: two images of zeros, of different sides, and its conditions."""
+    side = max(2 * generator.size_multiple, 64)
+    image = torch.zeros(2, channels, side, side + generator.size_multiple, dtype=dtype)
+    return [image, *random_conditions(generator, image, seed=0)]
+
+
+def random_conditions(generator: Generator, images: Tensor, seed: int) -> list[Tensor]:
+    """Values of a generator's conditions for a batch of images, the same for the same seed."""
+    random = torch.Generator().manual_seed(seed)
+    values = []
+    for condition in generator.conditions.values():
+        shape = (len(images), *condition.shape, *(images.shape[-2:] if condition.spatial else ()))
+        if condition.classes is not None:
+            values.append(torch.randint(condition.classes, shape, generator=random))
+        else:
+            values.append(torch.randn(shape, generator=random))
+    return values

@@ -22,6 +22,7 @@ from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
 from patchlight.inference.translator import Translator
+from patchlight.methods.conditions import image_seed
 from patchlight.networks import Maps
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
@@ -74,8 +75,8 @@ def translate_files(
 
     Images of one size and depth share a batch of up to `batch_size`, None for as many as suit the device; where the
     images of a batch would depend on one another, and where they are so large that they are translated in tiles, each
-    goes alone. `done` is called once for each file. `scorer` makes the patch maps that jobs ask for. Only a few batches
-    are in memory at any time.
+    goes alone. Noise that a generator reads is drawn for each file from its name. `done` is called once for each file.
+    `scorer` makes the patch maps that jobs ask for. Only a few batches are in memory at any time.
     """
     failures: dict[Job, Failure] = {}
 
@@ -186,7 +187,7 @@ def _submit(
     try:
         if translator.in_tiles(*batch[0].array.shape[:2]):
             (item,) = batch
-            result = translator.translate_array(item.array)
+            result = translator.translate_array(item.array, seed=image_seed(item.job.source))
             scored = scorer is not None and scorer.fits(*item.pixels.size)
             maps = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
             outputs: list[Callable[[], None]] = [partial(_write, item, scorer, maps, result)]
@@ -214,7 +215,7 @@ def _submit(
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
     """Send a batch through the network; returns for each image what waits for its result and writes it."""
     sources = to_values([item.array for item in batch], translator.device)
-    values = translator.translate(sources)
+    values = translator.translate(sources, seeds=[image_seed(item.job.source) for item in batch])
     levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)
 
     def write(i: int, maps: Maps | None) -> None:

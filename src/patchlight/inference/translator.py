@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -20,12 +21,16 @@ from patchlight.inference.padding import cut, margins, pad
 from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile
+from patchlight.methods.conditions import condition_values
 from patchlight.methods.inference import InferenceMode, inference
-from patchlight.networks import Generator
+from patchlight.methods.networks import GeneratorCall
 
 Direction = Literal["AtoB", "BtoA"]
 NOISE_SEED = 0
-"""Seed of the dropout noise in `paper` mode: the same for every image, so that their order does not matter."""
+"""Seed of the dropout noise in `paper` mode, and of noise that a generator reads where no name of a file gives another:
+the same for every image, so that their order does not matter."""
+
+NOTHING: Mapping[str, Any] = {}
 
 Kind = TypeVar("Kind", Image.Image, NDArray[Any], Tensor)
 
@@ -41,11 +46,17 @@ class Translator:
     Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
     where batch norm and dropout tie the images of a batch together, each goes through the network alone. Large images
     are translated in tiles of `tile` pixels, see `Grid` and `GlobalStatistics`.
+
+    What the generator reads beside an image is given by name, `translator(image, class_id=3)`: a value for all images
+    or, of tensors, one for each. Noise that is not given is the same each time.
+
+    Raises:
+        ConfigError: a condition is missing, unknown or of another shape or type than the generator reads.
     """
 
     def __init__(
         self,
-        generator: Generator,
+        call: GeneratorCall,
         *,
         in_channels: int,
         out_channels: int,
@@ -54,10 +65,12 @@ class Translator:
         device: torch.device,
         bf16: bool,
         tile: Tile = AUTO,
+        conditions: Mapping[str, Any] = NOTHING,
     ) -> None:
-        self.generator = generator.to(device)
-        self.network: Any = self.generator
-        """What computes images in one piece: the generator, or something that stands for it."""
+        self.call = call.to(device)
+        self.generator = call.generator
+        self.network: Any = self.call
+        """What computes images in one piece: the generator as its method calls it, or something that stands for it."""
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.direction = direction
@@ -66,6 +79,8 @@ class Translator:
         self.bf16 = bf16
         self.tile: Tile = tile
         self.noise_seed = NOISE_SEED
+        self.conditions = dict(conditions)
+        """Values of conditions that a call does not give."""
         self.keeps_memory = False
         """Whether the process keeps its memory, see `devices.retain_allocator_memory`; not while there are tiles."""
         self.layout = torch.channels_last if bf16 else torch.contiguous_format
@@ -79,46 +94,67 @@ class Translator:
             for module in self.generator.modules()
         )
 
-    def __call__(self, image: Kind) -> Kind:
+    def __call__(self, image: Kind, **conditions: Any) -> Kind:
         if isinstance(image, Image.Image):
-            return to_image(self._pixels(from_image(image)))
+            return to_image(self._pixels(from_image(image), conditions))
         if isinstance(image, np.ndarray):
-            return self._pixels(from_array(image)).array()
-        return self._tensor(image)
+            return self._pixels(from_array(image), conditions).array()
+        return self._tensor(image, conditions)
 
-    def _pixels(self, pixels: Pixels) -> Pixels:
-        result = self.translate_array(pixels.for_network(self.in_channels))
+    def _pixels(self, pixels: Pixels, conditions: Mapping[str, Any]) -> Pixels:
+        result = self.translate_array(pixels.for_network(self.in_channels), conditions)
         return pixels.with_colour(result, self.in_channels)
 
-    def _tensor(self, image: Tensor) -> Tensor:
+    def _tensor(self, image: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
             raise DataError(
                 f"a tensor of shape {tuple(image.shape)} and type {image.dtype} is no image for this generator: give "
                 f"C H W or B C H W with {self.in_channels} channels of floating-point values in [-1, 1]"
             )
         batch = image if image.ndim == 4 else image[None]
-        result = self.translate(batch.to(self.device, torch.float32)).to(image.device, image.dtype)
+        result = self.translate(batch.to(self.device, torch.float32), conditions).to(image.device, image.dtype)
         return result if image.ndim == 4 else result[0]
 
-    def translate_array(self, array: Array) -> Array:
+    def translate_array(self, array: Array, conditions: Mapping[str, Any] = NOTHING, seed: int = NOISE_SEED) -> Array:
         """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
         grid = self.grid(*array.shape[:2])
-        if grid is not None:
-            return self._tiled(grid).array(array)
-        values = self.translate(to_values([array], self.device))
-        return to_arrays(to_levels(values, np.iinfo(array.dtype).max))[0]
+        if grid is not None and not self._spatial:
+            values = self._values(conditions, [seed], (array.shape[0], array.shape[1]))
+            return self._tiled(grid, values).array(array)
+        result = self.translate(to_values([array], self.device), conditions, [seed])
+        return to_arrays(to_levels(result, np.iinfo(array.dtype).max))[0]
 
-    def translate(self, images: Tensor) -> Tensor:
-        """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients."""
+    def translate(
+        self, images: Tensor, conditions: Mapping[str, Any] = NOTHING, seeds: Sequence[int] | None = None
+    ) -> Tensor:
+        """Float32 B C H W in [-1, 1] on the translator's device, of any size, to the same size; without gradients.
+
+        `seeds` are those of each image's noise, where the generator reads noise that is not among the conditions.
+        """
         height, width = images.shape[-2:]
+        seeds = seeds or [self.noise_seed] * len(images)
+        values = self._values(conditions, seeds, (height, width))
         by = margins(height, width, self.generator.size_multiple)
-        padded = pad(images, by)
+        # Conditions that lie on the image go its way: padded as it is, and cut into the same tiles.
+        maps = [values.pop(name).to(images) for name in self._spatial]
+        padded = pad(torch.cat([images, *maps], dim=1) if maps else images, by)
         grid = self.grid(height, width)
+        alone = [{name: value[i : i + 1] for name, value in values.items()} for i in range(len(images))]
         if grid is not None:
-            tiled = self._tiled(grid)
-            return torch.stack([tiled.tensor(image, (height, width), by) for image in padded])
-        parts = torch.split(padded, 1) if self.one_by_one else (padded,)
-        return cut(torch.cat([self.run(self.network, part) for part in parts]), by)
+            tiled = [self._tiled(grid, own) for own in alone]
+            return torch.stack([t.tensor(image, (height, width), by) for t, image in zip(tiled, padded, strict=True)])
+        if not self.one_by_one:
+            return cut(self.run(self.network, values, padded), by)
+        parts = zip(alone, torch.split(padded, 1), strict=True)
+        return cut(torch.cat([self.run(self.network, own, part) for own, part in parts]), by)
+
+    def _values(self, given: Mapping[str, Any], seeds: Sequence[int], size: tuple[int, int]) -> dict[str, Tensor]:
+        return condition_values(self.call.conditions, {**self.conditions, **given}, seeds, size)
+
+    @property
+    def _spatial(self) -> list[str]:
+        """The conditions that have a value at every pixel."""
+        return [name for name, condition in self.call.conditions.items() if condition.spatial]
 
     def grid(self, height: int, width: int) -> Grid | None:
         """The tiles in which an image of that size is translated; None for one piece.
@@ -133,16 +169,24 @@ class Translator:
         """Whether an image of that size is translated in tiles."""
         return self.grid(height, width) is not None
 
-    def _tiled(self, grid: Grid) -> TiledPass:
+    def _tiled(self, grid: Grid, values: Mapping[str, Tensor]) -> TiledPass:
         return TiledPass(
-            self.generator, partial(self.run, self.generator), grid, self.device, self.out_channels,
+            self.generator, partial(self.run, self.call, values), grid, self.device, self.out_channels,
             own_statistics=self.inference_mode == "paper", noise_seed=self.noise_seed, keeps_memory=self.keeps_memory,
         )  # fmt: skip
 
-    def run(self, network: Any, images: Tensor) -> Tensor:
-        """Images whose sides the network can take, through the generator or what stands for it, in one pass."""
+    def run(self, network: Any, values: Mapping[str, Tensor], images: Tensor) -> Tensor:
+        """Images whose sides the network can take, through the generator or what stands for it, in one pass.
+
+        `images` has the spatial conditions as further channels; `values` are the others, of each image or of all.
+        """
         half = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         modules = [network] if isinstance(network, nn.Module) else []
+        widths = [self.in_channels, *(self.call.conditions[name].shape[0] for name in self._spatial)]
+        images, *maps = torch.split(images, widths, dim=1) if len(widths) > 1 else (images,)
+        given = dict(zip(self._spatial, maps, strict=True))
+        given |= {name: v.to(self.device).expand(len(images), *v.shape[1:]) for name, v in values.items()}
         with inference(*modules, mode=self.inference_mode, noise_seed=self.noise_seed), half:
-            translated: Tensor = network(images.contiguous(memory_format=self.layout))
+            ordered = [given[name] for name in self.call.conditions]
+            translated: Tensor = network(images.contiguous(memory_format=self.layout), *ordered)
         return translated.float()

@@ -4,6 +4,19 @@ from patchlight.methods.base import TranslationMethod
 from patchlight.methods.cyclegan import CycleGAN
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.networks import NetworkSpec
+from patchlight.methods.optimization import Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.pix2pix import Pix2Pix
+from patchlight.methods.state import Batch
 
-__all__ = ["CycleGAN", "ImagePool", "NetworkSpec", "Pix2Pix", "TranslationMethod"]
+__all__ = [
+    "Batch",
+    "CycleGAN",
+    "ImagePool",
+    "Loss",
+    "NetworkSpec",
+    "Pix2Pix",
+    "Terms",
+    "TranslationMethod",
+    "batch_weights",
+    "mean_terms",
+]

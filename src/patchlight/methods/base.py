@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from patchlight.methods.guard import OnNonFinite, StepSkippedError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode
-from patchlight.methods.networks import TranslationNetworks, is_trained
+from patchlight.methods.networks import TranslationNetworks, frozen, is_trained
 from patchlight.methods.optimization import (
     Gradients,
     Loss,
@@ -145,17 +145,16 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
 
     def sides(self) -> dict[str, Side]:
         """The optimizers by name, each with the networks that it moves."""
-        found = self.optimizers()
-        optimizers = found if isinstance(found, list) else [found]
-        sides = {}
-        for name, optimizer in zip(self.optimizer_names, optimizers, strict=True):
+        found, sides = self.optimizers(), {}
+        for name, optimizer in zip(self.optimizer_names, found if isinstance(found, list) else [found], strict=True):
             assert isinstance(optimizer, LightningOptimizer)
             networks = {key: network for key, network in self.moved_by(name).items() if is_trained(network)}
-            sides[name] = Side(optimizer.optimizer, networks, self.clip_d if name == "d" else self.clip_g)
+            clips = dict.fromkeys(networks, self.clip_d if name == "d" else self.clip_g)
+            sides[name] = Side((optimizer.optimizer,), networks, clips)
         return sides
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        self._accumulated.append(batch)
+        self._accumulated.append(self.with_conditions(batch))
         if len(self._accumulated) == self.accumulate or self.trainer.is_last_batch:
             batches, self._accumulated = self._accumulated, []
             self._optimization_step(batches)
@@ -195,8 +194,9 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         return dict(zip(terms, means.unbind(), strict=True))
 
     def compute_gradients(self, side: Side, losses: Sequence[Loss]) -> Gradients:
-        """The gradients of a sum of losses, left in the networks of one side; see `patchlight.methods.optimization`."""
-        return compute_gradients(self, side, losses)
+        """The gradients of a sum of losses, left in the networks of one side; others are only passed through."""
+        with frozen(*(network for name, network in self.modules_of().items() if name not in side.networks)):
+            return compute_gradients(self, side, losses)
 
     def step_optimizers(self, *gradients: Gradients, batches: Sequence[Batch], last: bool = True) -> None:
         """Look at the terms and gradients of some sides together, then step their optimizers.
@@ -211,9 +211,10 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         watched = {name: value for side in gradients for name, value in side.watched.items()}
         self.guard.watch(watched, step=self.global_step + 1, paths=list(dict.fromkeys(paths)))
         for side in gradients:
-            if self._rollback is not None and not last:
-                self._rollback.keep(side.side.optimizer)
-            step_optimizer(self, side.side.optimizer)
+            for optimizer in side.side.optimizers:
+                if self._rollback is not None and not last:
+                    self._rollback.keep(optimizer)
+                step_optimizer(self, optimizer)
         if last:
             update_scale(self)
 
@@ -223,7 +224,7 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         self.images_seen += len(batch["A"]) * self.trainer.world_size
 
     def on_train_epoch_start(self) -> None:
-        rates = {f"lr/{name}": side.optimizer.param_groups[0]["lr"] for name, side in self.sides().items()}
+        rates = {f"lr/{name}": side.optimizers[0].param_groups[0]["lr"] for name, side in self.sides().items()}
         # Straight to the loggers: what `self.log` takes in here would wait for the end of the epoch in memory, where a
         # run that is resumed within the epoch does not find it.
         for logger in self.loggers:

@@ -20,7 +20,7 @@ from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
-from patchlight.methods.networks import NetworkSpec, frozen
+from patchlight.methods.networks import NetworkSpec
 from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
@@ -35,6 +35,10 @@ MERGED_PIXELS = 256**2
 On two cores at 128 px one pass took 0.65 to 0.7 times as long as two (`networks.winograd`), and at 256 px 0.97 times,
 which is not worth the memory of a third pass's features.
 """
+
+
+WAYS: Mapping[Domain, tuple[str, str, str]] = {"a": ("A", "B", "generator_ab"), "b": ("B", "A", "generator_ba")}
+"""The domain of an image, the other domain and the generator that goes there."""
 
 
 class CycleGAN(TranslationMethod):
@@ -158,21 +162,20 @@ class CycleGAN(TranslationMethod):
         fakes_A: list[Tensor] = []
         fakes_B: list[Tensor] = []
         if update_g:
-            # One circle after the other, each with its backward pass, so that the features of only one are in memory.
+            # One cycle after the other, each with its backward pass, so that the features of only one are in memory.
             per_batch = [
                 self._g_losses(batch, weight, fakes_A, fakes_B, adversarial=update_d)
                 for batch, weight in zip(batches, weights, strict=True)
             ]
-            with frozen(*self.discriminators):
-                ready.append(self.compute_gradients(sides["g"], [loss for losses in per_batch for loss in losses]))
+            ready.append(self.compute_gradients(sides["g"], [loss for losses in per_batch for loss in losses]))
             computed = iter(ready[-1].terms)
             g_terms = [_merge_terms(list(islice(computed, len(losses)))) for losses in per_batch]
             terms |= self._name_g_terms(mean_terms(g_terms, weights))
         else:
             with torch.no_grad():
                 for batch in batches:
-                    fakes_B.append(self.generator_ab(batch["A"]))
-                    fakes_A.append(self.generator_ba(batch["B"]))
+                    fakes_B.append(self.fake("generator_ab", batch))
+                    fakes_A.append(self.fake("generator_ba", batch))
         real_A, real_B = batches[-1]["A"], batches[-1]["B"]
         self.last_step.images = {"fake_A": fakes_A[-1], "real_A": real_A, "fake_B": fakes_B[-1], "real_B": real_B}
         if update_d:
@@ -197,52 +200,56 @@ class CycleGAN(TranslationMethod):
         self, batch: Batch, weight: float, fakes_A: list[Tensor], fakes_B: list[Tensor], *, adversarial: bool
     ) -> list[Loss]:
         """The generators' losses over one batch; its generated images are added to `fakes_A` and `fakes_B`."""
-        real_A, real_B = batch["A"], batch["B"]
-        g_ab, g_ba = self.generators
-        ways: tuple[tuple[Domain, Tensor, Tensor, Generator, Generator, Discriminator, list[Tensor]], ...] = (
-            ("a", real_A, real_B, g_ab, g_ba, self.discriminator_b, fakes_B),
-            ("b", real_B, real_A, g_ba, g_ab, self.discriminator_a, fakes_A),
+        ways: tuple[tuple[Domain, Discriminator, list[Tensor]], ...] = (
+            ("a", self.discriminator_b, fakes_B),
+            ("b", self.discriminator_a, fakes_A),
         )
         losses: list[Loss] = []
         identities: list[Loss] = []
-        for domain, real, other, there, back, critic, fakes in ways:
-            merged = self.lambda_identity > 0 and _merges_passes(there, real, other)
-            cycle = partial(self._cycle_terms, domain, real, other, there, back, critic, fakes, adversarial, merged)
+        for domain, critic, fakes in ways:
+            own, other, name = WAYS[domain]
+            there = self.get_submodule(name)
+            merged = self.lambda_identity > 0 and _merges_passes(there, batch[own], batch[other])
+            cycle = partial(self._cycle_terms, domain, batch, critic, fakes, adversarial, merged)
             losses.append(Loss(cycle, self.generators, weight))
             if self.lambda_identity > 0 and not merged:
-                identities.append(Loss(partial(self._identity_pass, _OTHER[domain], there, other), [there], weight))
+                identities.append(Loss(partial(self._identity_pass, _OTHER[domain], batch), [there], weight))
         return losses + identities
 
     def _cycle_terms(
-        self, domain: Domain, real: Tensor, other: Tensor, there: Generator, back: Generator,
-        critic: Discriminator, fakes: list[Tensor], adversarial: bool, merged: bool,
-    ) -> Terms:  # fmt: skip
+        self, domain: Domain, batch: Batch, critic: Discriminator, fakes: list[Tensor], adversarial: bool, merged: bool
+    ) -> Terms:
         """The terms of one domain's images on their way to the other domain and back.
 
-        If `merged`, the generator `there` gets the other domain's images in the same pass, for its identity term.
+        If `merged`, the generator gets the other domain's images in the same pass, for its identity term.
         """
+        (own, other, there), back = WAYS[domain], WAYS[_OTHER[domain]][-1]
+        real, goal = batch[own], batch[other]
         if merged:
-            fake, same = there(torch.cat([real, other])).split([len(real), len(other)])
+            twice = {key: torch.cat([batch[key], batch[key]]) for key in self.networks[there].further}
+            fake, same = torch.split(self.fake(there, {own: torch.cat([real, goal]), **twice}), [len(real), len(goal)])
         else:
-            fake = there(real)
+            fake = self.fake(there, batch)
         fakes.append(fake.detach())
-        reconstruction = back(fake)
+        reconstruction = self.fake(back, {**batch, other: fake})
         cycle = F.l1_loss(reconstruction, real)
-        images = StepImages(source=real, fake=fake, real=other, reconstruction=reconstruction)
+        images = StepImages(source=real, fake=fake, real=goal, reconstruction=reconstruction)
         way = f"{domain}{_OTHER[domain]}"
         terms = {f"cycle_{domain}": cycle, "total": self._lambda(domain) * cycle}
         if adversarial:
             features = self.generator_terms.need_features(self.g_steps)
-            gan = self.adversarial.generator(critic, other, fake, features=features)
+            gan = self.adversarial.generator(critic, goal, fake, features=features)
             images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
             terms[f"g_gan_{way}"] = gan.term
             terms["total"] = gan.term + terms["total"]
         terms = self.generator_terms.add_to(terms, images, self.g_steps, key=f"g_{{}}_{way}")
-        return _merge_terms([terms, self._identity_terms(_OTHER[domain], same, other)]) if merged else terms
+        return _merge_terms([terms, self._identity_terms(_OTHER[domain], same, goal)]) if merged else terms
 
-    def _identity_pass(self, domain: Domain, generator: Generator, real: Tensor) -> Terms:
-        """The term of images that are in the generator's own domain already."""
-        return self._identity_terms(domain, generator(real), real)
+    def _identity_pass(self, domain: Domain, batch: Batch) -> Terms:
+        """The term of images that are in the domain that a generator writes already."""
+        read, written, generator = WAYS[_OTHER[domain]]
+        real = batch[written]
+        return self._identity_terms(domain, self.fake(generator, {**batch, read: real}), real)
 
     def _identity_terms(self, domain: Domain, same: Tensor, real: Tensor) -> Terms:
         identity = F.l1_loss(same, real)
@@ -273,13 +280,14 @@ class CycleGAN(TranslationMethod):
         return terms
 
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
-        real_A, real_B = batch["A"], batch["B"]
+        batch = self.with_conditions(batch, noise_seed)
         with inference(*self.generators, mode=self.inference_mode, noise_seed=noise_seed):
-            fake_B, fake_A = self.generator_ab(real_A), self.generator_ba(real_B)
-            rec_A, rec_B = self.generator_ba(fake_B), self.generator_ab(fake_A)
+            fake_B, fake_A = self.fake("generator_ab", batch), self.fake("generator_ba", batch)
+            rec_A = self.fake("generator_ba", {**batch, "B": fake_B})
+            rec_B = self.fake("generator_ab", {**batch, "A": fake_A})
         return {
-            "real_A": real_A, "fake_B": fake_B, "rec_A": rec_A,
-            "real_B": real_B, "fake_A": fake_A, "rec_B": rec_B,
+            "real_A": batch["A"], "fake_B": fake_B, "rec_A": rec_A,
+            "real_B": batch["B"], "fake_A": fake_A, "rec_B": rec_B,
         }  # fmt: skip
 
     def rank_state(self) -> dict[str, Any]:

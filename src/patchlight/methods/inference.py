@@ -22,7 +22,7 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
     `eval` is PyTorch's evaluation mode: running statistics, no dropout. `paper` keeps dropout and the statistics of
     the batch itself, on this rank alone, as pix2pix is tested in its paper; the running statistics are not touched and
     the dropout noise is that of `noise_seed`, so the same images come out each time and training goes on as if nothing
-    had happened.
+    had happened. In both modes other random numbers, such as noise that a network draws by itself, are of that seed.
 
     Source: Isola et al. 2017, section 3.3, "Inference details".
     """
@@ -45,7 +45,7 @@ def inference(*networks: nn.Module, mode: InferenceMode, noise_seed: int = 0) ->
             norm.track_running_stats = mode == "eval"
         for norm in shared:
             norm.alone = True
-        with torch.no_grad(), _noise(devices if mode == "paper" else (), noise_seed):
+        with torch.no_grad(), _noise(devices, noise_seed):
             yield
     finally:
         for norm in tracking:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
+from patchlight.methods.conditions import image_seed, noise_for
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.methods.state import Batch
-from patchlight.networks import Discriminator, Generator, Maps, as_maps
+from patchlight.networks import Discriminator, Generator, Maps, as_maps, recomputed
 
 Kind = Literal["generator", "discriminator", "auxiliary"]
 
@@ -60,6 +62,11 @@ class NetworkSpec:
     def domains(self) -> tuple[str, ...]:
         """What it reads that is an image of a domain."""
         return tuple(key for key in self.reads if key in DOMAINS)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """What it reads beside images of a domain."""
+        return tuple(key for key in self.reads if key not in DOMAINS)
 
 
 class TranslationNetworks(nn.Module):
@@ -113,8 +120,8 @@ class TranslationNetworks(nn.Module):
         """The images of a sample picture with their titles: a block of columns for each direction."""
         blocks = []
         for fake, (source, _) in self.translations.items():
-            block = [(f"real_{source}", "input"), (fake, "output")]
-            blocks.append(block + [(self.references[fake], "target")] * (fake in self.references))
+            target = [(self.references[fake], "target")] if fake in self.references else []
+            blocks.append([(f"real_{source}", "input"), (fake, "output"), *target])
         return blocks
 
     @property
@@ -122,19 +129,61 @@ class TranslationNetworks(nn.Module):
         """The logit on whose sides real and fake lie; None where there is no such."""
         return None
 
+    @classmethod
+    def generate(cls, name: str, generator: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The images, B C H W in [-1, 1], that a generator of the table makes of entries of a batch.
+
+        This is the only place that calls a generator: in training, in `translate`, in translating files and in what is
+        exported. A method whose images are not what its generator returns has its own.
+        """
+        images: Tensor = generator(*(inputs[key] for key in cls.networks[name].reads))
+        return images
+
+    def fake(self, name: str, batch: Batch, *, keep: bool = True) -> Tensor:
+        """What the generator of a name makes of a batch, with what its backward pass needs.
+
+        Unless `keep`, that is computed again when it is needed, which saves memory where the images of many batches
+        wait for their backward pass.
+        """
+        generator, compute = self.get_submodule(name), partial(self.generate, name, self.get_submodule(name))
+        inputs = {key: batch[key] for key in self.networks[name].reads if key in batch}
+        if len(inputs) < len(self.networks[name].reads):
+            raise ConfigError(
+                f"{type(self).__name__}.{name} reads {', '.join(self.networks[name].reads)}, of which a batch has "
+                f"{', '.join(inputs)}: let the data give the others by these keys, or add them in with_conditions"
+            )
+        return compute(inputs) if keep else recomputed(generator, inputs, compute)
+
+    def with_conditions(self, batch: Batch, noise_seed: int | None = None) -> Batch:
+        """A batch with all that its generators read: as it is, and with noise unless it is in it.
+
+        A method that makes further inputs of a batch adds them here, for training, validation and test alike. With a
+        seed the noise of an image follows from the name of its file, or from the seed and its place in a batch
+        without names; without one, as in training, it is drawn from this rank's random numbers.
+        """
+        drawn = {}
+        for name, spec in self.networks.items():
+            for key in spec.further if spec.kind == "generator" else ():
+                condition = cast(Generator, self.get_submodule(name)).conditions[key]
+                if condition.noise and key not in batch and key not in drawn:
+                    images = batch[spec.domains[0]]
+                    paths = batch.get("A_path") or [f"{noise_seed} {i}" for i in range(len(images))]
+                    seeds = [image_seed(path) for path in paths] if noise_seed is not None else None
+                    drawn[key] = noise_for(images, condition, seeds)
+        return {**batch, **drawn} if drawn else batch
+
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         """The images of a batch, real and generated, by name: `real_A`, `fake_B` and so on, B C H W in [-1, 1]."""
+        batch = self.with_conditions(batch, noise_seed)
         images = {f"real_{domain}": batch[domain] for domain in DOMAINS}
         with inference(*self.generators, mode=self.inference_mode, noise_seed=noise_seed):
             for name, spec in self.networks.items():
                 if spec.kind == "generator":
-                    images[f"fake_{spec.writes}"] = self.get_submodule(name)(*(batch[key] for key in spec.reads))
+                    images[f"fake_{spec.writes}"] = self.fake(name, batch)
         return images
 
     def score_pairs(self, images: Mapping[str, Tensor]) -> dict[str, tuple[Maps, Maps]]:
-        """The patch maps, B 1 h w logits, of what `translate` gave, real and generated, by discriminator.
-
-        Each has one map for each of its scales.
+        """The patch maps of what `translate` gave, real and generated, by discriminator: B 1 h w logits of each scale.
 
         The discriminators judge as in training, with the statistics of the batch, and are left as they were.
         """
@@ -161,6 +210,26 @@ class TranslationNetworks(nn.Module):
                     f"networks, so that no optimizer would move it: add {child!r} to networks, or set "
                     f"requires_grad_(False) for it"
                 )
+
+
+class GeneratorCall(Generator):
+    """A generator as its method calls it, by itself: an image B C H W and values of its conditions to an image.
+
+    The values come in the order of the method's table, each with the batch as its first dimension.
+    """
+
+    def __init__(self, method: type[TranslationNetworks], name: str, generator: Generator) -> None:
+        super().__init__()
+        self.method = method
+        self.name = name
+        self.generator = generator
+        self.size_multiple = generator.size_multiple
+        spec = method.networks[name]
+        self.conditions = {key: generator.conditions[key] for key in spec.further}
+        self._keys = (spec.domains[0], *spec.further)
+
+    def forward(self, image: Tensor, *values: Tensor) -> Tensor:
+        return self.method.generate(self.name, self.generator, dict(zip(self._keys, (image, *values), strict=True)))
 
 
 def is_trained(network: nn.Module) -> bool:

@@ -16,7 +16,6 @@ from torch.optim import Optimizer
 from patchlight.errors import ConfigError
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.state import Batch, Resumable
-from patchlight.networks import recomputed
 from patchlight.system.lightning_internals import call_optimizer_hooks
 
 Terms = dict[str, Tensor]
@@ -37,11 +36,19 @@ class Loss:
 
 @dataclass(frozen=True)
 class Side:
-    """An optimizer, the networks it moves by name, and the largest norm of each one's gradient, None for any."""
+    """Optimizers, the networks that they move by name, and the largest norm of each one's gradient, None for any.
 
-    optimizer: Optimizer
+    `a + b` is for a loss from which the networks of both learn.
+    """
+
+    optimizers: tuple[Optimizer, ...]
     networks: Mapping[str, nn.Module]
-    clip: float | None
+    clips: Mapping[str, float | None]
+
+    def __add__(self, other: Side) -> Side:
+        return Side(
+            self.optimizers + other.optimizers, {**self.networks, **other.networks}, {**self.clips, **other.clips}
+        )
 
 
 @dataclass(frozen=True)
@@ -69,14 +76,6 @@ def mean_terms(terms: Sequence[Terms], weights: Sequence[float]) -> Terms:
     }
 
 
-def generate(generator: nn.Module, images: Tensor, *, keep: bool) -> Tensor:
-    """The generator's images, with what their backward pass needs; unless `keep`, that is computed again then.
-
-    Computing again saves memory where the images of many batches wait for their backward pass.
-    """
-    return generator(images) if keep else recomputed(generator, images)
-
-
 def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> Gradients:
     """Leave the gradients of a weighted sum of losses in the networks of one side, clipped; nothing moves yet.
 
@@ -87,7 +86,8 @@ def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> 
         ConfigError: a network of this side is in no loss.
     """
     _require_a_loss_for_each(method, side, losses)
-    side.optimizer.zero_grad(set_to_none=True)
+    for optimizer in side.optimizers:
+        optimizer.zero_grad(set_to_none=True)
     last = {id(network): i for i, loss in enumerate(losses) for network in loss.networks}
     found: list[Terms] = []
     watched: Terms = {}
@@ -105,11 +105,13 @@ def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> 
 
     scaler = _scaler_of(method)
     if scaler is not None:
-        scaler.unscale_(side.optimizer)
+        for optimizer in side.optimizers:
+            scaler.unscale_(optimizer)
     for name, network in side.networks.items():
         norm = get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
-        if side.clip is not None:
-            clip_grads_with_norm_(network.parameters(), side.clip, norm)
+        clip = side.clips[name]
+        if clip is not None:
+            clip_grads_with_norm_(network.parameters(), clip, norm)
         method.last_step.gradient_norms[name] = norm
         if scaler is None:  # which itself leaves out steps whose gradients overflow
             watched[f"the gradient of {name}"] = norm

@@ -17,8 +17,8 @@ from patchlight.methods.base import OptimizerFactory, ScheduleFactory, Translati
 from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode
-from patchlight.methods.networks import NetworkSpec, frozen
-from patchlight.methods.optimization import Loss, Terms, batch_weights, generate, mean_terms
+from patchlight.methods.networks import NetworkSpec
+from patchlight.methods.optimization import Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
 
@@ -104,7 +104,7 @@ class Pix2Pix(TranslationMethod):
         sides = self.sides()
         weights = batch_weights(batches)
         with torch.set_grad_enabled(update_g):
-            fakes = [generate(self.generator, batch["A"], keep=len(batches) == 1) for batch in batches]
+            fakes = [self.fake("generator", batch, keep=len(batches) == 1) for batch in batches]
         self.last_step.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
         parts = list(zip(batches, fakes, weights, strict=True))
         terms: Terms = {}
@@ -115,9 +115,8 @@ class Pix2Pix(TranslationMethod):
             self.step_optimizers(d, batches=batches, last=not update_g)
             terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
         if update_g:
-            losses = [Loss(partial(self._g_terms, b, fake, update_d), self.generators, w, "g_") for b, fake, w in parts]
-            with frozen(self.discriminator):
-                g = self.compute_gradients(sides["g"], losses)
+            losses = [Loss(partial(self.g_terms, b, fake, update_d), self.generators, w, "g_") for b, fake, w in parts]
+            g = self.compute_gradients(sides["g"], losses)
             self.step_optimizers(g, batches=batches)
             terms |= {f"g_{name}": value for name, value in mean_terms(g.terms, weights).items()}
         return terms
@@ -129,7 +128,8 @@ class Pix2Pix(TranslationMethod):
         self.last_step.logits["discriminator"] = loss.real, loss.fake
         return loss.terms
 
-    def _g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
+    def g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
+        """The generator's terms over a batch, with their weighted sum `total`; a method of one more term adds to it."""
         real_A, real_B = batch["A"], batch["B"]
         l1 = F.l1_loss(fake_B, real_B)
         terms = {"l1": l1, "total": self.lambda_l1 * l1}

@@ -1,6 +1,6 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Discriminator, Generator
+from patchlight.networks.base import Condition, Discriminator, Generator
 from patchlight.networks.init import init_weights
 from patchlight.networks.instance_norm import InstanceNorm2d
 from patchlight.networks.maps import Maps, PatchGrid, as_maps, map_suffixes
@@ -14,6 +14,7 @@ from patchlight.networks.unet import UNetGenerator
 from patchlight.networks.winograd import WinogradConv2d
 
 __all__ = [
+    "Condition",
     "Discriminator",
     "Generator",
     "InstanceNorm2d",

@@ -1,17 +1,43 @@
-"""What a generator and a discriminator say of the images they can take."""
+"""What a generator and a discriminator say of the images and other inputs that they can take."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from patchlight.networks.maps import PatchGrid, as_maps
 from patchlight.networks.receptive_field import patch_grids
 
-__all__ = ["Discriminator", "Generator", "as_maps"]
+__all__ = ["Condition", "Discriminator", "Generator", "as_maps"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An input of a generator beside its image: the shape and type of one image's value.
+
+    `shape` has no batch; of a `spatial` value it is followed by the height and width of the image. `classes` makes it a
+    whole number (int64) from 0 to `classes` - 1; other values are floating point. `noise` is drawn from the standard
+    normal distribution where none is given.
+    """
+
+    shape: tuple[int, ...] = ()
+    spatial: bool = False
+    classes: int | None = None
+    noise: bool = False
+
+    def __str__(self) -> str:
+        what = f"whole numbers from 0 to {self.classes - 1}" if self.classes is not None else "numbers"
+        shape = [*map(str, self.shape), *(["H", "W"] if self.spatial else [])]
+        return f"{what} of shape {' x '.join(shape)}" if shape else f"one of {what}" if self.classes else "a number"
 
 
 class Generator(nn.Module):
     """A network from images to images of the same size; own ones derive from it to be used in a configuration."""
+
+    conditions: Mapping[str, Condition] = {}
+    """Its further inputs by name, as the method's table of networks has them: arguments after the image."""
 
     size_multiple: int = 1
     """Height and width of the input are multiples of this many pixels."""

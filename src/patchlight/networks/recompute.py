@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(network: nn.Module, images: Tensor) -> Tensor:
+def recomputed(network: nn.Module, inputs: Any, compute: Callable[[Any], Tensor] | None = None) -> Tensor:
     """The network's output, whose features are not kept but computed again when their gradients are asked for.
+
+    `inputs` is a tensor, or a collection of tensors that `compute` puts through the network.
 
     The second time draws the same dropout noise, and leaves the running statistics of batch norm as they are, so that
     training is the same as with features kept.
 
     Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
     """
+    compute = compute or network
     if not torch.is_grad_enabled():
-        return network(images)  # type: ignore[no-any-return]
-    output = checkpoint(network, images, use_reentrant=False, context_fn=partial(_contexts, network))
+        return compute(inputs)
+    output = checkpoint(compute, inputs, use_reentrant=False, context_fn=partial(_contexts, network))
     assert isinstance(output, Tensor)
     return output
 

@@ -138,7 +138,7 @@ class Evaluation:
             "direction": self.cfg.data.direction,
             "preprocess": self.data.prepared,
             "image_size": self._image_size(),
-            "inference_mode": self.cfg.model.inference_mode,
+            "inference_mode": self.method.inference_mode,
             "batch_size": self.data.batch_sizes[split],
             "weights": "moving average" if averaged else "as trained",
             "precision": self.cfg.trainer.precision,

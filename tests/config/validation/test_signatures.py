@@ -70,6 +70,9 @@ def test_classes_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "class Own(PatchDiscriminator):\n    pass\n"
         "class Other(PatchDiscriminator):\n"
         "    def __init__(self, in_channels: int, kind: Kind, thing: 'Unknown' = None, **more: int) -> None: ...\n"
+        "class Third(PatchDiscriminator):\n"
+        "    def __init__(self, kind: Kind, ndf: str = '', **rest: int) -> None:\n"
+        "        super().__init__(ndf=len(ndf), **rest)\n"
         "Dynamic = type('Dynamic', (), {'__init__': lambda self, depth: None})\n"
     )
     (tmp_path / "own_broken.py").write_text("class Own(:\n")
@@ -79,6 +82,11 @@ def test_classes_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     other = signature("own_networks.Other", "test")
     assert (other.parameters, other.takes_any) == (("in_channels", "kind", "thing"), True)
     assert meaning(other.hint("kind"))["enum"] == ["a", "b"]
+    third = signature("own_networks.Third", "test")  # which hands on to its parent what it does not name
+    assert third.parameters == ("kind", "ndf", "in_channels", "n_layers", "norm", "spectral_norm")
+    assert not third.takes_any
+    assert meaning(third.hint("ndf")) == {"type": "string"}
+    assert meaning(third.hint("n_layers")) == meaning(own.hint("n_layers"))
     assert "own_networks" not in sys.modules
     assert signature("own_networks.Dynamic", "test").parameters == ("self", "depth")[1:]  # only an import tells
     for target, message in {

@@ -134,15 +134,39 @@ def _imported(target: Callable[..., Any]) -> Signature:
 
 
 def _of_class(found: Definition) -> Signature:
+    handed_on: list[Signature] = []
     for ancestor in line_of_descent(found):
         assert isinstance(ancestor.node, ast.ClassDef)
         for statement in ancestor.node.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-                return _of_function(Definition(ancestor.module, statement), skip=1)
+                own = _of_function(Definition(ancestor.module, statement), skip=1)
+                if not _hands_on(statement):
+                    return _together([*handed_on, own])
+                handed_on.append(own)
         if any("dataclass" in ast.unparse(decorator) for decorator in ancestor.node.decorator_list):
             fields = [s for s in ancestor.node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
-            return _read({ast.unparse(s.target): s.annotation for s in fields}, ancestor.module, takes_any=False)
+            own = _read({ast.unparse(s.target): s.annotation for s in fields}, ancestor.module, takes_any=False)
+            return _together([*handed_on, own])
     raise NotFollowedError
+
+
+def _hands_on(constructor: ast.FunctionDef) -> bool:
+    """Whether a constructor gives what its `**settings` takes to `super().__init__`."""
+    settings = constructor.args.kwarg
+    calls = [node for node in ast.walk(constructor) if isinstance(node, ast.Call)]
+    return settings is not None and any(
+        k.arg is None and ast.unparse(k.value) == settings.arg
+        for call in calls
+        if ast.unparse(call.func) == "super().__init__"
+        for k in call.keywords
+    )
+
+
+def _together(line: list[Signature]) -> Signature:
+    """What a class takes whose constructors hand on to the next what they do not name."""
+    first = {name: signature for signature in reversed(line) for name in signature.parameters}
+    names = tuple(dict.fromkeys(name for signature in line for name in signature.parameters))
+    return Signature(names, line[-1].takes_any, lambda name: first[name].hint(name) if name in first else Any)
 
 
 def _of_function(found: Definition, skip: int) -> Signature:
