@@ -89,7 +89,7 @@ def test_only_networks_and_averages_are_taken() -> None:
             assert torch.equal(value, checkpoint["state_dict"][f"{name}.{key}"])
     assert torch.equal(ema.averages["generator.encoder.0.0.weight"], checkpoint["ema"]["generator.encoder.0.0.weight"])
     assert ema.batches == 11
-    assert float(method.state_dict()["adversarial.pointwise.real_label"]) == pytest.approx(0.9)
+    assert float(method.state_dict()["adversarial.objective.real_label"]) == pytest.approx(0.9)
     with pytest.raises(ConfigError, match="init_from begins a new training and resume goes on with one"):
         load_initial_weights("net.ckpt", "other.ckpt", method, callbacks, is_resuming=True)
     other = build_method(compose_config("train", [*given, "model.generator.ngf=8"]).model, {"A": 3, "B": 3})
