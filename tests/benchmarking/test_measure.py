@@ -11,7 +11,7 @@ import pytest
 from hydra import initialize_config_dir
 
 from patchlight.benchmarking import Bench, StepCase, measure
-from patchlight.benchmarking.timed_process import TimedProcess
+from patchlight.benchmarking.turns import TimedProcess
 from patchlight.cli.bench import BenchConfig, bench
 from patchlight.cli.command import typed
 from patchlight.config.compose import compose_config, config_dir
@@ -21,17 +21,20 @@ TINY = StepCase("tiny", "pix2pix", 64, 3, width=4, n_layers=2)
 
 CHILD = """
 import os, sys
-read, write = int(sys.argv[1]), int(sys.argv[2])
-for line in os.fdopen(read):
-    print("turn of", line.strip(), "on a terminal:", sys.stdout.isatty(), os.get_terminal_size().columns, flush=True)
-    if line.strip() == "13":
+from multiprocessing.connection import Connection
+from patchlight.benchmarking.turns import Turn
+line = Connection(int(sys.argv[1]))
+while True:
+    times = line.recv()
+    print("turn of", times, "on a terminal:", sys.stdout.isatty(), os.get_terminal_size().columns, flush=True)
+    if times == 13:
         sys.exit("no luck")
-    os.write(write, b'{"seconds": 0.5, "peak_bytes": 7, "n": %s}\\n' % line.strip().encode())
+    line.send(Turn(0.5, 7, {"n": times}))
 """
 
 
 def child(log: Path) -> TimedProcess:
-    return TimedProcess(lambda read, write: [sys.executable, "-c", CHILD, str(read), str(write)], log)
+    return TimedProcess(lambda line: [sys.executable, "-c", CHILD, str(line)], log)
 
 
 def test_turns(tmp_path: Path) -> None:

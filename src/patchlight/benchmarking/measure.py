@@ -25,12 +25,10 @@ from patchlight.benchmarking.cases import (
     Scale,
     StepCase,
 )  # fmt: skip
-from patchlight.benchmarking.figures import Comparison, exponent
-from patchlight.benchmarking.flops import matmul_peak
-from patchlight.benchmarking.ours import training_overrides
-from patchlight.benchmarking.plain import plain_dir
-from patchlight.benchmarking.sets import write_inputs
-from patchlight.benchmarking.timed_process import TimedProcess
+from patchlight.benchmarking.ours import training_overrides, write_inputs
+from patchlight.benchmarking.plain import matmul_peak, plain_dir
+from patchlight.benchmarking.results import Comparison, exponent
+from patchlight.benchmarking.turns import TimedProcess
 from patchlight.errors import BenchError
 from patchlight.system.devices import device_of, has_bf16_units
 
@@ -106,7 +104,7 @@ class Bench:
             self.report_progress(f"{name}: a checkpoint and images")
             checkpoint, files = self.folder / f"{case.method}.ckpt", self.folder / "inputs"
             # In a process of its own, because this one may be in the middle of Hydra's work already.
-            with self._contestant({"do": "checkpoint", "case": case.as_dict(), "path": str(checkpoint)}) as writer:
+            with self._process({"do": "checkpoint", "case": case.as_dict(), "path": str(checkpoint)}) as writer:
                 writer.turn(1)
             write_inputs(self.root or self._built_in(), case.size, images, files)
             plain = {"do": "plain_translation", "checkpoint": str(checkpoint), "files": str(files)}
@@ -155,8 +153,8 @@ class Bench:
             seconds, peaks = [], []
             for value, case in row:
                 self.report_progress(f"scaling: {what} {value:g}")
-                with self._contestant(self._training(case)) as ours:
-                    times = self._settle(ours)
+                with self._process(self._training(case)) as ours:
+                    times = self._warm_up(ours)
                     seconds.append(
                         statistics.median(ours.turn(times).seconds / times for _ in range(max(3, self.rounds // 2)))
                     )
@@ -171,13 +169,12 @@ class Bench:
     def _training(self, case: StepCase) -> dict[str, Any]:
         return {"do": "train", "case": case.as_dict(), "precision": self.precision}
 
-    def _contestant(self, spec: dict[str, Any]) -> TimedProcess:
+    def _process(self, spec: dict[str, Any]) -> TimedProcess:
         name = f"{next(self._numbers):02d}-{spec['do']}"
         whole = {**spec, "accelerator": self.device.type, "folder": str(self.folder), "name": name}
 
-        def command(read: int, write: int) -> list[str]:
-            line = {"read": read, "write": write}
-            return [sys.executable, "-m", "patchlight.benchmarking.child", json.dumps({**whole, **line})]
+        def command(line: int) -> list[str]:
+            return [sys.executable, "-m", "patchlight.benchmarking.child", json.dumps({**whole, "line": line})]
 
         return TimedProcess(command, self.folder / f"{name}.log")
 
@@ -185,8 +182,8 @@ class Bench:
         """Both in turns; one turn of each before, which is not counted."""
         result = Comparison(name)
         with ExitStack() as stack:
-            sides = [stack.enter_context(self._contestant(spec)) for spec in (plain, ours)]
-            times = [self._settle(side) for side in sides]
+            sides = [stack.enter_context(self._process(spec)) for spec in (plain, ours)]
+            times = [self._warm_up(side) for side in sides]
             for _ in range(self.rounds):
                 for side, n, values in zip(sides, times, (result.plain, result.ours), strict=True):
                     values.append(side.turn(n).seconds / n / per)
@@ -195,7 +192,7 @@ class Bench:
         result.notes |= {key: value for key, value in last[0].notes.items() if value is not None}
         return result
 
-    def _settle(self, side: TimedProcess) -> int:
+    def _warm_up(self, side: TimedProcess) -> int:
         """Let it warm up; the number of times that makes a turn."""
         side.turn(2)
         return max(1, min(100, round(self.turn_seconds / side.turn(1).seconds)))
@@ -206,8 +203,8 @@ class Bench:
         spec = {"precision": self.precision, "folder": str(self.folder), "name": name, "accelerator": self.device.type}
         started = time.perf_counter()
 
-        def command(read: int, write: int) -> list[str]:
-            overrides = training_overrides(case, {**spec, "read": read, "write": write})
+        def command(line: int) -> list[str]:
+            overrides = training_overrides(case, {**spec, "line": line})
             return [sys.executable, "-m", "patchlight", "train", *overrides, f"hydra.run.dir={self.folder / name}"]
 
         with TimedProcess(command, self.folder / f"{name}.log") as ours:
@@ -218,7 +215,7 @@ class Bench:
         """The folder of the built-in pairs, which the first training renders."""
         folder = self.folder / "data" / f"synthetic-{case.size}-48-2"
         if not folder.is_dir():
-            with self._contestant(self._training(case)) as ours:
+            with self._process(self._training(case)) as ours:
                 ours.turn(1)
         return folder
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.benchmarking.cases import StepCase
 from patchlight.build import build_method, build_performance
+from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
+from patchlight.data.datasets import read
+from patchlight.data.sources import Folders
+from patchlight.data.splits import domains_of
 from patchlight.methods import Pix2Pix
 from patchlight.methods.networks import frozen
 from patchlight.parallel.performance import HALF, resolve_precision
@@ -31,7 +37,7 @@ def train_config(case: StepCase, spec: dict[str, Any]) -> DictConfig:
 
 def training_overrides(case: StepCase, spec: dict[str, Any]) -> list[str]:
     """The same for the command line of `patchlight-train`, which sets the folder of the run itself."""
-    turns = {"_target_": "patchlight.benchmarking.turns.Turns", "read": spec["read"], "write": spec["write"]}
+    turns = {"_target_": "patchlight.benchmarking.turns.Turns", "line": spec["line"]}
     settings = ",".join(f"{key}:{value}" for key, value in turns.items())
     return [
         *case.overrides(), *SET, f"data.render.size={case.size}", f"trainer.accelerator={spec['accelerator']}",
@@ -107,3 +113,24 @@ def translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
         assert not failures, failures
 
     return translate
+
+
+def write_checkpoint(case: StepCase, path: Path) -> None:
+    """A checkpoint of a case's networks as they are before training, which takes them as long as afterwards."""
+    cfg = compose_config("train", [*case.overrides(), "paths.run_dir=.", "trainer.max_epochs=1"])
+    torch.manual_seed(0)
+    method = build_method(cfg.model, {"A": 3, "B": 3})
+    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": method.state_dict(), RECORD_KEY: make_record(config)}, path)
+
+
+def write_inputs(root: Path, size: int, images: int, folder: Path) -> None:
+    """So many square images of domain A in files of their own, from the test split or, failing that, the other."""
+    found = Folders(root, "paired", "auto")
+    sources = domains_of(found(split="test"), "paired").a
+    if len(sources) < images:
+        sources = domains_of(found(split="train"), "paired").a
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, source in enumerate(islice(cycle(sources), images)):
+        Image.fromarray(read(source, 3)).resize((size, size)).save(folder / f"{i:03d}.png")

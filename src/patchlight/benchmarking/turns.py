@@ -1,48 +1,126 @@
-"""Taking turns, on the side of the process that is timed."""
+"""Processes that take turns, so that two ways of doing the same are timed alternately: both sides of the line."""
 
 from __future__ import annotations
 
-import json
 import os
+import pty
 import resource
+import signal
+import subprocess
+import termios
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from patchlight.errors import BenchError
 
-class Line:
-    """The line to the process that gives the turns: it sends a number of times, and gets seconds and bytes.
 
-    `read` and `write` are file descriptors.
+@dataclass(frozen=True)
+class Turn:
+    """The report of one turn: its seconds, the most memory that the process ever had, and notes by their names."""
+
+    seconds: float
+    peak_bytes: int
+    notes: dict[str, Any]
+
+
+class TimedProcess:
+    """A child process with one thing to do, again and again.
+
+    `command` makes its command line from the file descriptor of its line: a `Connection`, on which it receives a number
+    of times and sends a `Turn`. Its terminal is a pseudo-terminal whose output is kept in `log`, so that a progress bar
+    costs what it costs a user.
+
+    Raises:
+        BenchError: the process ended by itself.
     """
 
-    def __init__(self, read: int, write: int) -> None:
-        self._commands = os.fdopen(read, encoding="utf-8", closefd=False)
-        self._write = write
+    def __init__(self, command: Callable[[int], list[str]], log: Path) -> None:
+        self._log = log
+        self._line, theirs = Pipe()
+        master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, 160))
+        self._process = subprocess.Popen(
+            command(theirs.fileno()), stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+            pass_fds=(theirs.fileno(),), start_new_session=True,
+            env={**os.environ, "TERM": "xterm", "WANDB_SILENT": "true"},
+        )  # fmt: skip
+        theirs.close()
+        os.close(slave)
+        self._drain = threading.Thread(target=self._keep_output, args=(master,), daemon=True)
+        self._drain.start()
 
-    def wait(self) -> int:
-        """The number of times of the next turn; 0 where there is none."""
-        line = self._commands.readline()
-        return int(line) if line.strip() else 0
+    def __enter__(self) -> Self:
+        return self
 
-    def answer(self, seconds: float, **notes: Any) -> None:
-        """Report a turn."""
-        text = json.dumps({"seconds": seconds, "peak_bytes": peak_bytes(), **notes})
-        os.write(self._write, f"{text}\n".encode())
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def turn(self, times: int) -> Turn:
+        """Let the process do its task so many times."""
+        try:
+            self._line.send(times)
+            turn: Turn = self._line.recv()
+        except (EOFError, ConnectionError):
+            self.close()
+            said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
+            raise BenchError(
+                f"a process that was to be timed ended by itself: {' '.join(said.split())[-800:]}"
+            ) from None
+        return turn
+
+    def close(self) -> None:
+        """End the process and those that it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._drain.join(timeout=5)
+        self._line.close()
+
+    def _keep_output(self, master: int) -> None:
+        with self._log.open("wb") as file, os.fdopen(master, "rb", buffering=0) as terminal:
+            while True:
+                try:
+                    piece = terminal.read(65536)
+                except OSError:  # nobody has the terminal any more
+                    return
+                if not piece:
+                    return
+                file.write(piece)
+                file.flush()
 
 
-def serve(line: Line, run: Callable[[], object], **notes: Any) -> None:
-    """Run it as often as each turn asks for, until there are no more turns."""
-    while times := line.wait():
+def serve(line: int, run: Callable[[], object], **notes: Any) -> None:
+    """Run a task as often as each turn asks for, until there are no more turns; `line` is a file descriptor."""
+    connection = Connection(line)
+    while times := _next_turn(connection):
         wait_for_device()
         started = time.perf_counter()
         for _ in range(times):
             run()
         wait_for_device()
-        line.answer(time.perf_counter() - started, **notes)
+        connection.send(Turn(time.perf_counter() - started, peak_bytes(), notes))
+
+
+def _next_turn(line: Connection) -> int:
+    """The number of times of the next turn; 0 where there is none."""
+    try:
+        times: int = line.recv()
+    except (EOFError, ConnectionError):
+        return 0
+    return times
 
 
 def wait_for_device() -> None:
@@ -61,11 +139,11 @@ def peak_bytes() -> int:
 class Turns(Callback):
     """Makes a training wait for its turns: a turn is so many batches, with all that the trainer does between them.
 
-    `read` and `write` are those of `Line`.
+    `line` is the file descriptor of the line to the process that gives the turns.
     """
 
-    def __init__(self, read: int, write: int) -> None:
-        self._line = Line(read, write)
+    def __init__(self, line: int) -> None:
+        self._line = Connection(line)
         self._left = 0
         self._started = 0.0
 
@@ -78,10 +156,10 @@ class Turns(Callback):
         self._left -= 1
         if self._left == 0:
             wait_for_device()
-            self._line.answer(time.perf_counter() - self._started)
+            self._line.send(Turn(time.perf_counter() - self._started, peak_bytes(), {}))
             self._next(trainer)
 
     def _next(self, trainer: Trainer) -> None:
-        self._left = self._line.wait()
+        self._left = _next_turn(self._line)
         trainer.should_stop = self._left == 0
         self._started = time.perf_counter()

@@ -45,7 +45,7 @@ def import_weights(config: ImportConfig) -> None:
     from patchlight.interop.assemble import assemble
     from patchlight.interop.files import find_files, left_out
     from patchlight.interop.settings import Assumptions
-    from patchlight.system.output_file import check_free, whole_file
+    from patchlight.system.files import check_free, whole_file
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     source, output = Path(config.input).expanduser(), Path(config.output).expanduser()

@@ -12,7 +12,7 @@ from torch import nn
 from patchlight.errors import ConfigError, DataError
 from patchlight.interop.reference import NETWORKS, load_reference_weights, reference_state_dict
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
-from patchlight.system.output_file import check_free, whole_file
+from patchlight.system.files import check_free, whole_file
 
 MIN_DOWNS = 5
 """The reference's U-Net has at least this many halvings."""

@@ -22,7 +22,7 @@ from patchlight.inference.loading import TrainedModel
 from patchlight.inference.onnx import PACKAGES, require
 from patchlight.inference.translator import Direction, Translator
 from patchlight.methods.inference import InferenceMode
-from patchlight.system.output_file import check_free, whole_file
+from patchlight.system.files import check_free, whole_file
 
 
 @dataclass(frozen=True)

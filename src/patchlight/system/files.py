@@ -1,11 +1,15 @@
-"""Files that are written in one piece."""
+"""Output files that are whole or not there, and none is lost that was there before."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from patchlight.errors import ConfigError, DataError
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -17,3 +21,41 @@ def write_json(path: Path, content: Any) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_free(path: Path, overwrite: bool) -> None:
+    """See that a file can be made there, before anything is computed for it.
+
+    Raises:
+        ConfigError: something is there already, or the folder cannot be made or written.
+    """
+    if path.is_dir():
+        raise ConfigError(f"output={path} is a folder: give the name of a file")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"output={path} is there already: choose another name, or give overwrite=true")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output={path} cannot be made ({error.strerror}): choose another folder") from None
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"output={path} cannot be made: {path.parent} may not be written; choose another folder")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path`, of the same ending, to be written in the block; it takes its place if the block succeeds.
+
+    Raises:
+        DataError: the disk is full, or the file cannot be written for another reason.
+    """
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or next(iter(str(error).splitlines()), type(error).__name__)
+        raise DataError(f"{path} cannot be written ({reason}): make room or choose another place") from None
+    finally:
+        temporary.unlink(missing_ok=True)
