@@ -17,7 +17,6 @@ from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded
 from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
 from patchlight.errors import ConfigError, DataError
-from patchlight.inference.devices import Precision, choose_device, uses_bf16
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
@@ -26,6 +25,7 @@ from patchlight.methods.conditions import condition_values
 from patchlight.methods.inference import InferenceMode
 from patchlight.methods.networks import GeneratorCall
 from patchlight.networks import Discriminator, Generator
+from patchlight.system.devices import Precision, choose_device, uses_bf16
 
 __all__ = ["TrainedModel", "Weights", "load"]
 

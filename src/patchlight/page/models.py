@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -101,9 +101,10 @@ class Models:
     """Loads checkpoints, keeps those used last, and loads again what a training has written anew."""
 
     def __init__(self, device: str, *, trust: bool = False) -> None:
-        self.device = device
-        self.trust = trust
-        self._kept: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
+        def load(path: Path, changed: int) -> Loaded:
+            return Loaded(TrainedModel(path, trust=trust), device)
+
+        self._load = lru_cache(KEPT)(load)
         self._lock = Lock()
 
     def __call__(self, path: Path) -> Loaded:
@@ -114,15 +115,7 @@ class Models:
         """
         with self._lock:
             try:
-                key = path, path.stat().st_mtime_ns
+                changed = path.stat().st_mtime_ns
             except OSError:
                 raise DataError(f"The checkpoint {path} is not there any more: choose another one.") from None
-            if key not in self._kept:
-                loaded = Loaded(TrainedModel(path, trust=self.trust), self.device)
-                for old in [kept for kept in self._kept if kept[0] == path]:
-                    del self._kept[old]
-                self._kept[key] = loaded
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            return self._load(path, changed)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchlight.errors import ConfigError
-from patchlight.inference.devices import choose_device
 from patchlight.page.guard import OVERHEAD, Guard, Hosts, Uploads
 from patchlight.page.intake import Limits
 from patchlight.page.models import Models, find_choices
 from patchlight.page.palette import Setting
 from patchlight.page.studio import Studio
+from patchlight.system.devices import choose_device
 
 FIRST_PORT, LAST_PORT = 7860, 7959
 LOCAL = ("127.0.0.1", "localhost", "::1")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
 import errno
-import gzip
 import lzma
 import shutil
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any
+from typing import IO
 
 from patchlight.errors import DataError
 
@@ -23,12 +21,6 @@ FREE_EXPANSION = 64 << 20
 """Bytes that any archive may hold, however small it is."""
 
 CHUNK = 1 << 20
-
-DECOMPRESSORS: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open,
-}  # fmt: skip
-"""By the first bytes of a file."""
-
 
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
@@ -124,7 +116,7 @@ def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
                 with opened.open(info) as content:
                     yield info.filename, info.file_size, content
         return
-    with _decompressed(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+    with tarfile.open(archive) as tar:
         for member in tar:
             if member.isdir():
                 _safe_path(archive, member.name)
@@ -135,18 +127,9 @@ def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
             with plain:
                 yield member.name, member.size, plain
         # The checksum stands behind all that is in the archive, and is compared when that has been read.
-        while rest := stream.read(CHUNK):
+        assert tar.fileobj is not None
+        while rest := tar.fileobj.read(CHUNK):
             allowance.spend(len(rest))
-
-
-def _decompressed(archive: Path) -> IO[bytes]:
-    with archive.open("rb") as file:
-        begin = file.read(8)
-    for signature, opener in DECOMPRESSORS.items():
-        if begin.startswith(signature):
-            stream: IO[bytes] = opener(archive)
-            return stream
-    return archive.open("rb")
 
 
 def _safe_path(archive: Path, name: str) -> PurePosixPath:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Literal
 
 import torch
+
+from patchlight.errors import ConfigError
+
+Precision = Literal["auto", "32-true", "bf16"]
+"""The precision of a translation."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 """Parameters of glibc's `mallopt`, by the numbers that its header gives them."""
@@ -22,6 +28,23 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name; None or `auto` is the first accelerator there is, else the CPU.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    if name in (None, "auto"):
+        return device_of("auto")
+    try:
+        device = torch.device(str(name))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise ConfigError(f"device={name} cannot be used ({reason}): give cpu, cuda, cuda:1, mps or auto") from None
+    return device
+
+
 def has_bf16_units(device: torch.device) -> bool:
     """Whether bfloat16 is multiplied by hardware: from compute capability 8, or by AMX or AVX-512 BF16."""
     if device.type == "cuda":
@@ -30,6 +53,13 @@ def has_bf16_units(device: torch.device) -> bool:
         # `torch.cpu.get_capabilities` says the same in newer releases only.
         return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return False
+
+
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
+    """Whether convolutions compute in bfloat16; `auto` says so where the device has matrix units for it."""
+    if precision == "auto":
+        return has_bf16_units(device)
+    return precision == "bf16"
 
 
 def retain_allocator_memory() -> None:
