@@ -34,7 +34,7 @@ from patchlight.system.devices import device_of, has_bf16_units
 
 
 class Bench:
-    """Measures in `folder`, where built-in images and logs are put; `report_progress` is told what comes next.
+    """Measures in `folder`, where built-in images and logs are put; `report_progress` takes each part's name.
 
     `rounds` is how often each way takes its turn, and `turn_seconds` about how long a turn takes. `precision` is
     `trainer.precision` for ours; the plain way computes in float32. `root` is a paired set of side-by-side files, None

@@ -20,7 +20,7 @@ SHARE = 4
 """`auto` is one part in so many of the memory that is available."""
 
 ABSENT, TAKEN, READY = 0, 1, 2
-"""What the table says of an image: not here, being written by some process, can be read."""
+"""States of an image in the table: not here, being written by some process, readable."""
 
 PATIENCE = 5.0
 """Seconds to wait for another process, which may have died while it held the lock."""
@@ -95,7 +95,7 @@ class Arena:
             return begin
 
     def bytes(self, begin: int, size: int) -> Array:
-        """Part of the block, to be written to by who has taken it."""
+        """Part of the block; only the process that took it may write to it."""
         return self._block[begin : begin + size]
 
 

@@ -1,4 +1,4 @@
-"""What the markers of a JPEG file tell of damage that decoders pass over in silence (ITU-T T.81, B and E.1)."""
+"""Damage of JPEG files that decoders pass over in silence, found by their markers (ITU-T T.81, B and E.1)."""
 
 from __future__ import annotations
 

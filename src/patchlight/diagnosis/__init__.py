@@ -1,1 +1,1 @@
-"""Looking through an image set before it is trained on: what is wrong with it, and a cleaned copy."""
+"""Diagnosis of an image set before training: findings, and a cleaned copy."""

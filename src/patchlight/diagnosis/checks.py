@@ -1,4 +1,4 @@
-"""What the facts of single files, and of a set as a whole, say about it."""
+"""Checks of single files by their facts, and of a set as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from patchlight.diagnosis.reading import Facts
 
 
 def files(facts: Sequence[Facts], min_side: int, max_aspect: float) -> Iterator[Finding]:
-    """What is to be said of each file by itself."""
+    """Findings about each file by itself."""
     for f in facts:
         if f.trouble is not None:
             yield _of(f, f.trouble[0], f.trouble[1])

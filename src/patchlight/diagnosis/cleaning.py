@@ -34,7 +34,7 @@ Deed = Literal["left out", "rewritten"]
 
 @dataclass(frozen=True)
 class Change:
-    """What became of a file: `file` and `becomes` by their names below the folder, and why."""
+    """A file that is left out or rewritten: `file` and `becomes` are names below the folder, `reasons` are checks."""
 
     file: str
     deed: Deed
@@ -103,7 +103,7 @@ def write_copy(diagnosis: Diagnosis, fix: Path, tolerance: int, advance: Callabl
 
 
 def _plan(diagnosis: Diagnosis) -> Iterator[tuple[Change, Path]]:
-    """What is to become of each file that is not simply copied, and where it goes."""
+    """The change of each file that is not simply copied, with the place of a rewritten one."""
     out = _left_out(diagnosis)
     why: dict[str, list[str]] = {}
     for finding in diagnosis.findings:
@@ -186,7 +186,7 @@ def _as_trained(f: Facts, diagnosis: Diagnosis, usual: str, tolerance: int) -> I
 
 
 def _usual_channels(diagnosis: Diagnosis) -> dict[str, str]:
-    """What most files of each domain are: gray or colour."""
+    """The channels of most files of each domain: gray or colour."""
     found: dict[str, Counter[str]] = {}
     for f in diagnosis.facts:
         if f.trouble is None:

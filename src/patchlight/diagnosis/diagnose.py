@@ -1,4 +1,4 @@
-"""Looking through a set: all checks, one after the other."""
+"""Diagnosis of a set: all checks, one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from patchlight.diagnosis.reading import Facts, parts, read_all
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on something is a finding; see configs/doctor.yaml."""
+    """Limits from which on something is a finding; see configs/doctor.yaml."""
 
     min_side: int = 16
     max_aspect: float = 4.0
@@ -34,7 +34,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that is known of a set. `labels` is the domain of label maps, if any, and `palette` its colours."""
+    """The diagnosis of a set. `labels` is the domain of label maps, if any, and `palette` its colours."""
 
     stock: Inventory
     facts: list[Facts]
@@ -53,8 +53,9 @@ def diagnose(
     workers: int,
     begin: Callable[[int], Callable[[], None]],
 ) -> Diagnosis:
-    """Find all that is wrong with the set in a folder. `begin` is told how many files there are, and returns what is
-    to be called after each.
+    """Diagnose the set in a folder.
+
+    `begin` is called with the number of files, and returns a function that is called after each file.
 
     Raises:
         ConfigError: the folder is not there, or cannot be read.
@@ -70,13 +71,13 @@ def diagnose(
     findings += [*checks.contrast(facts, t.blank_std, t.low_std), *checks.domains(facts)]
     if stock.paired:
         findings += checks.pairs(facts)
-    findings += _twice(facts, stock.paired, domain, t)
+    findings += _duplicate_findings(facts, stock.paired, domain, t)
     if palette is not None and domain is not None:
-        findings += _told_of_drift(facts, drifted, palette, domain)
+        findings += _drift_findings(facts, drifted, palette, domain)
     return Diagnosis(stock, facts, findings, domain, palette, drifted)
 
 
-def _twice(facts: Sequence[Facts], paired: bool, labels: str | None, t: Thresholds) -> Iterator[Finding]:
+def _duplicate_findings(facts: Sequence[Facts], paired: bool, labels: str | None, t: Thresholds) -> Iterator[Finding]:
     groups = duplicates.samples_of(facts, paired)
     for samples in groups:
         yield from duplicates.exact(samples)
@@ -118,7 +119,7 @@ def _drift(
         return {f.item.path: part for f, part in zip(maps, shares, strict=True) if part > t.drift_share}
 
 
-def _told_of_drift(
+def _drift_findings(
     facts: Sequence[Facts], drifted: dict[Path, float], palette: Palette, labels: str
 ) -> Iterator[Finding]:  # fmt: skip
     for f in facts:

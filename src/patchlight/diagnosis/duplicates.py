@@ -1,4 +1,4 @@
-"""Images that are there twice: exactly, by their pixels, or nearly, by perceptual hashes and a second look."""
+"""Duplicate images: exact ones by their pixels, near ones by perceptual hashes, verified on small versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LABEL_FACTOR = 2.0
 
 @dataclass(frozen=True)
 class Sample:
-    """What is compared as a whole: both images of a pair, or one image of an unpaired set."""
+    """A unit of comparison: both images of a pair, or one image of an unpaired set."""
 
     split: str
     views: tuple[View, ...]
@@ -89,8 +89,8 @@ def near(
     label maps, whose flat shapes are often alike. They count if their small versions differ by at most `difference`
     levels (root mean square), label maps by at most twice that. Blank images are left out.
     """
-    train = [s for s in samples if s.split == "train" and _telling(s, blank)]
-    others = [s for s in samples if s.split != "train" and _telling(s, blank)]
+    train = [s for s in samples if s.split == "train" and _has_contrast(s, blank)]
+    others = [s for s in samples if s.split != "train" and _has_contrast(s, blank)]
     known = {s.digest for s in train}
     others = [s for s in others if s.digest not in known]
     if not train or not others:
@@ -105,7 +105,7 @@ def near(
             yield from _verified(chunk, train, close, mirrored, difference, labels)
 
 
-def _telling(sample: Sample, blank: float) -> bool:
+def _has_contrast(sample: Sample, blank: float) -> bool:
     return all(view.std > blank for view in sample.views)
 
 

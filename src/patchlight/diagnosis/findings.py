@@ -1,4 +1,4 @@
-"""What can be found in a set: the checks by name, and single findings."""
+"""The checks of a set by name, and single findings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is looked for: how bad it is, what it is called in the table, and what to do about it."""
+    """A check: its level, its title in the table, and the advice to the user."""
 
     level: Level
     title: str
@@ -60,12 +60,12 @@ CHECKS: dict[str, Check] = {
     "splits": Check("note", "no split of that name", "validation is cut from train; a test needs a split"),
     "other_file": Check("note", "file that is not taken for an image", "nothing, unless it is an image"),
 }  # fmt: skip
-"""In the order in which they are told."""
+"""In the order of the report."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check has found: in which files, by their names below the set's folder, and what exactly.
+    """A finding of a check: a message, and the files that it is about, by their names below the set's folder.
 
     `value` says how bad it is, the higher the worse; `count` how many images it is about. `pictures` are the images
     that show it: a file and which part of it (`A`, `B`, or `AB` for all of it).

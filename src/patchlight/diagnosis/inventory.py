@@ -1,4 +1,4 @@
-"""Which files a training would read, and what is wrong with the folders, without opening an image."""
+"""The files that a training would read, and findings about folders and names, without opening an image."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def scan(root: Path, layout: Literal["auto", "paired", "unpaired"]) -> Inventory
         os.stat(os.path.join(root, os.curdir))  # names that can be listed need not lead to their files
         for split in get_args(Split):
             _take_split(stock, split)
-        _judge_root(stock)
+        _check_root(stock)
     except OSError as error:
         raise ConfigError(f"data={printable(root)} cannot be read ({error.strerror})") from None
     stock.paired = _are_pairs(stock.items) if layout == "auto" else layout == "paired"
     if stock.paired:
         _match(stock)
-    stock.findings += _trouble_with_names(stock.items)
+    stock.findings += _check_names(stock.items)
     return stock
 
 
@@ -135,7 +135,7 @@ def _take_folder(stock: Inventory, split: Split, domain: Domain, folder: Path) -
 
 
 def _no_file(path: Path, name: str) -> Finding:
-    """What has the name of an image and is no file that can be reached."""
+    """The finding about a name of an image that leads to no readable file."""
     reason = "it is no regular file"
     try:
         os.stat(path)
@@ -146,7 +146,7 @@ def _no_file(path: Path, name: str) -> Finding:
     return Finding("unreadable", f"{name} cannot be read as an image ({reason})", (name,))
 
 
-def _judge_root(stock: Inventory) -> None:
+def _check_root(stock: Inventory) -> None:
     """A set needs a training split; a folder of images that is none of the splits may be one with a wrong name."""
     root = stock.root
     if not any(f.check == "layout" for f in stock.findings) and not any(
@@ -193,7 +193,7 @@ def _match(stock: Inventory) -> None:
             stock.findings.append(Finding("partner", what, (item.name,), pictures=((item.path, "AB"),)))
 
 
-def _trouble_with_names(items: list[Item]) -> Iterator[Finding]:
+def _check_names(items: list[Item]) -> Iterator[Finding]:
     folded: dict[str, str] = {}
     for item in items:
         raw = str(item.path)

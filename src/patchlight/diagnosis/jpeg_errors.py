@@ -1,4 +1,4 @@
-"""What libjpeg passes over in JPEG files: bits that mean nothing, pixels that are missing, data that is left over.
+"""Errors that libjpeg passes over in JPEG files: meaningless bits, missing pixels, data that is left over.
 
 Pillow keeps it to itself. OpenCV lets libjpeg write it to the standard error output of the process, which is therefore
 one of its own here: `python -m patchlight.diagnosis.jpeg_errors` reads names of files, one JSON string a line.
@@ -25,9 +25,9 @@ WORTH_A_PROCESS = 100
 
 
 def passed_over(paths: Sequence[Path], workers: int) -> dict[Path, str]:
-    """What libjpeg said of JPEG files of which it had something to say, by `workers` processes.
+    """The first remark of libjpeg on each JPEG file that it has one on, by `workers` processes.
 
-    It says one thing of each. Nothing is found where OpenCV has been built to keep it to itself.
+    Nothing is found where OpenCV was built without its messages.
     """
     processes = max(1, min(workers, len(paths) // WORTH_A_PROCESS))
     parts = [paths[i::processes] for i in range(processes)]

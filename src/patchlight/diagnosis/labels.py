@@ -1,4 +1,4 @@
-"""Label maps: telling them from photos, finding their palette, and what lossy files have done to it."""
+"""Label maps: told from photos, with their palette, and the pixels that lossy files moved off it."""
 
 from __future__ import annotations
 

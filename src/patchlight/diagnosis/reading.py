@@ -1,4 +1,4 @@
-"""Decoding each image once, as training does, and keeping what the checks need to know of it."""
+"""Decodes each image once, as training does, and keeps the facts that the checks need."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
 
 @dataclass(frozen=True)
 class View:
-    """What is known of an image of one domain, which is a file or the half of one.
+    """The facts of an image of one domain, which is a file or the half of one.
 
     `digest` stands for all pixels, `small` is SMALL x SMALL RGB, `hash` and `mirrored` are 64 perceptual bits each, of
     it and of its mirror image, as -1 and 1; `std` is in grey levels, the largest of the three channels'.
@@ -57,7 +57,7 @@ class View:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a file. `width` and `height` are those of the upright image, 0 where it cannot be read.
+    """The facts of a file. `width` and `height` are those of the upright image, 0 where it cannot be read.
 
     `mode` is Pillow's, `channels` "gray" or "colour", `bits` those of a channel, `low` and `high` the range of values
     where there are more than 8. `damage` is what a decoder passed over. `trouble` is a check and what it says, where
@@ -97,7 +97,7 @@ def read_all(items: Sequence[Item], workers: int, advance: Callable[[], None]) -
 
 
 def read_facts(item: Item) -> Facts:
-    """Decode a file. What is wrong with it becomes its `trouble`, whatever it is."""
+    """Decode a file and return its facts; an error of any kind becomes its `trouble`."""
     path = item.path
     try:
         if path.stat().st_size == 0:
@@ -127,7 +127,7 @@ def parts(item: Item, array: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _trouble(item: Item, said: str) -> tuple[str, str]:
-    """The check and the message for what a decoder said, without the path and the advice that are told elsewhere."""
+    """The check and the message for a decoder's error, without path and advice, which the report has elsewhere."""
     said = said.replace(f" {str(item.path)!r}", "").replace(f" '{item.path}'", "").replace(str(item.path), item.name)
     said = printable(said).partition(": replace or remove")[0].partition(": scale it down")[0]
     if "too large to be decoded" in said:

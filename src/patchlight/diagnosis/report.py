@@ -1,4 +1,4 @@
-"""What is told of a set: a short table for people, and a JSON file for programs."""
+"""The report on a set: a short table for people, and a JSON file for programs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def print_table(diagnosis: Diagnosis, console: Console) -> None:
 
 
 def describe(diagnosis: Diagnosis) -> str:
-    """What the set is taken for."""
+    """One line on the kind of the set, its sizes and its label maps."""
     stock = diagnosis.stock
     if not stock.items:
         return "no images"
@@ -60,7 +60,7 @@ def _split(name: str, own: dict[str, int], paired: bool) -> str:
 
 
 def summary(diagnosis: Diagnosis, seconds: float) -> str:
-    """The last line."""
+    """The last line: number of files, seconds, and findings by level."""
     found = counts(diagnosis.findings)
     said = ", ".join(f"{found[level]} {level}{'' if found[level] == 1 else 's'}" for level in LEVELS)
     files = len(diagnosis.facts)

@@ -14,7 +14,7 @@ from patchlight.inference.files import FORMATS, Format
 from patchlight.networks import map_suffixes
 
 PATCH_MAP = "_patchmap"
-"""What the name of the picture of a patch map has after that of its image."""
+"""The ending of the name of a patch map's picture, after the name of its image."""
 
 SHOWN = 5
 """Names that a message lists before it only counts."""

@@ -1,4 +1,4 @@
-"""The pixels of an image of any kind, and what a network makes of them."""
+"""The pixels of an image of any kind, and their conversion for a network and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be chosen on the page, and what each choice brings with it."""
+"""The checkpoints of the page, with the palette and canvas of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which event of the page leads where."""
+"""Connects the events of the page with their handlers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Input:
-    """What is translated: an uploaded file, with its picture, or the drawing."""
+    """The components of the input: an uploaded file, with its picture, or the drawing."""
 
     upload: gr.File
     given: gr.Image

@@ -1,4 +1,4 @@
-"""Who may ask the page for anything, and how much it stores: checked before Gradio sees a request."""
+"""Access control and limits of storage, checked before Gradio sees a request."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Hosts:
 
 
 class Uploads:
-    """The folder of uploads and of what is shown, which is kept to `limit` bytes: the oldest go first."""
+    """The folder of uploads and shown pictures, kept to `limit` bytes: the oldest go first."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self.folder = folder

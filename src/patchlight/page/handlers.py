@@ -1,4 +1,4 @@
-"""What happens on the page: from what it sends to what it shows."""
+"""Handlers of the page's events: from its inputs to its outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes in from the page: uploaded files and drawings, within limits."""
+"""Input from the page: uploaded files and drawings, within limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the page looks."""
+"""The layout of the page: its components, theme and server."""
 
 from __future__ import annotations
 

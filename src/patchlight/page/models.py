@@ -1,4 +1,4 @@
-"""The checkpoints that can be chosen, and the few that are in memory."""
+"""The checkpoints to choose from, and the few models in memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _damage(path: Path, trust: bool) -> str | None:
 
 @dataclass
 class Loaded:
-    """A model in memory with those of its networks that were used."""
+    """A model in memory with its networks that were used."""
 
     model: TrainedModel
     device: str
@@ -69,7 +69,7 @@ class Loaded:
 
     @property
     def directions(self) -> list[Direction]:
-        """Those it can go, that of its training first."""
+        """The directions of the model, first the one of its training."""
         return list(self.model.generators)
 
     @property

@@ -1,4 +1,4 @@
-"""The colours to paint with: those of a label map, each with the name of its class, or any."""
+"""Palettes to paint with: the classes of a label map, or any colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding the runs below a folder and reading what they left."""
+"""Finds the runs below a folder and reads their files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from patchlight.trust import read_json, read_yaml
 FINISHED, UNFINISHED, UNREADABLE = "finished", "unfinished", "unreadable"
 
 WEIGHTS = ("last", "best", "untrained")
-"""Whose figures metrics.json may hold."""
+"""The weights whose figures metrics.json may hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one run left; parts that it did not leave are empty.
+    """The files of one run; parts that it did not leave are empty.
 
     `status` is `finished`, `unfinished`, `unreadable` or what the run's outcome says; only a finished run has figures,
     by weights and then by metric, and `curves`, the columns of metrics.csv as numbers.
@@ -82,7 +82,7 @@ def collect(folders: Sequence[Path]) -> list[Run]:
 
 
 def read_run(folder: Path, name: str) -> Run:
-    """Read one run; damage does not raise, it is what the run's message says."""
+    """Read one run; damage does not raise, but is named in the run's message."""
     try:
         return _read(folder, name)
     except _DamagedError as error:

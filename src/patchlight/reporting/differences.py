@@ -1,4 +1,4 @@
-"""What differed between runs: the configuration keys with several values, and the patches that follow from them."""
+"""Differences between runs: the configuration keys with several values, and receptive field and patch map."""
 
 from __future__ import annotations
 

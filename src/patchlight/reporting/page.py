@@ -1,4 +1,4 @@
-"""The page: everything found out about the runs, filled into the template."""
+"""The page of the report: the results, filled into the template."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WEIGHTS_TITLES = {"last": "last weights", "best": "best weights", "untrained": "
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What the page shows. `tables` and `protocols` begin with the weights that were asked for."""
+    """The content of the page. `tables` and `protocols` begin with the weights that were asked for."""
 
     title: str
     command: str

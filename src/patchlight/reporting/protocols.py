@@ -1,4 +1,4 @@
-"""Which figures may stand in one column: those that were measured in the same way."""
+"""Protocols of measurement: only figures of comparable ones share a column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOT_RECORDED, NO_FIGURE = "not recorded", "no figure"
 
 @dataclass
 class Protocol:
-    """One way of measuring: what all its figures share, and what each metric is."""
+    """One way of measuring: the settings that all its figures share, and a description of each metric."""
 
     letter: str
     common: Mapping[str, Any]
@@ -24,19 +24,19 @@ class Protocol:
     runs: list[str] = field(default_factory=list)
 
     def takes(self, common: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
-        """Whether figures measured so contradict none of this protocol's."""
+        """Whether figures measured in this way are comparable with this protocol's."""
         shared = self.metrics.keys() & metrics.keys()
         return _same(self.common, common) and all(_same(self.metrics[name], metrics[name]) for name in shared)
 
     def text(self, key: str) -> str:
-        """What it says under a key."""
+        """The text of a key."""
         group, _, rest = key.partition(".")
         if group == "metrics" and rest.partition(".")[0] not in self.metrics:
             return NO_FIGURE
         return self.said().get(key, NOT_RECORDED)
 
     def said(self) -> dict[str, str]:
-        """Everything it says."""
+        """All keys with their texts."""
         return _flat({**self.common, "metrics": self.metrics})
 
 

@@ -22,7 +22,7 @@ from patchlight.reporting.table import Group, make_groups, make_table
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page first, then the tables, then the plots; and the table for the terminal."""
+    """The files written: the page first, then the tables, then the plots; and the table for the terminal."""
 
     paths: Sequence[Path]
     table: RichTable

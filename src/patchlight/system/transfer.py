@@ -29,7 +29,7 @@ Report = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Remote:
-    """What the server said of the file when it was begun; a file that is another one since is fetched anew."""
+    """The headers of the file at the beginning of its download; a file that has changed since is fetched anew."""
 
     url: str
     validator: str | None
@@ -161,7 +161,7 @@ def _notes(part: Path) -> Path:
 
 
 def _read_notes(part: Path, url: str) -> Remote | None:
-    """What is known of an earlier, unfinished download of the same address."""
+    """The record of an earlier, unfinished download of the same address, if it can be verified."""
     if not part.is_file() or not _notes(part).is_file():
         return None
     try:
