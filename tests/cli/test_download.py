@@ -129,6 +129,19 @@ def test_pairs_come_as_tar(site: Site, tmp_path: Path, capsys: pytest.CaptureFix
     assert f"Next: patchlight-train experiment=facades_pix2pix data.root={tmp_path / 'facades'}" in out
 
 
+def test_an_archive_with_another_checksum_is_not_unpacked(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tar_of(FILES)
+    site.files["/pix2pix/datasets/facades.tar.gz"] = archive
+    digest = hashlib.sha256(archive).hexdigest()
+    err = expect_error(site, tmp_path, "facades", "--sha256", "0" * 64, capsys=capsys)
+    assert f"facades.tar.gz: its sha256 is {digest} and not {'0' * 64}. The archive was removed." in err
+    assert content_of(tmp_path) == {}
+    run(site, tmp_path, "facades", "--sha256", digest.upper())
+    assert content_of(tmp_path) == FILES
+
+
 def test_unpaired_come_as_zip_and_litter_is_left_out(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

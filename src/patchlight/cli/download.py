@@ -91,8 +91,12 @@ def folder_name(image_set: ImageSet) -> str:
     return image_set.name if first is image_set else f"{image_set.name}_{image_set.family}"
 
 
-def download(image_set: ImageSet, *, root: Path, server: str = SERVER, pause: float = PAUSE) -> Path:
+def download(
+    image_set: ImageSet, *, root: Path, server: str = SERVER, pause: float = PAUSE, sha256: str | None = None
+) -> Path:
     """Fetch and unpack a set into `root`; a set that is there already is left as it is. Returns its folder.
+
+    An archive with another checksum than `sha256`, in hexadecimal digits, is removed and not unpacked.
 
     Raises:
         DataError: no network, no such file on the server, no room, or an archive that is damaged or not to be trusted.
@@ -111,6 +115,9 @@ def download(image_set: ImageSet, *, root: Path, server: str = SERVER, pause: fl
         with archive.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         print(f"{archive.stat().st_size:,} bytes, sha256 {digest}")
+        if sha256 is not None and digest != sha256.lower():
+            archive.unlink()
+            raise DataError(f"{archive}: its sha256 is {digest} and not {sha256}. The archive was removed.")
         _unpack(archive, target)
     except OSError as error:
         place, reason = error.filename or root, error.strerror or error
@@ -157,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--family", choices=get_args(Family), help="which one, for the names that both families have")
     parser.add_argument("--mirror", default=SERVER, metavar="URL", help="another server with the same folders")
+    parser.add_argument("--sha256", metavar="HEX", help="the checksum that the archive must have to be unpacked")
     parser.add_argument("--list", action="store_true", help="list the sets and stop")
     return parser
 
@@ -176,7 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with one_message("patchlight-download"):
             image_set = find_set(arguments.name, arguments.family)
-            folder = download(image_set, root=arguments.root, server=arguments.mirror)
+            folder = download(image_set, root=arguments.root, server=arguments.mirror, sha256=arguments.sha256)
     except KeyboardInterrupt:
         print("\nStopped. What has arrived is kept: run the same command to go on.", file=sys.stderr)
         raise SystemExit(130) from None
