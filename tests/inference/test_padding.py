@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from patchlight.inference.padding import cut, margins, pad
+from patchlight.inference.tiles import cut, margins, pad
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from patchlight.data.images import to_levels
 from patchlight.inference.global_statistics import GlobalStatistics
-from patchlight.inference.padding import Margins, margins
 from patchlight.inference.pixels import Array, to_arrays, to_values
-from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Place, spread_crops
+from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Margins, Place, margins, spread_crops
 from patchlight.networks import Generator
 from patchlight.system.devices import retain_allocator_memory, return_memory
 

@@ -17,10 +17,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from patchlight.data.images import to_levels
 from patchlight.errors import DataError
-from patchlight.inference.padding import cut, margins, pad
 from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
-from patchlight.inference.tiles import AUTO, Grid, Tile
+from patchlight.inference.tiles import AUTO, Grid, Tile, cut, margins, pad
 from patchlight.methods.conditions import condition_values
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.methods.networks import GeneratorCall

@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from email.message import Message
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -73,6 +72,8 @@ def _continue(*, url: str, part: Path, report: Report, timeout: float) -> None:
     """One attempt: ask for what is missing and append it, or start again where the server has no part to give."""
     known = _read_notes(part, url)
     done = part.stat().st_size if known is not None else 0
+    if known is not None and done == known.size:
+        return
     request = urllib.request.Request(url, headers={"User-Agent": f"patchlight/{__version__}"})
     if known is not None and done:
         request.add_header("Range", f"bytes={done}-")
@@ -89,15 +90,15 @@ def _continue(*, url: str, part: Path, report: Report, timeout: float) -> None:
             _receive(response, part, done, known.size, report)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:
-            _settle_range(error.headers, part, done)
-        elif error.code in TRANSIENT:
+        if error.code == 416:  # there is nothing after `done` bytes: they belong to another file
+            part.unlink(missing_ok=True)
+            raise TransientError("the file on the server has changed") from None
+        if error.code in TRANSIENT:
             raise TransientError(f"the server answers {error.code} {error.reason}") from None
-        else:
-            raise DataError(
-                f"{url}: the server answers {error.code} {error.reason}. The set may have moved: fetch it by hand, or "
-                "name a server that has it with --mirror."
-            ) from None
+        raise DataError(
+            f"{url}: the server answers {error.code} {error.reason}. The set may have moved: fetch it by hand, or name "
+            "a server that has it with --mirror."
+        ) from None
     except urllib.error.URLError as error:
         raise TransientError(f"{urlsplit(url).hostname} cannot be reached ({error.reason})") from None
     except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
@@ -113,15 +114,6 @@ def _continues(response: http.client.HTTPResponse, known: Remote, done: int) -> 
     if match is None or int(match[1]) != done or not same_size:
         raise TransientError("the server sent another part than the one that was asked for")
     return True
-
-
-def _settle_range(headers: Message, part: Path, done: int) -> None:
-    """There is nothing after `done` bytes: they are the whole file, or belong to another one and are dropped."""
-    if headers.get("Content-Range", "") == f"bytes */{done}":
-        return
-    part.unlink(missing_ok=True)
-    _notes(part).unlink(missing_ok=True)
-    raise TransientError("the file on the server has changed")
 
 
 def _begin(response: http.client.HTTPResponse, part: Path, url: str) -> Remote:
