@@ -116,6 +116,7 @@ def test_own_networks_have_to_say_what_they_take(monkeypatch: pytest.MonkeyPatch
         method(
             "model/discriminator=pixel",
             "model.discriminator._target_=patchlight.networks.Foreign",
+            "~model.discriminator.norm",
             "~model.discriminator.spectral_norm",
         )
 
