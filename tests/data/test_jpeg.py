@@ -85,16 +85,18 @@ def test_markers_among_the_pixels() -> None:
 
 
 @pytest.mark.parametrize("name", ["restarts", "restarts by rows", "progressive with restarts"])
-def test_restarts_are_in_order(name: str) -> None:
+def test_restarts_are_counted(name: str) -> None:
     content = WHOLE[name]
     places = [m.start() for m in re.finditer(rb"\xff[\xd0-\xd7]", content)]
     middle = places[len(places) // 2]
     swapped = with_bytes(content, middle, bytes([0xFF, content[middle + 1] ^ 3]))
     with pytest.raises(ValueError, match=r"restart marker D\d out of order"):
         refuse_damaged_jpeg(swapped)
-    lost = with_bytes(content, middle, b"\x55\x55")
-    with pytest.raises(ValueError, match=r"its pixels are damaged: restart marker D\d out of order"):
-        refuse_damaged_jpeg(lost)
+    last = with_bytes(content, places[-1], b"\x55\x55")
+    with pytest.raises(
+        ValueError, match=r"its pixels are damaged: (\d+ restart markers instead of \d+|restart marker)"
+    ):
+        refuse_damaged_jpeg(last)
 
 
 def test_what_cannot_be_understood_is_left_to_the_decoder() -> None:
