@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from patchlight.data import Header, ImageSource
-from patchlight.data.sources import decode_image, read_header
+from patchlight.data.sources import open_picture, read_header
 
 
 class Column(ImageSource):
@@ -22,7 +22,7 @@ class Column(ImageSource):
         return len(self.names)
 
     def read(self, index: int) -> Image.Image:
-        return decode_image(self.folder / self.names[index])
+        return open_picture(self.folder / self.names[index])
 
     def header(self, index: int) -> Header:
         return read_header(self.folder / self.names[index])

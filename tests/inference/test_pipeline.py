@@ -97,10 +97,10 @@ def test_an_image_for_which_memory_is_short_does_not_end_the_rest(
     translator = patchlight.load(make("cyclegan")[0], device="cpu")
     translate = translator.translate
 
-    def short(images: Tensor) -> Tensor:
+    def short(images: Tensor, seeds: Any) -> Tensor:
         if images.shape[-1] == 64:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes")
-        return translate(images)
+        return translate(images, seeds=seeds)
 
     monkeypatch.setattr(translator, "translate", short)
     failures = translate_files(translator, find_jobs(str(folder), tmp_path / "out", None, overwrite=False), 8)

@@ -45,7 +45,7 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         return _to_mode(_decoded(path, file), "L" if channels == 1 else "RGB")
 
 
-def decode_image(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path) -> Image.Image:
     """An image file as it is, upright by its EXIF orientation.
 
     Raises:

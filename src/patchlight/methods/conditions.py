@@ -16,7 +16,7 @@ from patchlight.networks import Condition
 
 def image_seed(path: str | Path) -> int:
     """The seed of an image's noise, from the name of its file: the same in every batch, rank, folder and command."""
-    return zlib.crc32(Path(path).stem.encode())
+    return zlib.crc32(Path(path).stem.encode(errors="surrogateescape"))
 
 
 def draw_noise(condition: Condition, seeds: Sequence[int], size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from PIL import ExifTags
 
-from patchlight.data.images import IMAGE_SUFFIXES, Picture, decode_image, is_image
+from patchlight.data.images import IMAGE_SUFFIXES, Picture, is_image, open_picture
 from patchlight.data.sources.source import Found, Header, ImageSource, Pairing, PairSource, Split
 from patchlight.errors import DataError
 from patchlight.system.image_file import open_image
@@ -40,7 +40,7 @@ class Files(ImageSource):
         return len(self.paths)
 
     def read(self, index: int) -> Picture:
-        return decode_image(self.paths[index])
+        return open_picture(self.paths[index])
 
     def header(self, index: int) -> Header:
         return read_header(self.paths[index], thorough=False)
@@ -67,7 +67,7 @@ class SideBySide(PairSource):
         return len(self.paths)
 
     def read(self, index: int) -> tuple[Picture, Picture]:
-        image = decode_image(self.paths[index])
+        image = open_picture(self.paths[index])
         middle = _middle(self.paths[index], image.width)
         return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
 
