@@ -48,8 +48,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "report.runs": WORD, "report.output": ["often", None], "report.title": ["often", None],
     "translate.ckpt": WORD, "translate.input": WORD, "translate.output": WORD, "translate.direction": NULL,
     "translate.inference_mode": NULL, "translate.format": NULL, "translate.overwrite": [True],
-    "translate.condition": [{"a": 1}], "translate.batch_size": NULL, "translate.compile": [True], "translate.tile": NULL,
-    "translate.patchmap": [True],
+    "translate.condition": [{"a": 1}], "translate.batch_size": NULL, "translate.compile": [True],
+    "translate.tile": NULL, "translate.patchmap": [True],
 }  # fmt: skip
 """What is a value of a key all the same."""
 

@@ -117,7 +117,7 @@ def test_what_a_patch_sees_measures_what_it_says(tmp_path: Path) -> None:
             "leaks": "{key: float(value) for key, value in leaks.items()}",
             "results": "results.to_dict('index')",
             "right": "right.mean(axis=1).to_dict()",
-            "maps": "{name: list(fake.shape[-2:]) for name, (_, fake) in scored.items()}",
+            "maps": "{name: list(fake.shape[-2:]) for name, (_, (fake,)) in scored.items()}",
             "spectra": "{name: float(spectrum(outputs[name]['fake_B'])[9:].mean()) for name in VARIANTS}",
         },
     )

@@ -25,7 +25,7 @@ from patchlight.build import (
     try_optimizers,
 )  # fmt: skip
 from patchlight.callbacks import LastCheckpoint, LoopState, RunRecord
-from patchlight.config.validation.lengths import check_lengths
+from patchlight.config.validation.lengths import check_lengths, check_validation
 from patchlight.data import ImageDataModule
 from patchlight.data.contract import TrainingData
 from patchlight.loggers import MetricsCSV
@@ -91,6 +91,7 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     own = [RequireFigures(later), *_usable(callbacks, evaluation), LoopState(), RunRecord(config)]
     trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
     check_lengths(cfg.trainer, cfg.model, max(images["train"].values()), data.batch_sizes["train"], trainer.world_size)
+    check_validation(cfg.trainer, max(images["val"].values()), trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from patchlight.config.validation.lengths import check_lengths
+from patchlight.config.validation.lengths import check_lengths, check_validation
 from patchlight.errors import ConfigError
 
 
@@ -54,3 +54,10 @@ def test_lengths_that_leave_nothing(settings: dict[str, Any], message: str) -> N
 )  # fmt: skip
 def test_lengths_that_can_be_trained(settings: dict[str, Any]) -> None:
     check(**settings)
+
+
+def test_a_rank_without_an_image_to_validate_on() -> None:
+    with pytest.raises(ConfigError, match="data.val_size: 1 image to validate on do not give each of 2 ranks one"):
+        check_validation({}, 1, 2)
+    for trainer, images in (({}, 0), ({}, 2), ({"limit_val_batches": 0}, 1)):
+        check_validation(trainer, images, 2)

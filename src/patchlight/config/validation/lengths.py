@@ -40,6 +40,19 @@ def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks:
     _check_turns(trainer, model, batches)
 
 
+def check_validation(trainer: Any, images: int, ranks: int) -> None:
+    """Refuse a training in which a rank has no image to validate on: the others would wait for it without end.
+
+    Raises:
+        ConfigError: by the key that makes more or none of them.
+    """
+    if 0 < images < ranks and trainer.get("limit_val_batches") != 0:
+        raise ConfigError(
+            f"data.val_size: {images} image{'s' * (images != 1)} to validate on do not give each of {ranks} ranks one; "
+            f"give data.val_size={ranks} or more, a larger val split, or trainer.limit_val_batches=0"
+        )
+
+
 def _check_turns(trainer: Any, model: Any, batches: int) -> None:
     """Refuse a training that ends before the generators' first step."""
     epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
