@@ -27,7 +27,7 @@ def test_the_histogram_is_the_most_frequent_colours(kit: Any) -> None:
     image[0, 0], image[1, :3] = (1, 2, 3), (200, 100, 0)
     found = histogram(image, 2)
     assert found.colours.tolist() == [[0, 0, 0], [200, 100, 0]]
-    assert found.shares.tolist() == [12 / 16, 3 / 16]
+    assert found.fractions.tolist() == [12 / 16, 3 / 16]
     assert not found.complete
     assert histogram(image, 3).complete
 

@@ -116,8 +116,8 @@ class Health(Callback):
                 assert isinstance(gathered, Tensor)
                 new = gathered.flatten(0, 1)
             old = self._thumbnails.get(name)
-            together = new if old is None else torch.cat([old.to(new.device), new])
-            self._thumbnails[name] = together[-self.n_images :]
+            combined = new if old is None else torch.cat([old.to(new.device), new])
+            self._thumbnails[name] = combined[-self.n_images :]
 
     def state_dict(self) -> dict[str, Any]:
         kept = {name: images.cpu() for name, images in self._thumbnails.items()}

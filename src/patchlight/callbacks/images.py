@@ -77,11 +77,11 @@ class ValidationPictures(Callback):
         self._validations += 1
         if not due:
             return
-        together = {number: kept for part in gather(self._kept) for number, kept in part.items()}
+        combined = {number: kept for part in gather(self._kept) for number, kept in part.items()}
         self._kept = {}
-        if together and trainer.is_global_zero:
+        if combined and trainer.is_global_zero:
             (self.folder / LATEST).mkdir(parents=True, exist_ok=True)
-            self.show(trainer, pl_module, [together[number] for number in sorted(together)])
+            self.show(trainer, pl_module, [combined[number] for number in sorted(combined)])
 
     def state_dict(self) -> dict[str, Any]:
         return {"validations": self._validations}

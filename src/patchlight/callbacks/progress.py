@@ -41,7 +41,7 @@ class Progress(RichProgressBar):
         return self._shown
 
     def _read_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        shown: dict[str, Any] = {
+        displayed: dict[str, Any] = {
             name.removeprefix("train/"): f"{float(value):.3f}"
             for name, value in trainer.progress_bar_metrics.items()
             if name.startswith("train/") and not name.endswith("_total")
@@ -49,11 +49,11 @@ class Progress(RichProgressBar):
         elapsed = time.monotonic() - self._started
         done = trainer.global_step - self._step_at_start
         if trainer.training and done > 0 and isinstance(pl_module, TranslationMethod):
-            shown["img/s"] = f"{(pl_module.images_seen - self._images_at_start) / elapsed:.1f}"
+            displayed["img/s"] = f"{(pl_module.images_seen - self._images_at_start) / elapsed:.1f}"
             left = self._steps_left(trainer)
             if left is not None:
-                shown["left"] = str(timedelta(seconds=round(elapsed / done * left)))
-        return shown
+                displayed["left"] = str(timedelta(seconds=round(elapsed / done * left)))
+        return displayed
 
     def _get_train_description(self, current_epoch: int) -> str:
         """The bar's title: Lightning counts epochs from 0, all other lines of a run from 1."""

@@ -129,14 +129,14 @@ class _PairCheck:
 
 def _tell(problems: Sequence[Problem]) -> str:
     """One line for all problems: the first of each kind in full, the names of some more, and how many there are."""
-    named, sentences = 0, []
+    listed, sentences = 0, []
     for kind in dict.fromkeys(problem.kind for problem in problems):
         first, *others = [problem for problem in problems if problem.kind == kind]
-        shown = others[: max(NAMED - named - 1, 0)]
-        named += 1 + len(shown)
-        more = [problem.key for problem in shown]
-        if len(others) > len(shown):
-            more.append(f"{len(others) - len(shown)} more")
+        displayed = others[: max(NAMED - listed - 1, 0)]
+        listed += 1 + len(displayed)
+        more = [problem.key for problem in displayed]
+        if len(others) > len(displayed):
+            more.append(f"{len(others) - len(displayed)} more")
         also = f"; likewise {' and '.join(filter(None, [', '.join(more[:-1]), more[-1]]))}" if more else ""
         sentences.append(first.message + also)
     return ". ".join(sentences)

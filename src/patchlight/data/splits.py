@@ -96,9 +96,9 @@ def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tu
             f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
             f"or to 0 for no validation"
         )
-    together = paired or all(isinstance(image.source, Side) for image in train.a)
+    combined = paired or all(isinstance(image.source, Side) for image in train.a)
     chosen_a = _choose(len(train.a), val_size, seed)
-    chosen_b = chosen_a if together else _choose(len(train.b), val_size, seed + 1)
+    chosen_b = chosen_a if combined else _choose(len(train.b), val_size, seed + 1)
     kept_a, val_a = _divide(train.a, chosen_a)
     kept_b, val_b = _divide(train.b, chosen_b)
     return Domains(kept_a, kept_b), Domains(val_a, val_b)

@@ -115,8 +115,8 @@ def _drift(
         return float(off_palette(image, palette, t.drift_levels).mean())
 
     with ThreadPoolExecutor(workers) as pool:
-        shares = pool.map(share, maps)
-        return {f.item.path: part for f, part in zip(maps, shares, strict=True) if part > t.drift_share}
+        fractions = pool.map(share, maps)
+        return {f.item.path: part for f, part in zip(maps, fractions, strict=True) if part > t.drift_share}
 
 
 def _drift_findings(

@@ -47,12 +47,12 @@ REACH = 17
 class Histogram:
     """The most frequent colours of an image.
 
-    `shares` are of its pixels; `flat` counts only those whose eight neighbours have the same colour, or nearly.
+    `fractions` are of its pixels; `flat` counts only those whose eight neighbours have the same colour, or nearly.
     `complete` says whether those are all of its colours, `lossy` whether its file may have changed them.
     """
 
     colours: Colours
-    shares: NDArray[np.float64]
+    fractions: NDArray[np.float64]
     flat: NDArray[np.float64]
     complete: bool
     lossy: bool
@@ -109,12 +109,12 @@ def _merge_histograms(images: Sequence[Histogram]) -> tuple[Colours, NDArray[np.
     colours = np.concatenate([image.colours for image in images])
     packed = colours[:, 0] << 16 | colours[:, 1] << 8 | colours[:, 2]
     found, place = np.unique(packed, return_inverse=True)
-    shares = np.bincount(place, np.concatenate([image.flat for image in images])) / len(images)
-    order = np.argsort(-shares, kind="stable")
-    return _unpack(found[order].astype(np.int32)), shares[order]
+    fractions = np.bincount(place, np.concatenate([image.flat for image in images])) / len(images)
+    order = np.argsort(-fractions, kind="stable")
+    return _unpack(found[order].astype(np.int32)), fractions[order]
 
 
-def _peaks(colours: Colours, shares: NDArray[np.float64]) -> Colours:
+def _peaks(colours: Colours, fractions: NDArray[np.float64]) -> Colours:
     """The colours that are much more frequent than what is around them.
 
     Flat pixels are counted, as between two classes lies a mixture that may be the same everywhere.
@@ -122,15 +122,15 @@ def _peaks(colours: Colours, shares: NDArray[np.float64]) -> Colours:
     left = np.ones(len(colours), bool)
     found: list[int] = []
     for i in range(len(colours)):
-        if shares[i] < SMALLEST / 20 or len(found) == MOST:  # a peak has a good part of its share in one place
+        if fractions[i] < SMALLEST / 20 or len(found) == MOST:  # a peak has a good part of its share in one place
             break
         if not left[i]:
             continue
         distance = np.abs(colours - colours[i]).max(axis=1)
         own = left & (distance <= RADIUS)
-        share = shares[own].sum()
+        share = fractions[own].sum()
         left &= ~own
-        if share >= SMALLEST and shares[own & (distance <= CORE)].sum() >= PEAKED * share:
+        if share >= SMALLEST and fractions[own & (distance <= CORE)].sum() >= PEAKED * share:
             found.append(i)
     return colours[found]
 
@@ -145,9 +145,9 @@ def _is_sharp(palette: Colours, images: Sequence[Histogram]) -> bool:
         distances = np.abs(image.colours[:, None] - palette[None]).max(axis=2)
         closest, which = distances.min(axis=1), distances.argmin(axis=1)
         other = (which != 0) | (closest > RADIUS)
-        rest = image.shares[other].sum()
-        around = image.shares[other & (closest <= RADIUS)].sum()
-        near = image.shares[other & (closest <= NEAR)].sum()
+        rest = image.fractions[other].sum()
+        around = image.fractions[other & (closest <= RADIUS)].sum()
+        near = image.fractions[other & (closest <= NEAR)].sum()
         votes += bool(around >= COVERED * rest and near >= SHARP * around)
     return votes > len(images) / 2
 

@@ -55,9 +55,9 @@ def log_histograms(loggers: Iterable[Logger], histograms: Mapping[str, Tensor], 
     """Show on all dashboards how values are distributed; what is not a finite number is left out."""
     values = {name: tensor.detach().float().flatten().cpu() for name, tensor in histograms.items()}
     finite = {name: tensor[torch.isfinite(tensor)] for name, tensor in values.items()}
-    shown = {name: tensor for name, tensor in finite.items() if len(tensor)}
+    displayed = {name: tensor for name, tensor in finite.items() if len(tensor)}
     for dashboard in _dashboards(loggers):
-        dashboard.histograms(shown, step, images_seen)
+        dashboard.histograms(displayed, step, images_seen)
 
 
 def alert(loggers: Iterable[Logger], title: str, text: str) -> None:

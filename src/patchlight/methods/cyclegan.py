@@ -261,9 +261,9 @@ class CycleGAN(TranslationMethod):
     @staticmethod
     def _name_g_terms(terms: Terms) -> Terms:
         nothing = torch.zeros_like(terms["cycle_a"])
-        named = {"identity_a": nothing, "identity_b": nothing, **terms}
-        named["g_total"] = named.pop("total")
-        return named
+        terms_by_name = {"identity_a": nothing, "identity_b": nothing, **terms}
+        terms_by_name["g_total"] = terms_by_name.pop("total")
+        return terms_by_name
 
     def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
         loss = self.adversarial.discriminator(critic, real, pool.query(fake), fake_first=False, step=self.d_steps)

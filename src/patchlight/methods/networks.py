@@ -112,8 +112,8 @@ class TranslationNetworks(nn.Module):
     @property
     def score_targets(self) -> dict[str, tuple[str, str]]:
         """The real and the generated image on which each discriminator's patch map lies."""
-        judged = {name: s.domains[-1] for name, s in self.networks.items() if s.kind == "discriminator"}
-        return {name: (f"real_{domain}", f"fake_{domain}") for name, domain in judged.items()}
+        scored = {name: s.domains[-1] for name, s in self.networks.items() if s.kind == "discriminator"}
+        return {name: (f"real_{domain}", f"fake_{domain}") for name, domain in scored.items()}
 
     @property
     def gallery(self) -> Sequence[Sequence[tuple[str, str]]]:

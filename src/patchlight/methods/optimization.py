@@ -155,9 +155,9 @@ def _scaler_of(method: Resumable) -> GradScaler | None:
 
 def _require_a_loss_for_each(method: Resumable, side: Side, losses: Sequence[Loss]) -> None:
     """Gradients of a network that no loss names would not be averaged over the ranks."""
-    named = {id(network) for loss in losses for network in loss.networks}
+    listed = {id(network) for loss in losses for network in loss.networks}
     for name, network in side.networks.items():
-        if id(network) not in named:
+        if id(network) not in listed:
             raise ConfigError(
                 f"{type(method).__name__}.{name} is moved by an optimizer, and no Loss of this step names it in its "
                 f"networks: its gradients would not be averaged over the ranks. Name it there"

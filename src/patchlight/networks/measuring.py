@@ -62,8 +62,10 @@ def measure(network: nn.Module, plain: nn.Module, traced: Trace, number: int) ->
     (top, bottom, _, _), (following, *_) = seen[:2]
     place = Place(bottom - top, following - top, (top + bottom) / 2 - indices[0] * (following - top))
     if place.stride < 1 or any(edges != place.edges(i, side) * 2 for i, edges in zip(indices, seen, strict=True)):
-        shown = ", ".join(f"{right - left} x {bottom - top} px from {left}, {top}" for top, bottom, left, right in seen)
-        raise cannot_be_told(network, f"its patches are not square or not at even distances ({shown})")
+        displayed = ", ".join(
+            f"{right - left} x {bottom - top} px from {left}, {top}" for top, bottom, left, right in seen
+        )
+        raise cannot_be_told(network, f"its patches are not square or not at even distances ({displayed})")
     _require_nothing_else(network, plain, traced, number, place)
     return place
 

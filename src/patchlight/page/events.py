@@ -88,15 +88,15 @@ def connect(
     """Give all events of the page their handlers; called while the page is built, whose first checkpoint is `first`."""
     scene = gr.State(None)
     _connect_settings(handlers, first, scene, settings, input, output)
-    shown = [scene, *output.all()]
+    displayed = [scene, *output.all()]
     progress = [output.result, output.heat, output.empty, output.no_map]
     translated = [
         input.upload.upload(
-            handlers.uploaded, [input.upload, *settings.all()], [input.given, *shown], concurrency_id=NETWORK,
+            handlers.uploaded, [input.upload, *settings.all()], [input.given, *displayed], concurrency_id=NETWORK,
             show_progress_on=progress, api_visibility="private",
         ),
         input.translate.click(
-            handlers.translate, [input.canvas, input.upload, *settings.all()], shown, js=DRAWING,
+            handlers.translate, [input.canvas, input.upload, *settings.all()], displayed, js=DRAWING,
             concurrency_id=NETWORK, show_progress_on=progress, api_visibility="private",
         ),
     ]  # fmt: skip

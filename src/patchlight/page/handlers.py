@@ -107,8 +107,8 @@ class Handlers:
 
     def _given(self, path: Path, pixels: Pixels) -> Any:
         """Shows an upload."""
-        shown = showable(path, pixels, self.studio.new_folder())
-        return gr.update(value=str(shown), visible=True, elem_classes=_classes(pixels.size))
+        displayed = showable(path, pixels, self.studio.new_folder())
+        return gr.update(value=str(displayed), visible=True, elem_classes=_classes(pixels.size))
 
     def _translate(
         self, drawing: str | None, upload: str | None, name: str, direction: Direction, weights: Weights, view: View

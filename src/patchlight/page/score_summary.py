@@ -50,10 +50,10 @@ class ScoreSummary:
         grids = self.scorer.grids(*image.shape[-2:])
         pictures = [overlay(image, logits, grid, scale) for logits, grid in zip(self.maps, grids, strict=True)]
         width = pictures[0].width + GAP
-        together = Image.new("RGB", (width * len(pictures) - GAP, pictures[0].height), "white")
+        combined = Image.new("RGB", (width * len(pictures) - GAP, pictures[0].height), "white")
         for number, picture in enumerate(pictures):
-            together.paste(picture, (number * width, 0))
-        return together
+            combined.paste(picture, (number * width, 0))
+        return combined
 
     @property
     def mean(self) -> float:

@@ -69,9 +69,9 @@ class Performance:
 
 
 def _require_compiler() -> None:
-    named = os.environ.get("CXX")
-    if not any(shutil.which(name) for name in ([named] if named else ["g++", "clang++"])):
+    compiler = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([compiler] if compiler else ["g++", "clang++"])):
         raise ConfigError(
-            f"perf.compile=true needs a C++ compiler on a CPU, and there is no {named or 'g++'}: install one (Debian: "
-            f"apt install g++), or name another in the variable CXX"
+            f"perf.compile=true needs a C++ compiler on a CPU, and there is no {compiler or 'g++'}: install one "
+            f"(Debian: apt install g++), or name another in the variable CXX"
         )

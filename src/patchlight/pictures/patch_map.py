@@ -161,9 +161,9 @@ def _draw_patch(axes: Axes, view: PatchView, label: bool) -> None:
 def _draw_histograms(axes: Axes, scores: tuple[Tensor, Tensor], scale: Scale, boundary: float | None) -> None:
     real, fake = (x.detach().float().cpu().numpy().ravel() for x in scores)
     finite = [x[np.isfinite(x)] for x in (real, fake)]
-    together = np.concatenate(finite)
+    combined = np.concatenate(finite)
     # A few patches far out are left out of the picture, or all others would share a bar.
-    low, high = (float(x) for x in np.quantile(together, (0.001, 0.999))) if len(together) else (-1.0, 1.0)
+    low, high = (float(x) for x in np.quantile(combined, (0.001, 0.999))) if len(combined) else (-1.0, 1.0)
     low, high = min(low, scale.boundary - 1e-3), max(high, scale.boundary + 1e-3)
     edges = np.linspace(low, high, 61)
     for values, colour, name in zip(finite, (REAL_COLOUR, FAKE_COLOUR), ("real", "generated"), strict=True):

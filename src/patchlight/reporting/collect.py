@@ -65,17 +65,17 @@ def collect(folders: Sequence[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"runs={folder} is no folder: give the folder of a run, of a sweep, or one above them")
-    shown = ", ".join(str(folder) for folder in folders)
+    displayed = ", ".join(str(folder) for folder in folders)
     found = sorted({path.resolve(): path for folder in folders for path in _find(folder)}.values())
     if not found:
         raise DataError(
-            f"runs={shown} holds no run: patchlight-train leaves a folder with config.yaml and manifest.json"
+            f"runs={displayed} holds no run: patchlight-train leaves a folder with config.yaml and manifest.json"
         )
     root = Path(os.path.commonpath([path.absolute() for path in folders]))
     runs = [read_run(path, _name(path, root)) for path in found]
     if not any(run.finished for run in runs):
         raise DataError(
-            f"runs={shown} holds no finished run, but {_counted(runs)}; the first is {runs[0].folder}: "
+            f"runs={displayed} holds no finished run, but {_counted(runs)}; the first is {runs[0].folder}: "
             f"{runs[0].message or runs[0].status}"
         )
     return runs

@@ -66,12 +66,12 @@ def markdown(table: Table, settings: Settings) -> str:
 def terminal(table: Table, settings: Settings) -> RichTable:
     """The table of groups for the terminal, with the choices that were independent only."""
     keys = settings.factors
-    shown = RichTable(box=box.MARKDOWN)
+    displayed = RichTable(box=box.MARKDOWN)
     for text in _header(table, settings, keys):
-        shown.add_column(Text(text), no_wrap=True)
+        displayed.add_column(Text(text), no_wrap=True)
     for row in _rows(table, keys):
-        shown.add_row(*(Text(text, style="bold" if best else "") for text, best in row))
-    return shown
+        displayed.add_row(*(Text(text, style="bold" if best else "") for text, best in row))
+    return displayed
 
 
 def _header(table: Table, settings: Settings, keys: Sequence[str]) -> list[str]:

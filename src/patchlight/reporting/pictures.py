@@ -80,11 +80,11 @@ def sample_grids(runs: Sequence[Run], budget: int = BUDGET) -> list[Grid]:
     # Output, heat map and perhaps reconstruction of each run, input and target of the first.
     n_pictures = sum(
         min(len(_numbers(run, translation.source)), MAX_INPUTS) * 3
-        for (translation, _), together in found.items()
-        for run in together
+        for (translation, _), combined in found.items()
+        for run in combined
     )
     side = _side(n_pictures, budget)
-    return [_grid(translation, together, side) for (translation, _), together in found.items()]
+    return [_grid(translation, combined, side) for (translation, _), combined in found.items()]
 
 
 def contact_sheets(runs: Sequence[Run]) -> list[tuple[Run, Picture]]:
@@ -132,9 +132,9 @@ def _pixels(path: Path) -> bytes:
 
 def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
     numbers = _numbers(runs[0], translation.source)[:MAX_INPUTS]
-    shown = {translation.output: "output"} | _heat_maps(runs, translation.heat_map)
+    displayed = {translation.output: "output"} | _heat_maps(runs, translation.heat_map)
     if translation.reconstruction:
-        shown[translation.reconstruction] = "reconstruction"
+        displayed[translation.reconstruction] = "reconstruction"
 
     def of_first(what: str, name: str | None) -> list[Picture | None]:
         return [_embed(_path(runs[0], number, name), side, f"{what} {number}") for number in numbers if name]
@@ -142,7 +142,7 @@ def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
     def of_run(run: Run, number: str) -> list[tuple[str, Picture]]:
         pictures = [
             (what, _embed(_path(run, number, name), side, f"{what} of input {number}, {run.name}"))
-            for name, what in shown.items()
+            for name, what in displayed.items()
         ]
         return [(what, picture) for what, picture in pictures if picture is not None]
 

@@ -126,10 +126,10 @@ def _key_plot(table: Table, settings: Settings, axis: str, series: list[tuple[st
     for number, values in enumerate(series):
         groups = [group for group in table.groups if tuple(group.values[key] for key in others) == values]
         cells = {g.values[axis]: table.cells.get((g.number, column.name)) for g in groups}
-        shown = [(places[text], cells[text]) for text in texts if cells.get(text)]
-        x = [place for place, _ in shown]
-        means = [cell.mean for _, cell in shown if cell]
-        spread = [cell.std if cell.n > 1 else 0.0 for _, cell in shown if cell]
+        displayed = [(places[text], cells[text]) for text in texts if cells.get(text)]
+        x = [place for place, _ in displayed]
+        means = [cell.mean for _, cell in displayed if cell]
+        spread = [cell.std if cell.n > 1 else 0.0 for _, cell in displayed if cell]
         axes.errorbar(
             x, means, yerr=spread, color=colour_of(number), marker="o", markersize=4.5, capsize=3, elinewidth=1.2,
             linewidth=1.2 if numeric else 0, label=_series_label(values, axis, settings) or None,

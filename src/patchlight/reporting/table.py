@@ -115,18 +115,18 @@ class Table:
 
 def make_groups(runs: Sequence[Run], settings: Settings) -> list[Group]:
     """The runs by what differed, in the order of the values; receptive fields count first."""
-    together: dict[tuple[str, ...], list[Run]] = {}
+    combined: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        together.setdefault(tuple(map(str, settings.table.loc[run.name])), []).append(run)
+        combined.setdefault(tuple(map(str, settings.table.loc[run.name])), []).append(run)
     keys = list(settings.table.columns)
     first = sorted(range(len(keys)), key=lambda i: keys[i] != RECEPTIVE_FIELD)
-    ordered = sorted(together, key=lambda values: [natural(values[i]) for i in first])
+    ordered = sorted(combined, key=lambda values: [natural(values[i]) for i in first])
     return [
         Group(
             number=i,
-            label=settings.label(together[values][0].name),
+            label=settings.label(combined[values][0].name),
             values=dict(zip(keys, values, strict=True)),
-            runs=sorted(together[values], key=lambda run: natural(str(run.seed))),
+            runs=sorted(combined[values], key=lambda run: natural(str(run.seed))),
         )
         for i, values in enumerate(ordered)
     ]
@@ -141,8 +141,8 @@ def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> T
     columns: list[Column] = []
     for metric in names:
         comparable = protocols.columns(metric)
-        for together in comparable:
-            letters = tuple(protocol.letter for protocol in together)
+        for combined in comparable:
+            letters = tuple(protocol.letter for protocol in combined)
             name = metric if len(comparable) == 1 else f"{metric} ({_protocols(letters)})"
             found = [
                 (group.number, run.name, name, run.figures[weights][metric])
@@ -153,7 +153,7 @@ def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> T
             if found:
                 rows += found
                 columns.append(
-                    Column(name, metric, letters, direction(metric, together), _decimals([row[3] for row in found]))
+                    Column(name, metric, letters, direction(metric, combined), _decimals([row[3] for row in found]))
                 )
     values = pd.DataFrame(rows, columns=["group", "run", "column", "value"])
     return Table(weights, groups, columns, _cells(rows, columns), values)
@@ -172,11 +172,11 @@ def direction(metric: str, protocols: Sequence[Protocol] = ()) -> int:
 
 
 def _cells(rows: Sequence[tuple[int, str, str, float]], columns: Sequence[Column]) -> dict[tuple[int, str], Cell]:
-    together: dict[tuple[int, str], list[float]] = {}
+    combined: dict[tuple[int, str], list[float]] = {}
     for group, _, name, value in rows:
-        together.setdefault((group, name), []).append(value)
+        combined.setdefault((group, name), []).append(value)
     cells = {}
-    for key, figures in together.items():
+    for key, figures in combined.items():
         found = pd.Series(figures, dtype=float)
         # A run whose figure is not a number must not vanish from the mean.
         cells[key] = Cell(float(found.mean(skipna=False)), float(found.std(ddof=1, skipna=False)), len(found))

@@ -52,8 +52,8 @@ def write_report(
     settings = find_differences(finished, ignore)
     groups = make_groups(finished, settings)
     protocols = {name: Protocols(finished, name) for name in WEIGHTS}
-    shown = [weights, *(name for name in WEIGHTS if name != weights)]
-    tables = [make_table(groups, name, protocols[name]) for name in shown]
+    displayed = [weights, *(name for name in WEIGHTS if name != weights)]
+    tables = [make_table(groups, name, protocols[name]) for name in displayed]
     grids, more_grids = _grids(groups)
     content = Content(
         title=title,

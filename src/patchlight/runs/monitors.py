@@ -99,8 +99,8 @@ def _require(monitors: list[Monitor], trainer: Trainer) -> None:
     logged = trainer.callback_metrics
     for monitor in monitors:
         if monitor.figure not in logged:
-            named = sorted(name for name in logged if "/" in name)
-            raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, named)
+            listed = sorted(name for name in logged if "/" in name)
+            raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, listed)
 
 
 def _monitors(evaluation: Evaluation) -> Iterator[Monitor]:

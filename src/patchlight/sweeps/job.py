@@ -174,8 +174,8 @@ def _print_table(folder: Path, jobs: Sequence[tuple[str, Mapping[str, Any]]]) ->
     table = Table(Column("job", overflow="fold"), "", *objectives)
     for label, outcome in jobs:
         value = (outcome["objective"] or {}).get("value")
-        shown = "" if value is None else f"{value:.4f}"
-        table.add_row(label, outcome["status"], *([shown] if outcome["objective"] else []))
+        displayed = "" if value is None else f"{value:.4f}"
+        table.add_row(label, outcome["status"], *([displayed] if outcome["objective"] else []))
     console.print(table)
     for label, outcome in jobs:
         if outcome["message"] is not None:
