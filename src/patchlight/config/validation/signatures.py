@@ -141,12 +141,12 @@ def _of_class(found: Definition) -> Signature:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 own = _of_function(Definition(ancestor.module, statement), skip=1)
                 if not _hands_on(statement):
-                    return _together([*handed_on, own])
+                    return _merged([*handed_on, own])
                 handed_on.append(own)
         if any("dataclass" in ast.unparse(decorator) for decorator in ancestor.node.decorator_list):
             fields = [s for s in ancestor.node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
             own = _read({ast.unparse(s.target): s.annotation for s in fields}, ancestor.module, takes_any=False)
-            return _together([*handed_on, own])
+            return _merged([*handed_on, own])
     raise NotFollowedError
 
 
@@ -162,7 +162,7 @@ def _hands_on(constructor: ast.FunctionDef) -> bool:
     )
 
 
-def _together(line: list[Signature]) -> Signature:
+def _merged(line: list[Signature]) -> Signature:
     """What a class takes whose constructors hand on to the next what they do not name."""
     first = {name: signature for signature in reversed(line) for name in signature.parameters}
     names = tuple(dict.fromkeys(name for signature in line for name in signature.parameters))
