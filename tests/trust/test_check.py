@@ -23,6 +23,8 @@ from patchlight.trust.allowlist import (
     GENERATORS,
     LOGGERS,
     METHODS,
+    METRICS,
+    OBJECTIVES,
     OPTIMIZERS,
     PENALTIES,
     PERFORMANCE,
@@ -87,6 +89,8 @@ PLACES = [
     "callbacks.quality", "callbacks.quality.feature", "callbacks.best.monitor", "callbacks.more", "logger.wandb",
     "logger.more", "trainer", "trainer.plugins", "trainer.strategy", "trainer.logger", "perf", "perf.compile", "paths",
     "paths.run_dir", "seed", "task", "more", "model.generator.norm.a.b.c.d.e.f.g.h.i",
+    "model.adversarial", "model.generator_terms.x", "model.discriminator_augment", "model.optimizers.f", "model.mapper",
+    "data.source", "callbacks.quality.metrics.x",
 ]  # fmt: skip
 
 FORMS: dict[str, Callable[[Any], Any]] = {
@@ -152,6 +156,7 @@ def test_a_known_name_is_taken_in_its_own_place_only(put: Put) -> None:
         "model.optimizer": OPTIMIZERS, "model.optimizer_d": OPTIMIZERS, "model.schedule": SCHEDULES,
         "model.penalties.r1": PENALTIES, "model.penalties.more": PENALTIES, "data": DATA, "data.augment": AUGMENTS,
         "data.augment.geometry[0]": TRANSFORMS, "data.render": RENDERED, "trainer": TRAINERS, "perf": PERFORMANCE,
+        "model.adversarial": OBJECTIVES, "model.optimizers.f": OPTIMIZERS, "callbacks.quality.metrics.x": METRICS,
         "callbacks.quality": CALLBACKS, "callbacks.more": CALLBACKS, "logger.wandb": LOGGERS, "logger.more": LOGGERS,
     }  # fmt: skip
     for place in PLACES:
