@@ -16,7 +16,7 @@ from patchlight.exporting.write import open_graph, write_graph
 from patchlight.inference.backends import speed_up
 from patchlight.inference.translator import Translator
 from patchlight.methods import NetworkSpec, Pix2Pix
-from patchlight.methods.conditions import condition_values, draw_noise, image_seed
+from patchlight.methods.inference import condition_values, draw_noise, image_seed
 from patchlight.methods.networks import GeneratorCall
 from patchlight.networks import Condition, Generator, PatchDiscriminator
 

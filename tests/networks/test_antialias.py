@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.networks import ResNetGenerator
-from patchlight.networks.antialias import BlurDownsample, BlurUpsample, binomial
+from patchlight.networks.layers import BlurDownsample, BlurUpsample, binomial
 
 
 def test_binomial_filters() -> None:

@@ -28,7 +28,7 @@ from patchlight.networks import (
     patch_grids,
     receptive_field,
 )
-from patchlight.networks.antialias import BlurDownsample
+from patchlight.networks.layers import BlurDownsample
 
 REFERENCE = {0: (1, 256), 1: (16, 126), 2: (34, 62), 3: (70, 30), 4: (142, 14), 5: (286, 6), 6: (574, 2)}
 """Receptive field, and patch map for 256 pixels, by n_layers; 0 is the pixel discriminator."""

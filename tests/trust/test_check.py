@@ -63,7 +63,7 @@ HOSTILE = [
     "patchlight.data.images.Image.open", "patchlight.build.instantiate",
     "patchlight.config.validation.importlib.import_module", "patchlight.runs.manifest.subprocess.run",
     "patchlight.checkpoint.torch.load", "patchlight.methods.base.torch.load",
-    "patchlight.networks.init.nn.Module", "patchlight.load",
+    "patchlight.networks.layers.nn.Module", "patchlight.load",
     "patchlight.cli.train.main", "patchlight.cli.download.main",
     "patchlight.system.files.write_json", "patchlight.networks.base.nn.Sequential", "patchlight.networks.init_weights",
     "patchlight.methods.Pix2Pix.load_from_checkpoint", "patchlight.networks.UNetGenerator.__init__.__globals__",

@@ -21,8 +21,7 @@ from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
 from patchlight.methods import NetworkSpec, TranslationMethod
-from patchlight.methods.conditions import condition_values
-from patchlight.methods.inference import InferenceMode
+from patchlight.methods.inference import InferenceMode, condition_values
 from patchlight.methods.networks import GeneratorCall
 from patchlight.networks import Discriminator, Generator
 from patchlight.system.devices import Precision, choose_device, uses_bf16

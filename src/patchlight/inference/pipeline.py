@@ -22,7 +22,7 @@ from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
 from patchlight.inference.translator import Translator
-from patchlight.methods.conditions import image_seed
+from patchlight.methods.inference import image_seed
 from patchlight.networks import Maps
 
 AT_ONCE = {"cpu": 2**18, "cuda": 2**22}

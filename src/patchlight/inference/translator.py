@@ -20,8 +20,7 @@ from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile, cut, margins, pad
-from patchlight.methods.conditions import condition_values
-from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.inference import InferenceMode, condition_values, inference
 from patchlight.methods.networks import GeneratorCall
 
 Direction = Literal["AtoB", "BtoA"]

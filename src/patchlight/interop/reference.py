@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
-from patchlight.networks.antialias import BlurDownsample, BlurUpsample, binomial
+from patchlight.networks.layers import BlurDownsample, BlurUpsample, binomial
 from patchlight.networks.resnet import ResidualBlock
 
 _INSTANCE_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -6,7 +6,7 @@ from patchlight.losses.adversarial import (
     AdversarialObjective,
     GANLoss,
     GANMode,
-    Maps,
+    Prediction,
     RelativisticLoss,
     make_objective,
 )
@@ -23,6 +23,6 @@ from patchlight.losses.terms import Features, GeneratorTerm, StepImages, Weighte
 
 __all__ = [
     "R1", "R2", "AdaptiveAugment", "AdversarialMode", "AdversarialObjective", "Features", "GANLoss", "GANMode",
-    "GeneratorTerm", "GradientPenalty", "Maps", "Penalised", "Penalty", "RelativisticLoss", "StepImages",
-    "WeightedTerm", "gradient_penalty", "make_objective", "require_penalisable",
+    "GeneratorTerm", "GradientPenalty", "Penalised", "Penalty", "Prediction", "RelativisticLoss",
+    "StepImages", "WeightedTerm", "gradient_penalty", "make_objective", "require_penalisable",
 ]  # fmt: skip

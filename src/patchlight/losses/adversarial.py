@@ -19,7 +19,7 @@ AdversarialMode = GANMode | Literal["relativistic"]
 LABELLED: frozenset[str] = frozenset({"lsgan", "vanilla"})
 """The modes that compare the map with a label value; the others have none."""
 
-Maps = Tensor | Sequence[Tensor]
+Prediction = Tensor | Sequence[Tensor]
 """The output of a discriminator: one map of logits, B 1 h w, or one for each of its scales."""
 
 
@@ -51,12 +51,12 @@ class AdversarialObjective(nn.Module, ABC):
     def generator_term(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """The generator's loss, a scalar; `real` is None unless `needs_real`."""
 
-    def discriminator(self, real: Maps, fake: Maps) -> dict[str, Tensor]:
+    def discriminator(self, real: Prediction, fake: Prediction) -> dict[str, Tensor]:
         """The terms of `discriminator_terms`, summed over the maps."""
         found = [self.discriminator_terms(r, f) for r, f in zip(_each(real), _each(fake), strict=True)]
         return {name: reduce(add, [terms[name] for terms in found]) for name in found[0]}
 
-    def generator(self, fake: Maps, real: Maps | None) -> Tensor:
+    def generator(self, fake: Prediction, real: Prediction | None) -> Tensor:
         """The value of `generator_term`, summed over the maps."""
         fakes = _each(fake)
         reals = [None] * len(fakes) if real is None else _each(real)
@@ -103,7 +103,7 @@ class GANLoss(AdversarialObjective):
         if gan_mode != "wgangp":
             self.threshold = (real_label + fake_label) / 2 if gan_mode == "lsgan" else 0.0
 
-    def forward(self, prediction: Maps, target_is_real: bool, for_generator: bool = False) -> Tensor:
+    def forward(self, prediction: Prediction, target_is_real: bool, for_generator: bool = False) -> Tensor:
         """The loss of calling `prediction` real or fake; the sum over the maps, where it is several.
 
         `for_generator` says that the networks behind it are being taught to be taken for real, which only `hinge`
@@ -198,5 +198,5 @@ def make_objective(gan_mode: AdversarialMode, real_label: float = 1.0, fake_labe
     return RelativisticLoss()
 
 
-def _each(maps: Maps) -> Sequence[Tensor]:
+def _each(maps: Prediction) -> Sequence[Tensor]:
     return (maps,) if isinstance(maps, Tensor) else maps

@@ -10,12 +10,12 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from patchlight.losses.adversarial import Maps
+from patchlight.losses.adversarial import Prediction
 from patchlight.losses.terms import WeightedTerm
 
 PenaltyKind = Literal["mixed", "real", "fake"]
 
-Critic = Callable[[Tensor], Maps]
+Critic = Callable[[Tensor], Prediction]
 """Images, B C H W, to one map of logits or several."""
 
 

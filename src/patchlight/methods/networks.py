@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
-from patchlight.methods.conditions import image_seed, noise_for
-from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.inference import InferenceMode, image_seed, inference, noise_for
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator, Maps, as_maps, recomputed
 

@@ -1,15 +1,12 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Condition, Discriminator, Generator
-from patchlight.networks.init import init_weights
-from patchlight.networks.instance_norm import InstanceNorm2d
+from patchlight.networks.base import Condition, Discriminator, Generator, recomputed
+from patchlight.networks.layers import ReflectionPad2d, init_weights
 from patchlight.networks.maps import Maps, PatchGrid, as_maps, map_suffixes
-from patchlight.networks.padding import ReflectionPad2d
+from patchlight.networks.norms import InstanceNorm2d, SyncBatchNorm
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import patch_grids, receptive_field, require_shapes
-from patchlight.networks.recompute import recomputed
 from patchlight.networks.resnet import ResNetGenerator
-from patchlight.networks.sync_batch_norm import SyncBatchNorm
 from patchlight.networks.unet import UNetGenerator
 from patchlight.networks.winograd import WinogradConv2d
 

@@ -8,14 +8,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.base import Discriminator
-from patchlight.networks.layers import (
-    NEGATIVE_SLOPE,
-    Norm,
-    bias_before,
-    norm_layers,
-    normalise_spectrum,
-    require_at_least,
-)
+from patchlight.networks.layers import NEGATIVE_SLOPE, normalise_spectrum, require_at_least
+from patchlight.networks.norms import Norm, bias_before, norm_layers
 
 MAX_WIDTH = 8
 """Filters double with each layer and stop at this multiple of `ndf`."""

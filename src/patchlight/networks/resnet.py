@@ -8,11 +8,9 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from patchlight.networks.antialias import Antialias, BlurDownsample, BlurUpsample
-from patchlight.networks.base import Generator
-from patchlight.networks.layers import Norm, bias_before, norm_layers, require_at_least
-from patchlight.networks.padding import ReflectionPad2d
-from patchlight.networks.recompute import recomputed
+from patchlight.networks.base import Generator, recomputed
+from patchlight.networks.layers import Antialias, BlurDownsample, BlurUpsample, ReflectionPad2d, require_at_least
+from patchlight.networks.norms import Norm, bias_before, norm_layers
 from patchlight.networks.winograd import WinogradConv2d, pays
 
 Padding = Literal["reflect", "replicate", "zero"]

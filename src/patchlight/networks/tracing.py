@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -48,23 +47,22 @@ class Trace:
     maps: tuple[Tensor, ...]
     chains: tuple[tuple[Step, ...] | None, ...]
 
+    def seen_by(self, number: int, row: int, column: int) -> tuple[int, int, int, int]:
+        """Top, bottom, left and right edge of what one value of a map sees; zeros for nothing."""
+        value = self.maps[number][0, :, row, column].sum()
+        if not value.requires_grad:
+            return 0, 0, 0, 0
+        (gradient,) = torch.autograd.grad(value, self.image, retain_graph=True, allow_unused=True)
+        if gradient is None or not (seen := gradient[0].abs().sum(dim=0) > 0).any():
+            return 0, 0, 0, 0
+        rows, columns = seen.any(dim=1).nonzero().flatten().tolist(), seen.any(dim=0).nonzero().flatten().tolist()
+        return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
-def skeleton(network: nn.Module) -> nn.Module:
-    """A copy on the CPU, in float64 and evaluation mode; the network itself is left alone.
 
-    Weights are not copied: each is one positive number, with which outputs are about 1 for inputs of 1, so that no
-    activation is saturated. Buffers, such as fixed filters, keep their values.
-    """
-
-    def stand_in(tensor: Tensor) -> Tensor:
-        if not tensor.is_floating_point():
-            return tensor.detach().cpu()
-        if isinstance(tensor, nn.Parameter) or tensor.is_meta:
-            value = 1 / math.prod(tensor.shape[1:]) if tensor.ndim > 1 else 0.1
-            return torch.full((), value, dtype=torch.float64).expand(tensor.shape)
-        return tensor.detach().to("cpu", torch.float64)
-
-    return copy_with(network, stand_in)
+def random_image(n_channels: int, height: int, width: int) -> Tensor:
+    """An image, 1 C H W, of values between 0.5 and 1.5, the same each time."""
+    random = torch.Generator().manual_seed(0)
+    return torch.rand(1, n_channels, height, width, generator=random, dtype=torch.float64) + 0.5
 
 
 def trace(network: nn.Module, image: Tensor) -> Trace:
@@ -84,19 +82,6 @@ def trace(network: nn.Module, image: Tensor) -> Trace:
             output = network(begin)
     maps = as_maps(output)
     return Trace(image, maps, tuple(tracer.chain_of(x) for x in maps))
-
-
-def copy_with(network: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A copy of a network in evaluation mode, with other tensors."""
-    memo: dict[int, Any] = {}
-    for module in network.modules():
-        own = (*module.parameters(recurse=False), *module.buffers(recurse=False), *vars(module).values())
-        for tensor in own:
-            if isinstance(tensor, Tensor):
-                made = convert(tensor)
-                is_parameter = isinstance(tensor, nn.Parameter)
-                memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if is_parameter else made
-    return copy.deepcopy(network, memo).eval()
 
 
 class _Tracer(TorchFunctionMode):

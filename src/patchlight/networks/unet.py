@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from patchlight.networks.base import Generator
-from patchlight.networks.layers import NEGATIVE_SLOPE, Norm, bias_before, norm_layers, require_at_least
-from patchlight.networks.recompute import recomputed
+from patchlight.networks.base import Generator, recomputed
+from patchlight.networks.layers import NEGATIVE_SLOPE, require_at_least
+from patchlight.networks.norms import Norm, bias_before, norm_layers
 
 MAX_WIDTH = 8
 """Filters double with each level and stop at this multiple of `ngf`."""
