@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from patchlight.losses import GANLoss, GradientPenalty, gradient_penalty, make_objective, require_penalisable
+from patchlight.losses import (
+    FeatureMatchingLoss,
+    GANLoss,
+    GradientPenalty,
+    PerceptualLoss,
+    gradient_penalty,
+    make_objective,
+    require_penalisable,
+)
 from patchlight.networks import PatchDiscriminator
 
 MAP = torch.tensor([[[[2.0, -1.0], [0.5, 0.0]]]])
@@ -49,6 +57,49 @@ def test_sides_are_sums_over_the_scales(mode: Any) -> None:
     assert loss(list(real), True).item() == pytest.approx(terms["real"].item())
     assert torch.equal(loss.generator(MAP, None), loss(MAP, True, for_generator=True))
     assert torch.equal(loss.discriminator(MAP, MAP)["fake"], loss(MAP, False))
+
+
+def test_feature_matching_over_scales() -> None:
+    """Of scales with two layers and one before the map: 4 / (2 * 2) (mean + mean) + 4 / (1 * 2) mean."""
+    zero, one = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
+    fake = [[zero, 3 * one, MAP], [one, MAP]]
+    real = [[one, one, 5 * MAP], [-2 * one, 5 * MAP]]
+    assert FeatureMatchingLoss()(fake, real).item() == pytest.approx((1 + 2) + 2 * 3)
+    half = [[feature.bfloat16() for feature in scale] for scale in fake]
+    assert FeatureMatchingLoss()(half, real).dtype == torch.float32
+    with pytest.raises(ValueError, match="there is none"):
+        FeatureMatchingLoss()([[MAP]], [[MAP]])
+    with pytest.raises(ValueError, match="shorter"):
+        FeatureMatchingLoss()(fake, real[:1])
+
+
+def test_perceptual_loss_of_two_layers() -> None:
+    features = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU(inplace=True), nn.AvgPool2d(2), nn.Conv2d(1, 2, 1))
+    nn.init.constant_(features[0].get_parameter("weight"), 2.0)
+    loss = PerceptualLoss(features, layers=(1, 2), weights=(0.5, 1.0))
+    fake, real = torch.tensor([[[[1.0, 2.0], [-1.0, 0.0]]]]).requires_grad_(), torch.zeros(1, 1, 2, 2)
+    # After the ReLU 2, 4, 0, 0 with the mean 1.5; the pooling's only value is 1.5, too.
+    value = loss(fake, real)
+    assert value.item() == pytest.approx(0.5 * 1.5 + 1.5)
+    value.backward()
+    assert fake.grad is not None
+    assert fake.grad[0, 0, 0].tolist() == pytest.approx([0.75, 0.75])
+    assert len(loss.features) == 3
+    assert not any(p.requires_grad for p in loss.parameters())
+
+
+@pytest.mark.parametrize(
+    ("layers", "weights", "message"),
+    [
+        ((1, 4), (1.0, 1.0), "layers must be ascending positions from 0 to 2"),
+        ((2, 1), (1.0, 1.0), "layers must be ascending"),
+        ((), (), "layers must be ascending"),
+        ((1, 2), (1.0,), "weights must be 2"),
+    ],
+)
+def test_layers_of_a_perceptual_loss(layers: tuple[int, ...], weights: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PerceptualLoss(nn.Sequential(nn.Identity(), nn.ReLU(), nn.Identity()), layers=layers, weights=weights)
 
 
 def test_relativistic_sides() -> None:

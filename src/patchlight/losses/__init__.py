@@ -10,6 +10,7 @@ from patchlight.losses.adversarial import (
     RelativisticLoss,
     make_objective,
 )
+from patchlight.losses.feature_matching import FeatureMatchingLoss
 from patchlight.losses.penalties import (
     R1,
     R2,
@@ -19,10 +20,12 @@ from patchlight.losses.penalties import (
     gradient_penalty,
     require_penalisable,
 )
+from patchlight.losses.perceptual import VGG19_LAYERS, VGG19_WEIGHTS, PerceptualLoss
 from patchlight.losses.terms import Features, GeneratorTerm, StepImages, WeightedTerm
 
 __all__ = [
-    "R1", "R2", "AdaptiveAugment", "AdversarialMode", "AdversarialObjective", "Features", "GANLoss", "GANMode",
-    "GeneratorTerm", "GradientPenalty", "Penalised", "Penalty", "Prediction", "RelativisticLoss",
-    "StepImages", "WeightedTerm", "gradient_penalty", "make_objective", "require_penalisable",
+    "R1", "R2", "VGG19_LAYERS", "VGG19_WEIGHTS", "AdaptiveAugment", "AdversarialMode", "AdversarialObjective",
+    "FeatureMatchingLoss", "Features", "GANLoss", "GANMode", "GeneratorTerm", "GradientPenalty", "Penalised", "Penalty",
+    "PerceptualLoss", "Prediction", "RelativisticLoss", "StepImages", "WeightedTerm", "gradient_penalty",
+    "make_objective", "require_penalisable",
 ]  # fmt: skip
