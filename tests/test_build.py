@@ -13,7 +13,7 @@ from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import Discriminator, PatchGrid
-from patchlight.runs.manifest import make_manifest
+from patchlight.runs.records import make_manifest
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
 

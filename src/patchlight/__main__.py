@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from patchlight.system.modules import leave_out_current_folder
+from patchlight.system.job_record import leave_out_current_folder
 
 VERBS = {
     "train": "train",

@@ -26,13 +26,13 @@ from patchlight.config.validation.signatures import signature
 from patchlight.data.contract import LoaderData, TrainingData
 from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.loggers import WandbRun
-from patchlight.loggers.identity import identity
+from patchlight.loggers.wandb_run import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import NetworkSpec, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights, map_suffixes, receptive_field, require_shapes
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
-from patchlight.system.distributed import is_first
+from patchlight.system.lightning_internals import is_first
 
 TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment"})
 """Parts of `model` that are used in the steps of a training only."""

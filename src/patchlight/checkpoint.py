@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
+from torch.nn import Parameter
 
 from patchlight import __version__
 from patchlight.errors import DataError, TrainingError
-from patchlight.system.modules import search_folders
+from patchlight.system.job_record import search_folders
 from patchlight.trust import trusted_config
-from patchlight.trust.contents import check_contents
 
 LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 """The checkpoints that a run keeps: of its newest state, of the one before, and of the best."""
@@ -77,7 +77,7 @@ def read_checkpoint(path: str | Path, mapped: bool = False) -> dict[str, Any]:
 def recorded_config(checkpoint: Mapping[str, Any], path: str | Path, *, trust: bool) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint, see `trusted_config`.
 
-    With `trust` the modules that it names may lie in the folders of the command, see `patchlight.system.modules`.
+    With `trust` the modules that it names may lie in the folders of the command, see `patchlight.system.job_record`.
 
     Raises:
         DataError: it cannot be used, or names code that is not this package's, without `trust`.
@@ -196,3 +196,56 @@ def remove_unfinished(folder: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+WEIGHTS = ("state_dict", "ema")
+
+PARTS: Mapping[str, type[Any]] = {
+    "state_dict": Mapping, "ema": Mapping, "global_step": int, "epoch": int, "images_seen": int, "ema_batches": int,
+    "progress": Mapping, "ranks": list, "loggers": Mapping, "loops": Mapping, "callbacks": Mapping,
+    "optimizer_states": list, "lr_schedulers": list,
+}  # fmt: skip
+"""The parts of a checkpoint beside its record; only the first has to be there."""
+
+RECORDED: Mapping[str, type[Any]] = {"version": str, "config": Mapping, "untrained": list}
+"""The parts of the record beside its format; the first two have to be there."""
+
+MAX_SHARED = 4
+"""How often the bytes of a file may be used: networks can share weights, but no tensor repeats its own."""
+
+SHOWN = 200
+"""Characters of a name that a message tells."""
+
+
+def check_contents(path: Path, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    """See whether every part has its type, and the networks are tensors that the file really holds.
+
+    Raises:
+        DataError: it is not so.
+    """
+    for where, values, kinds, needed in (
+        ("the checkpoint", checkpoint, PARTS, ("state_dict",)),
+        ("its record", record, RECORDED, ("version", "config")),
+    ):
+        for name, kind in kinds.items():
+            if name not in values and name in needed:
+                raise DataError(f"{path} is damaged: {where} has no {name}")
+            if name in values and (not isinstance(values[name], kind) or isinstance(values[name], bool)):
+                raise DataError(f"{path} is damaged: {name} of {where} is a {type(values[name]).__name__}")
+    room = path.stat().st_size * MAX_SHARED
+    for part in WEIGHTS:
+        for name, tensor in checkpoint.get(part, {}).items():
+            if not isinstance(name, str) or not is_whole(tensor):
+                raise DataError(f"{path} is damaged: {part} holds something else than tensors at {str(name)[:SHOWN]}")
+            room -= tensor.numel() * tensor.element_size()
+    if room < 0:
+        raise DataError(f"{path} is damaged: it describes more weights than it holds")
+
+
+def is_whole(tensor: object) -> bool:
+    """Whether this is a tensor of real numbers, with a place of its own for each of its values."""
+    if not isinstance(tensor, Tensor) or type(tensor) not in (Tensor, Parameter):
+        return False
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -14,7 +14,7 @@ from two_scales import TwoScales
 
 from patchlight.callbacks import Health
 from patchlight.callbacks.alarms import Alarms, Rule
-from patchlight.callbacks.health_figures import (
+from patchlight.callbacks.health import (
     discriminator_figures,
     gradient_figures,
     saturation,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 import patchlight.runs.run
 from patchlight.config.compose import complete, compose_config
 from patchlight.errors import EmptyPatchMapError, OtherRunError, TrainingError
-from patchlight.runs.outcome import Outcome, measured, recorded
+from patchlight.runs.records import Outcome, measured, recorded
 from patchlight.sweeps.job import _finished_before
 from patchlight.system.job_record import VARIABLE
 

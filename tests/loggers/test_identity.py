@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from patchlight.build import build_loggers
-from patchlight.loggers.identity import identity
+from patchlight.loggers.wandb_run import identity
 from patchlight.system.job_record import VARIABLE, JobRecord
 
 CHOICES = {"model": "cyclegan", "experiment": "demo", "sweep": None, "data": "synthetic"}

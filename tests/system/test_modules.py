@@ -13,8 +13,7 @@ from patchlight.checkpoint import RECORD_KEY, recorded_config
 from patchlight.config.command_line import check_command_line
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, DataError
-from patchlight.system.job_record import VARIABLE
-from patchlight.system.modules import choose_folders, search_folders
+from patchlight.system.job_record import VARIABLE, choose_folders, search_folders
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ HOSTILE = [
     "albumentations.TextImage", "torch.optim.lr_scheduler.LambdaLR", "torch.optim.Optimizer",
     # Ways through this package to what its modules have imported, and to functions of its own.
     "patchlight.data.images.Image.open", "patchlight.build.instantiate",
-    "patchlight.config.validation.importlib.import_module", "patchlight.runs.manifest.subprocess.run",
+    "patchlight.config.validation.importlib.import_module", "patchlight.runs.records.subprocess.run",
     "patchlight.checkpoint.torch.load", "patchlight.methods.base.torch.load",
     "patchlight.networks.layers.nn.Module", "patchlight.load",
     "patchlight.cli.train.main", "patchlight.cli.download.main",

@@ -48,7 +48,7 @@ HOSTILE: dict[str, Any] = {
     "callbacks.quality.feature_cache": "${oc.env:SECRET}",
     "logger.wandb": {"_target_": "os.mkdir", "path": "made"},
     "trainer.plugins": [{"_target_": "distutils.spawn.spawn", "cmd": ["touch", "made"]}],
-    "paths.run_dir": {"_target_": "patchlight.runs.manifest.subprocess.run", "args": ["touch", "made"]},
+    "paths.run_dir": {"_target_": "patchlight.runs.records.subprocess.run", "args": ["touch", "made"]},
 }
 
 

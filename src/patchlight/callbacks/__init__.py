@@ -3,8 +3,7 @@
 from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from patchlight.callbacks.ema import EMA
 from patchlight.callbacks.health import Health
-from patchlight.callbacks.images import Samples
-from patchlight.callbacks.patch_maps import PatchMaps
+from patchlight.callbacks.images import PatchMaps, Samples
 from patchlight.callbacks.progress import Progress
 from patchlight.callbacks.quality import Quality
 from patchlight.callbacks.state import LoopState, RunRecord

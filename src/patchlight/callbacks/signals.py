@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from patchlight.data.workers import listen_for_workers
-from patchlight.system.distributed import is_first
+from patchlight.system.lightning_internals import is_first
 
 CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 

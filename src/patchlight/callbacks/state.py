@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.data.contract import Resumable, TrainingData
 from patchlight.loggers import MetricsCSV, wandb_id
-from patchlight.system.distributed import is_first
-from patchlight.system.lightning_internals import LoopPosition, set_batch, set_batches_logged
+from patchlight.system.lightning_internals import LoopPosition, is_first, set_batch, set_batches_logged
 
 
 class RunRecord(Callback):

@@ -43,7 +43,7 @@ def bench(config: BenchConfig) -> None:
 
     from patchlight.benchmarking import STEPS, Bench, Results, write_bench
     from patchlight.data.sources import Folders
-    from patchlight.runs.manifest import hardware
+    from patchlight.runs.records import hardware
     from patchlight.system.devices import device_of, has_bf16_units
 
     names = [case.name for case in STEPS]

@@ -75,7 +75,7 @@ def evaluate(config: EvalConfig) -> None:
     from patchlight.parallel.performance import resolve_precision
     from patchlight.runs.evaluation import Evaluation
     from patchlight.system.files import write_json
-    from patchlight.system.modules import search_folders
+    from patchlight.system.job_record import search_folders
 
     filter_warnings()
     if config.metrics:

@@ -16,10 +16,8 @@ from patchlight.config.command_line import Command, read_command_line
 from patchlight.config.compose import register_resolvers
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, one_message
-from patchlight.sweeps.job import run_job
-from patchlight.sweeps.processes import sigterm_reaches_all
-from patchlight.system.job_record import JobRecord, begin_command
-from patchlight.system.modules import search_folders
+from patchlight.sweeps.job import run_job, sigterm_reaches_all
+from patchlight.system.job_record import JobRecord, begin_command, search_folders
 from patchlight.system.warnings import gc_paused
 
 
@@ -47,7 +45,7 @@ def _check(command: Command) -> None:
         validate(cfg)
     _check_folders(sys.argv[1:], command.configs[0].paths.log_dir)
     if command.plan is not None:
-        from patchlight.runs.objective import check_search
+        from patchlight.sweeps.search import check_search
 
         check_search(command)
         name = command.hydra.runtime.choices.get("sweep")

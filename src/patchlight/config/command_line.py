@@ -3,23 +3,66 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from patchlight.config.compose import compose_config, config_dir
+from patchlight.config.compose import compose_config, config_dir, digest
 from patchlight.config.messages import one_line
-from patchlight.config.plan import Plan
 from patchlight.errors import ConfigError
-from patchlight.system.modules import choose_folders
+from patchlight.system.job_record import choose_folders
+
+MAX_CHOICES_CHECKED = 64
+"""How many values of one key are checked before a sweep starts."""
+
+NOT_PART_OF_A_JOB = ("hydra.", "hydra/", "launcher=", "sweep=", "resume=")
+"""What may be changed when a sweep is started again, and it is still the same sweep."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The overrides of a sweep: those of its sweeper, and those of the command line, which go before them."""
+
+    overrides: tuple[Override, ...]
+
+    @classmethod
+    def of(cls, params: Iterable[Override], command_line: Iterable[Override]) -> Plan:
+        """Of two overrides of one key the last holds, as in Hydra's sweepers."""
+        return cls(tuple({str(o.get_key_element()): o for o in (*params, *command_line)}.values()))
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that differ from job to job."""
+        return [str(o.get_key_element()) for o in self.overrides if _is_swept(o)]
+
+    def variants(self) -> Iterator[tuple[str, list[str]]]:
+        """The first job, then each further value of every key with the first of the others.
+
+        Each with the `key=value` that makes the difference, of the first job the empty string.
+        """
+        choices = [_choices(override) for override in self.overrides]
+        first = [values[0] for values in choices]
+        yield "", first
+        for i, values in enumerate(choices):
+            for value in values[1:MAX_CHOICES_CHECKED]:
+                yield value, [*first[:i], value, *first[i + 1 :]]
+
+    def folder(self, name: str, searches: bool) -> str:
+        """The name of the sweep's folder: that of the sweep, and a hash of what all of its jobs have in common.
+
+        The values of a grid are left out, so that one with more of them goes on in the same folder; those that a
+        sweeper `searches` in belong to its study and stay.
+        """
+        words = (o.input_line or "" for o in self.overrides if searches or not _is_swept(o))
+        return f"{name}-{digest(*sorted(word for word in words if not word.startswith(NOT_PART_OF_A_JOB)))}"
 
 
 @dataclass(frozen=True)
@@ -126,3 +169,17 @@ def _require_grid(plan: Plan) -> None:
     for override in plan.overrides:
         if override.is_interval_sweep():
             raise ConfigError(f"{override.input_line} is an interval, in which only sweep=optuna chooses values")
+
+
+def _is_swept(override: Override) -> bool:
+    return override.is_sweep_override() and not override.is_hydra_override()
+
+
+def _choices(override: Override) -> list[str]:
+    """The values of an override, of an interval its two ends."""
+    if not _is_swept(override):
+        return [override.input_line or ""]
+    key, value = override.get_key_element(), override.value()
+    if isinstance(value, IntervalSweep):
+        return [f"{key}={value.start}", f"{key}={value.end}"]
+    return [f"{key}={text}" for text in override.sweep_string_iterator()]

@@ -1,9 +1,10 @@
-"""Composing the configuration, and saying clearly what is wrong with it. Imports nothing heavy."""
+"""Composing the configuration, names of its folders included. Imports nothing heavy."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from patchlight.config.files import fault, find, first_fault
-from patchlight.config.messages import explain, one_line
-from patchlight.config.plan import job_folder, sweep_folder
+from patchlight.config.messages import explain, fault, find, first_fault, one_line
 from patchlight.errors import ConfigError
-from patchlight.system.job_record import run_id
+from patchlight.system.job_record import JobRecord, run_id
 
 DATA_KEYS: Mapping[str, Any] = {"channels_a": 3, "channels_b": 3, "direction": "AtoB", "image_size": "???"}
 """Parts of `data` that a run reads for itself, with their defaults. A data module need not take them."""
+
+
+LONGEST_NAME = 120
+"""Characters of a job's folder."""
 
 
 def config_dir() -> Path:
@@ -119,6 +122,41 @@ def explained(what: str) -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         raise ConfigError(f"{what} cannot be resolved: {one_line(error)}") from None
+
+
+def sweep_folder() -> str:
+    """The name of this sweep's folder: its own, or the command's id."""
+    record = JobRecord.current()
+    return record.sweep or record.run_id
+
+
+def job_folder(number: object, overrides: Sequence[str]) -> str:
+    """The name of a job's folder: in a sweep with a name of its own that of its values, otherwise its number."""
+    record = JobRecord.current()
+    name = job_name(overrides, record.swept) if record.sweep else ""
+    return name or str(number)
+
+
+def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
+    """What sets a job apart, as one part of a path: `discriminator=patch70,seed=0`."""
+    values = dict(override.partition("=")[::2] for override in overrides)
+    keys = {key: re.split(r"[./@]", key.lstrip("+")) for key in swept if key in values}
+    text = ",".join(sorted(f"{_shortest(key, keys.values())}={values[full]}" for full, key in keys.items()))
+    safe = re.sub(r"[^\w.+=,-]", "_", text, flags=re.ASCII)
+    return safe if safe == text and len(text) <= LONGEST_NAME else f"{safe[: LONGEST_NAME - 9]}-{digest(text)}"
+
+
+def _shortest(key: Sequence[str], others: Iterable[Sequence[str]]) -> str:
+    """The last parts of a key, as many as tell it from the others."""
+    for n in range(1, len(key)):
+        if sum(other[-n:] == key[-n:] for other in others) == 1:
+            return ".".join(key[-n:])
+    return ".".join(key)
+
+
+def digest(*words: str) -> str:
+    """Eight characters that stand for some words."""
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
 
 
 # Here, so that a process to which a launcher hands a job knows it, too.

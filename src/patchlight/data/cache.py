@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.system.memory import available_memory
+from patchlight.system.devices import available_memory
 
 Array = NDArray[np.uint8]
 

@@ -17,7 +17,7 @@ from patchlight.errors import DataError
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.translator import Translator
-from patchlight.runs.manifest import git_state
+from patchlight.runs.records import git_state
 from patchlight.trust import read_json
 
 

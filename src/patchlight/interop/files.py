@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from patchlight.checkpoint import SHOWN, is_whole
 from patchlight.errors import ConfigError, DataError
 from patchlight.interop.reference import NETWORKS
-from patchlight.trust.contents import SHOWN, is_whole
 
 State = dict[str, Tensor]
 

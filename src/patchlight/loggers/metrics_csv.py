@@ -12,7 +12,7 @@ from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import PositiveInt
 
-from patchlight.system.distributed import is_first
+from patchlight.system.lightning_internals import is_first
 
 
 class MetricsCSV(CSVLogger):

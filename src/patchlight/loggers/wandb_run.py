@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import OmegaConf
 from PIL import Image
 from pydantic import PositiveFloat
 from torch import Tensor
 
+from patchlight.config.compose import job_name
 from patchlight.loggers.dashboard import Dashboard
 from patchlight.loggers.wandb_session import Session
+from patchlight.system.job_record import JobRecord
 from patchlight.system.lightning_internals import silent_experiment
 
 if TYPE_CHECKING:
     import wandb
+
 
 BATCHES, IMAGES = "trainer/global_step", "images_seen"
 """The two x-axes: every row of a run has both."""
@@ -184,3 +190,26 @@ def _histogram(values: Tensor) -> wandb.Histogram:
 def wandb_id(loggers: Iterable[Logger]) -> str | None:
     """The id of the W&B run that is logged to."""
     return next((str(lg.version) for lg in loggers if isinstance(lg, WandbLogger) and lg.version), None)
+
+
+LONGEST_TAG = 64
+"""Of W&B's."""
+
+
+def identity(task: str) -> dict[str, Any]:
+    """The arguments of `WandbRun` that say what a run belongs to.
+
+    A job of a sweep is in the sweep's group, named after the values that set it apart; any other run is in its task's.
+    """
+    if not HydraConfig.initialized():  # a further rank, which does not write, or a script
+        return {"group": task, "job_type": "train", "name": None, "tags": [task]}
+    hydra = HydraConfig.get()
+    choices = OmegaConf.to_container(hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    words = dict.fromkeys([task, *(choices.get(group) for group in ("model", "experiment", "sweep"))])
+    tags = [str(word)[:LONGEST_TAG] for word in words if word]
+    if hydra.mode != RunMode.MULTIRUN:
+        by_agent = "WANDB_SWEEP_ID" in os.environ
+        return {"group": task, "job_type": "sweep" if by_agent else "train", "name": None, "tags": tags}
+    name = job_name(list(hydra.overrides.task), JobRecord.current().swept) or str(hydra.job.num)
+    return {"group": f"{task}/{Path(hydra.sweep.dir).name}", "job_type": "sweep", "name": name, "tags": tags}

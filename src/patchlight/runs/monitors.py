@@ -1,21 +1,20 @@
-"""The figures that a run follows, checked before its first batch: best checkpoints, early stopping, the schedule."""
+"""The figures that a run follows or returns, checked before its first batch: monitors and the objective."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
-from patchlight.callbacks import BestCheckpoint
+from patchlight.callbacks import BestCheckpoint, Quality
 from patchlight.errors import ConfigError
+from patchlight.methods import TranslationMethod
 from patchlight.metrics import PairedMetrics
-
-if TYPE_CHECKING:
-    from patchlight.runs.evaluation import Evaluation
+from patchlight.runs.evaluation import SPLITS, Evaluation
 
 KNOWN_CODE = ("patchlight.", "lightning.", "pytorch_lightning.")
 """Packages whose callbacks and methods log no figure of validation but those of `Quality`."""
@@ -59,6 +58,26 @@ def check_monitors(evaluation: Evaluation) -> tuple[list[Monitor], list[str]]:
         else:
             unsure.append(monitor)
     return unsure, notes
+
+
+def check_objective(
+    name: str | None, quality: Quality | None, method: TranslationMethod, stages: Sequence[str] = SPLITS
+) -> None:
+    """See whether a run has the figure that `objective` names; `stages` are those that it has images for.
+
+    Raises:
+        ConfigError: it has not; the message lists those that it has.
+    """
+    if name is None:
+        return
+    if quality is None:
+        raise ConfigError(f"objective={name} is a figure of callbacks.quality, which is not there: add it")
+    stage = name.partition("/")[0]
+    if stage in SPLITS and stage not in stages:
+        raise ConfigError(f"objective={name} needs images of the {stage} split, and the run looks at none")
+    valid = [f"{stage}/{figure}" for stage in stages for figure in quality.figure_names(method)]
+    if name not in valid:
+        raise unknown_figure("objective", name, valid)
 
 
 def unknown_figure(key: str, name: str, valid: Iterable[str]) -> ConfigError:

@@ -25,12 +25,11 @@ from patchlight.loggers import Dashboard, log_checkpoints, wandb_id
 from patchlight.parallel import ranks_of_this_job
 from patchlight.parallel.performance import resolve_precision
 from patchlight.runs.evaluation import Figures
-from patchlight.runs.manifest import make_manifest
-from patchlight.runs.outcome import measured, recorded
 from patchlight.runs.preflight import Run, prepare, run_notes
+from patchlight.runs.records import make_manifest, measured, recorded
 from patchlight.system.devices import device_of, retain_allocator_memory
-from patchlight.system.distributed import is_first
 from patchlight.system.files import write_json
+from patchlight.system.lightning_internals import is_first
 from patchlight.system.warnings import filter_warnings
 
 

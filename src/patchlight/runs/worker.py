@@ -7,7 +7,7 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.errors import one_message
-from patchlight.system.modules import search_folders
+from patchlight.system.job_record import search_folders
 from patchlight.system.warnings import gc_paused
 
 

@@ -1,12 +1,15 @@
-"""The jobs of a sweep: each is recorded whatever becomes of it, and at the end there is a table of all."""
+"""The jobs of a sweep: how each ends is recorded, and at the end there is a table of all."""
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +19,14 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.config.compose import complete
-from patchlight.config.plan import job_name
+from patchlight.config.compose import complete, job_name
 from patchlight.config.validation import validate
 from patchlight.errors import EmptyPatchMapError, OtherRunError, UserError
-from patchlight.system.job_record import JobRecord, clear_jobs
-from patchlight.system.modules import leave_out_current_folder, search_folders
+from patchlight.system.job_record import JobRecord, clear_jobs, leave_out_current_folder, search_folders
 from patchlight.system.warnings import gc_paused
 
 if TYPE_CHECKING:
-    from patchlight.runs.outcome import Outcome
+    from patchlight.runs.records import Outcome
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -41,8 +42,8 @@ def run_job(cfg: DictConfig) -> float | None:
     leave_out_current_folder()  # in a process of its own, such as a job of SLURM's
     search_folders()
     with gc_paused():
-        from patchlight.runs.objective import direction, score
         from patchlight.runs.run import train_checked
+        from patchlight.sweeps.search import direction, score
 
     if HydraConfig.get().mode != RunMode.MULTIRUN:
         complete(cfg)  # it was validated with the command line
@@ -54,7 +55,7 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _run_and_show(cfg: DictConfig) -> float | None:
     """Run a job while its record shows the command how it stands; one that is interrupted leaves no record."""
-    from patchlight.system.distributed import is_first
+    from patchlight.system.lightning_internals import is_first
 
     sweep = Path(HydraConfig.get().sweep.dir)
     record = replace(JobRecord.current(), number=HydraConfig.get().job.num, label=_label(cfg))
@@ -72,9 +73,9 @@ def _run_and_show(cfg: DictConfig) -> float | None:
 
 def _run_and_record(cfg: DictConfig) -> tuple[Outcome, float | None]:
     """How a job of a sweep ends, and its objective."""
-    from patchlight.runs.outcome import Outcome, measured
+    from patchlight.runs.records import Outcome, measured
     from patchlight.runs.run import train_checked
-    from patchlight.system.distributed import is_first
+    from patchlight.system.lightning_internals import is_first
 
     started = time.monotonic()
     folder = Path(cfg.paths.run_dir)
@@ -101,7 +102,7 @@ def _finished_before(cfg: DictConfig, folder: Path) -> Outcome | None:
     Raises:
         OtherRunError: the folder holds another job.
     """
-    from patchlight.runs.outcome import LENGTHS, Outcome, first_difference
+    from patchlight.runs.records import LENGTHS, Outcome, first_difference
 
     validate(cfg)
     complete(cfg)
@@ -121,7 +122,7 @@ def _finished_before(cfg: DictConfig, folder: Path) -> Outcome | None:
 
 def _ended_badly(error: Exception, cfg: DictConfig, seconds: float) -> Outcome:
     """Say what went wrong, and make an outcome of it."""
-    from patchlight.runs.outcome import Outcome, last_line, measured, overrides
+    from patchlight.runs.records import Outcome, last_line, measured, overrides
 
     swept = JobRecord.current().swept
     about_discriminator = any("model/discriminator" in key or "model.discriminator" in key for key in swept)
@@ -150,7 +151,7 @@ class Multirun(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         clear_jobs(folder)
         if config.hydra.sweeper.get("study_name") is not None:
-            from patchlight.sweeps.optuna_resume import resume_study
+            from patchlight.sweeps.search import resume_study
 
             resume_study(config.hydra)
 
@@ -187,3 +188,31 @@ def _print_table(folder: Path, jobs: Sequence[tuple[str, Mapping[str, Any]]]) ->
         console.print(f"best of all: {found.get('best_value')} with {values}", markup=False)
     ended = ", ".join(f"{numbers[status]} {status}" for status in ("finished", "failed", "left out"))
     console.print(f"{len(jobs)} jobs: {ended}; in {folder}", markup=False)
+
+
+LONGEST_SAVING_S = 60.0
+"""How long jobs that were told to end are waited for."""
+
+
+@contextmanager
+def sigterm_reaches_all(sweep: Path) -> Iterator[None]:
+    """Within this context SIGTERM goes on to the jobs that run as processes of this one.
+
+    Each saves itself and ends, and with them the sweep, which would otherwise leave them behind.
+    """
+
+    def pass_on(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, before)
+        for process in multiprocessing.active_children():
+            process.terminate()
+        # The first of them to end makes joblib kill the others, so that waits until all are saved.
+        deadline = time.monotonic() + LONGEST_SAVING_S
+        while any(job.outcome is None for job in JobRecord.current().jobs(sweep)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

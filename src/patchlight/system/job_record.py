@@ -2,7 +2,7 @@
 
 The command writes it into one environment variable, which every process that it starts inherits, on this machine or on
 a cluster. A job of a sweep writes it into `.jobs/` in the sweep's folder when it begins and, with its outcome, when it
-has ended: there the command finds it.
+has ended: there the command finds it. The folders of modules of a user's own are in it, too.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,42 @@ def _agree(own: str) -> str:
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
     chosen: bytes = store.compare_set("patchlight/run_id", "", own)
     return chosen.decode()
+
+
+def choose_folders(config_dir: str | None) -> None:
+    """Choose where this command and the processes that it starts look for a user's modules.
+
+    These are the folder of `--config-dir`, if there is one, and the current folder.
+    """
+    chosen = [*([config_dir] if config_dir else []), "."]
+    folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in chosen))
+    replace(JobRecord.current(), modules=folders).hand_on()
+
+
+def module_folders() -> list[str]:
+    """The folders in which modules are looked for after all that is installed."""
+    return list(JobRecord.current().modules) or [os.getcwd()]
+
+
+def search_folders() -> None:
+    """Make the modules in these folders importable, at the end of the path: what is installed goes before them."""
+    sys.path += [folder for folder in module_folders() if folder not in sys.path]
+
+
+def leave_out_current_folder() -> None:
+    """Take back that `python -m` looks for modules in the current folder before all that is installed."""
+    if not sys.flags.safe_path and sys.path[0] in ("", os.getcwd()):
+        del sys.path[0]
+
+
+def where_looked(module: str, error: Exception) -> str:
+    """A sentence's end about the folders, where a module was not found, or another one of its name goes before it."""
+    top = module.partition(".")[0]
+    places = module_folders()
+    if isinstance(error, ModuleNotFoundError) and error.name in (top, module):
+        return f"; it is neither installed nor in {' or '.join(places)}"
+    own = [path for place in places for path in (Path(place, f"{top}.py"), Path(place, top)) if path.exists()]
+    found = getattr(sys.modules.get(top), "__file__", None)
+    if own and found and isinstance(error, AttributeError) and own[0] not in (Path(found), Path(found).parent):
+        return f"; {found} is installed and goes before {own[0]}: choose another name for yours"
+    return ""

@@ -13,6 +13,7 @@ from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
 from torch.optim import Optimizer
 
 SubprocessLauncher = _SubprocessScriptLauncher
@@ -91,3 +92,8 @@ def share_threads(num_processes: int) -> None:
 def silent_experiment() -> Any:
     """An experiment of a logger that takes every call and does nothing."""
     return _DummyExperiment()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints: rank 0, known before the ranks have met."""
+    return getattr(rank_zero_only, "rank", 0) == 0

@@ -5,7 +5,6 @@ Nothing here locates, imports or builds what a file names. It is compared as tex
 
 from patchlight.trust.allowlist import RENAMED
 from patchlight.trust.check import trusted_config
-from patchlight.trust.plain import plain
-from patchlight.trust.reading import read_json, read_yaml
+from patchlight.trust.reading import plain, read_json, read_yaml
 
 __all__ = ["RENAMED", "plain", "read_json", "read_yaml", "trusted_config"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from patchlight.errors import DataError
 from patchlight.trust.allowlist import LIMITS, PLACES, RENAMED, Place
-from patchlight.trust.plain import plain
+from patchlight.trust.reading import plain
 
 TARGET, PARTIAL, ARGS, CONVERT, RECURSIVE = "_target_", "_partial_", "_args_", "_convert_", "_recursive_"
 """The keys on which Hydra's `instantiate` acts."""

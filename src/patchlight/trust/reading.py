@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from patchlight.errors import DataError
-from patchlight.trust.plain import MAX_DEPTH, plain
 
 MAX_FILE = 2**24
 """Bytes of a file."""
@@ -72,3 +72,65 @@ def _read(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+MAX_DEPTH = 32
+"""Mappings and lists within one another."""
+
+MAX_VALUES = 20_000
+"""All values of one file, each counted as often as it is reached."""
+
+MAX_TEXT = 2**16
+"""Characters of a text."""
+
+
+def plain(value: object, source: str, max_values: int = MAX_VALUES) -> Any:
+    """A copy in dictionaries with texts as keys, lists, texts, numbers, booleans and None.
+
+    Values that hold themselves, or one another many times over, end at the bounds.
+
+    Raises:
+        DataError: another type, or more than the bounds; the message names `source` and the key.
+    """
+    left = max_values
+
+    def copy(value: object, key: str, depth: int) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DataError(f"{source} holds more than {max_values} values: no configuration has as many")
+        if depth > MAX_DEPTH:
+            raise DataError(f"{source} has more than {MAX_DEPTH} levels within one another at {_clipped(key)}")
+        if value is None or type(value) is bool or type(value) is float:
+            return value
+        if type(value) is int:
+            if abs(value) >= 2**63:
+                raise DataError(f"{source} has a number at {_clipped(key)} that is too large")
+            return value
+        if type(value) is str:
+            return _text(value, key)
+        if isinstance(value, Mapping):
+            return {_name(name, key): copy(item, _below(key, name), depth + 1) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [copy(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(value)]
+        raise DataError(f"{source} holds a {type(value).__name__} at {_clipped(key)}: plain values are needed")
+
+    def _text(text: str, key: str) -> str:
+        if len(text) > MAX_TEXT or "\0" in text:
+            raise DataError(f"{source} has a text at {_clipped(key)} that is too long or holds a null character")
+        return text
+
+    def _name(name: object, key: str) -> str:
+        if type(name) is not str:
+            raise DataError(f"{source} has a {type(name).__name__} as a name below {_clipped(key) or 'the top'}")
+        return _text(name, key)
+
+    return copy(value, "", 0)
+
+
+def _below(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
+
+
+def _clipped(key: str) -> str:
+    return key if len(key) <= 200 else f"{key[:200]}..."

@@ -13,9 +13,8 @@ from pydantic import Field, TypeAdapter
 
 from patchlight.config.compose import DATA_KEYS
 from patchlight.config.messages import REPLACED_KEYS, unknown_key
-from patchlight.config.validation.bounds import bounds_of
 from patchlight.config.validation.signatures import Signature, locate, signature, table_of
-from patchlight.config.validation.values import Built, check_value, checker, writable, written
+from patchlight.config.validation.values import Built, bounds_of, check_value, checker, writable, written
 from patchlight.errors import ConfigError
 
 __all__ = ["HYDRA_KEYS", "check_group", "check_value", "checker", "locate", "validate"]

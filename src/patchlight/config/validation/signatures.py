@@ -20,7 +20,7 @@ from patchlight.config.validation.definitions import (
     line_of_descent,
 )
 from patchlight.errors import ConfigError
-from patchlight.system.modules import where_looked
+from patchlight.system.job_record import where_looked
 
 LIGHT = frozenset({"typing", "typing_extensions", "collections", "pathlib", "datetime", "pydantic", "annotated_types"})
 """Packages whose names annotations are made of; those are imported."""

@@ -1,44 +1,26 @@
-"""The figure that a run returns, checked before anything is trained."""
+"""A sweep whose sweeper chooses the values by an objective: checked before its first job."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+import os
+import warnings
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from patchlight.build import build_method, data_channels, errors_for_key
 from patchlight.callbacks import Quality
 from patchlight.config.command_line import Command
 from patchlight.config.validation import locate
 from patchlight.errors import ConfigError, UserError
-from patchlight.methods import TranslationMethod
-from patchlight.runs.monitors import unknown_figure
+from patchlight.runs.monitors import check_objective
 
-STAGES = ("val", "test")
-
-
-def check_objective(
-    name: str | None, quality: Quality | None, method: TranslationMethod, stages: Sequence[str] = STAGES
-) -> None:
-    """See whether a run has the figure that `objective` names; `stages` are those that it has images for.
-
-    Raises:
-        ConfigError: it has not; the message lists those that it has.
-    """
-    if name is None:
-        return
-    if quality is None:
-        raise ConfigError(f"objective={name} is a figure of callbacks.quality, which is not there: add it")
-    stage = name.partition("/")[0]
-    if stage in STAGES and stage not in stages:
-        raise ConfigError(f"objective={name} needs images of the {stage} split, and the run looks at none")
-    valid = [f"{stage}/{figure}" for stage in stages for figure in quality.figure_names(method)]
-    if name not in valid:
-        raise unknown_figure("objective", name, valid)
+# Of Optuna's own code, which whoever runs a search cannot change.
+os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 
 
 def check_search(command: Command) -> None:
@@ -96,3 +78,41 @@ def _check_without_data(cfg: DictConfig, name: str) -> Quality | None:
         return None  # what else is wrong with a job is the job's own to say
     check_objective(name, quality, method)
     return quality
+
+
+def resume_study(hydra: DictConfig) -> None:
+    """Set the sweeper, in place, to what its study lacks of `n_trials` finished trials.
+
+    A trial that was running when the search was stopped is made again, with its values, so that it meets its folder.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    sweeper = hydra.sweeper
+    if sweeper.storage is None:
+        return
+    try:
+        study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
+    except KeyError:
+        return  # none yet
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state == optuna.trial.TrialState.RUNNING:
+            _make_again(study, trial)
+    complete = sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
+    print(f"going on with the search: {complete} of {sweeper.n_trials} trials are there")
+    with read_write(hydra), open_dict(sweeper):
+        sweeper.n_trials = max(0, sweeper.n_trials - complete)
+        if sweeper.sampler.get("seed") is not None:
+            # The same seed would propose again what it proposed at first.
+            sweeper.sampler.seed += len(trials)
+
+
+def _make_again(study: Any, trial: Any) -> None:
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.trial import TrialState
+
+    study.tell(trial.number, state=TrialState.FAIL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        study.enqueue_trial(trial.params)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from patchlight.system.memory import available_memory
+from patchlight.system.devices import available_memory
 
 GIB = 2**30
 

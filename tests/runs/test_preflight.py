@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from patchlight.config.validation.lengths import check_lengths, check_validation
 from patchlight.errors import ConfigError
+from patchlight.runs.preflight import check_lengths, check_validation
 
 
 def check(**settings: Any) -> None:

@@ -9,7 +9,8 @@ from patchlight.callbacks import Quality
 from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
-from patchlight.runs.objective import check_objective, score
+from patchlight.runs.monitors import check_objective
+from patchlight.sweeps.search import score
 
 
 def method(model: str) -> TranslationMethod:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from patchlight.config.plan import Plan, job_folder, job_name, sweep_folder
+from patchlight.config.command_line import Plan
+from patchlight.config.compose import job_folder, job_name, sweep_folder
 from patchlight.system.job_record import VARIABLE, JobRecord
 
 

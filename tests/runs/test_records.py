@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from patchlight.errors import TrainingError
-from patchlight.runs.outcome import LENGTHS, Objective, Outcome, first_difference, measured, recorded
+from patchlight.runs.records import LENGTHS, Objective, Outcome, first_difference, measured, recorded
 
 
 def test_what_ends_well_is_recorded_at_its_end(tmp_path: Path) -> None:
