@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from torch import nn
 
 from patchlight.checkpoint import AtomicCheckpointIO
 from patchlight.config.compose import DATA_KEYS
+from patchlight.config.messages import one_line
 from patchlight.config.validation import locate
 from patchlight.config.validation.signatures import signature
 from patchlight.data.contract import LoaderData, TrainingData
@@ -246,8 +247,11 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
         assert isinstance(network, Discriminator)
         key = f"model.{method.networks[name].config}"
         if min(height, width) < network.min_size:
+            field = ""
+            with suppress(ValueError):  # it cannot be told of layers of one's own
+                field = f" its receptive field is {receptive_field(network)} px and"
             raise EmptyPatchMapError(
-                f"{key} leaves an empty patch map for data.image_size={image_size}:{_field_in_words(network)} it needs "
+                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} it needs "
                 f"images of at least {network.min_size} px; take fewer {key}.n_layers or larger images"
             )
         try:
@@ -260,13 +264,6 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
     return geometries
 
 
-def _field_in_words(network: Discriminator) -> str:
-    try:
-        return f" its receptive field is {receptive_field(network)} px and"
-    except ValueError:
-        return ""
-
-
 @contextmanager
 def errors_for_key(path: str) -> Iterator[None]:
     """Say which part of the configuration a refused value belongs to.
@@ -276,21 +273,13 @@ def errors_for_key(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
-        raise
-    except InstantiationException as error:
-        cause: Any = error.__cause__
+    except (InstantiationException, ValueError, TypeError, ArithmeticError) as error:
+        cause: Any = (error.__cause__ or error) if isinstance(error, InstantiationException) else error
         if isinstance(cause, UserError):
             raise cause from None
-        text = " ".join(str(cause or error).split())
-        if isinstance(cause, ValueError) and text[:1].islower():
-            raise ConfigError(f"{path}.{text}") from None
-        raise ConfigError(f"{path} cannot be built: {text}") from None
-    except ValueError as error:
-        text = str(error)
-        raise ConfigError(f"{path}.{text}" if text[:1].islower() else f"{path} cannot be built: {text}") from None
-    except (TypeError, ArithmeticError) as error:
-        raise ConfigError(f"{path} cannot be built: {error}") from None
+        text = one_line(cause)
+        names_argument = isinstance(cause, ValueError) and text[:1].islower()
+        raise ConfigError(f"{path}.{text}" if names_argument else f"{path} cannot be built: {text}") from None
 
 
 @contextmanager
@@ -303,5 +292,4 @@ def recorded_in(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (ConfigError, OmegaConfBaseException) as error:
-        text = " ".join(str(error).split())
-        raise DataError(f"{path} has a configuration that cannot be used: {text}") from None
+        raise DataError(f"{path} has a configuration that cannot be used: {one_line(error)}") from None

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from patchlight.config.command_line import Plan
-from patchlight.config.compose import job_folder, job_name, sweep_folder
+from patchlight.config.command_line import FREE_MAPPINGS, Plan, with_free_keys
+from patchlight.config.compose import compose_config, job_folder, job_name, sweep_folder
+from patchlight.config.validation import validate
+from patchlight.errors import ConfigError
 from patchlight.system.job_record import VARIABLE, JobRecord
 
 
@@ -79,3 +81,28 @@ def test_names_of_jobs() -> None:
     assert len(long) == 120
     assert long != job_name([f"model.gan_mode={'x' * 301}"], ["model.gan_mode"])
     assert job_name(["seed=1"], []) == ""
+
+
+def test_mappings_whose_keys_are_free() -> None:
+    """As they are typed, without Hydra's plus signs; what stands in them is checked all the same."""
+    words = with_free_keys(
+        [
+            "model.generator_terms={l1:{_target_:patchlight.losses.FeatureMatching}}",
+            "model.penalties.r1={_target_:patchlight.losses.R1,gamma:3}",
+            "model.optimizers.q._target_=torch.optim.Adam",
+            "model.discriminator_augment={_target_:own.Noise}",
+            "callbacks.quality.metrics.mse={_target_:torchmetrics.regression.MeanSquaredError}",
+            "model.optimizer.lr=1",
+        ],
+        FREE_MAPPINGS,
+    )
+    cfg = compose_config("train", words)
+    assert cfg.model.generator_terms.l1._target_ == "patchlight.losses.FeatureMatching"
+    assert cfg.model.penalties.r1.gamma == 3
+    assert cfg.model.optimizers.q == {"_target_": "torch.optim.Adam"}
+    assert cfg.model.discriminator_augment._target_ == "own.Noise"
+    assert cfg.callbacks.quality.metrics.mse._target_ == "torchmetrics.regression.MeanSquaredError"
+    assert words[-1] == "model.optimizer.lr=1"
+    wrong = with_free_keys(["model.penalties.r1.gama=3", "model/penalty=r1"], FREE_MAPPINGS)
+    with pytest.raises(ConfigError, match=r"^model\.penalties\.r1\.gama is no key .*did you mean gamma\?"):
+        validate(compose_config("train", [*wrong]))

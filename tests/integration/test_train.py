@@ -311,7 +311,7 @@ def test_logging_is_hydras(
         mine.debug("hello")
         logging.getLogger("lightning.pytorch").info("lightning says")
 
-    monkeypatch.setattr("patchlight.cli.train.run_job", report)
+    monkeypatch.setattr("patchlight.runs.run.train_checked", report)
     monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     outcome = patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", *more)
     assert outcome.status == 0, outcome.err

@@ -94,11 +94,11 @@ class LastCheckpoint(BatchBoundary):
             self._control = distributed.new_group(backend="gloo")
 
     def at_safe_point(self, trainer: Trainer) -> None:
-        signum, minutes_are_over = self._agree(trainer, self._signals.received, self._time_is_over())
-        step = trainer.global_step
-        due = signum != 0 or minutes_are_over
-        due |= self.every_n_train_steps is not None and step % self.every_n_train_steps == 0
-        if due:
+        minutes = (time.monotonic() - self._saved_at) / 60
+        over = self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        signum, over = self._agree(trainer, self._signals.received, over)
+        every = self.every_n_train_steps
+        if signum or over or (every is not None and trainer.global_step % every == 0):
             self._save(trainer)
         if signum:
             self._signals.answer(signal.Signals(signum), self.path)
@@ -123,14 +123,11 @@ class LastCheckpoint(BatchBoundary):
         self._saved_step = trainer.global_step
         self._saved_at = time.monotonic()
 
-    def _time_is_over(self) -> bool:
-        return self.every_n_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_n_minutes
-
-    def _agree(self, trainer: Trainer, signum: int, minutes_are_over: bool) -> tuple[int, bool]:
+    def _agree(self, trainer: Trainer, signum: int, over: bool) -> tuple[int, bool]:
         """What any rank has seen, so that all do the same."""
         if trainer.world_size == 1:
-            return signum, minutes_are_over
-        options = torch.tensor([signum, int(minutes_are_over)])
+            return signum, over
+        options = torch.tensor([signum, int(over)])
         distributed.all_reduce(options, op=distributed.ReduceOp.MAX, group=self._control)
         return int(options[0]), bool(options[1])
 
@@ -152,7 +149,7 @@ class BestCheckpoint(BatchBoundary):
             raise ValueError(f"mode must be min or max, got {mode!r}")
         self.folder = Path(folder)
         self.monitor = monitor
-        self.mode: Literal["min", "max"] = mode
+        self.mode = mode
         self.filename = filename
         self.score: float | None = None
         self._pending = False

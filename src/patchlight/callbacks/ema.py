@@ -72,11 +72,9 @@ class EMA(Callback):
         self._swapped = not self._swapped
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[EMA_KEY] = {name: value.clone() for name, value in self._true_averages(pl_module).items()}
+        averages = averaged_state(pl_module) if self._swapped else self.averages
+        checkpoint[EMA_KEY] = {name: value.clone() for name, value in averages.items()}
         checkpoint["ema_batches"] = self.batches
-
-    def _true_averages(self, pl_module: LightningModule) -> dict[str, Tensor]:
-        return averaged_state(pl_module) if self._swapped else self.averages
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # A run without averages is continued by one with them from its weights.

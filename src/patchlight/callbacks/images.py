@@ -129,7 +129,10 @@ class FirstImages(Callback):
         self.n_images = n_images
         self._kept: list[dict[str, Tensor]] = []
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
         for i in range(min(len(outputs["real_A"]), self.n_images - len(self._kept))):
             self._kept.append({name: images[i].float().cpu() for name, images in outputs.items()})
 
@@ -142,11 +145,8 @@ class FirstImages(Callback):
         for number, images in enumerate(self._kept):
             _write_each(images, self.folder / "samples", number)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        self.on_test_batch_end(trainer, pl_module, outputs)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.on_test_epoch_end(trainer, pl_module)
+    on_validation_batch_end = on_test_batch_end
+    on_validation_epoch_end = on_test_epoch_end
 
 
 def _write_each(images: Mapping[str, Tensor], folder: Path, number: int) -> None:

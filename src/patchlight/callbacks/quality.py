@@ -122,13 +122,10 @@ class Quality(Callback):
                 names += [f"{group}/{figure}" for group in groups for figure in figures]
         return names
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TranslationMethod)
         if not self._metrics:
             self._metrics = {name: self.paired.collection(self.image_size) for name in pl_module.references}
-
-    def _reset(self, pl_module: LightningModule, stage: str) -> None:
-        assert isinstance(pl_module, TranslationMethod)
         for metrics in self._metrics.values():
             metrics.to(pl_module.device)
             metrics.reset()
@@ -137,26 +134,28 @@ class Quality(Callback):
             names = [*pl_module.translations, *(f"real_{b}" for _, b in pl_module.translations.values())]
             self._features = {name: {} for name in names}
         if self.custom.metrics:
-            trainer = pl_module.trainer
+            sizes = dict(zip("AB", self._sizes.get(_stage(trainer), ()), strict=False))
             self._custom = CustomFigures(
-                self.custom, pl_module.references, pl_module.translations,
-                dict(zip("AB", self._sizes.get(stage, ()), strict=False)), pl_module.device,
+                self.custom, pl_module.references, pl_module.translations, sizes, pl_module.device,
                 trainer.global_rank, trainer.world_size,
             )  # fmt: skip
 
-    def _update(self, pl_module: LightningModule, images: Mapping[str, Tensor], batch: Mapping[str, Any]) -> None:
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
         assert isinstance(pl_module, TranslationMethod)
         for name, reference in pl_module.references.items():
-            update(self._metrics[name], images[name], images[reference])
+            update(self._metrics[name], outputs[name], outputs[reference])
         if self.distances is not None:
             for name, (source, target) in pl_module.translations.items():
                 real = f"real_{target}"
-                self._features[name] |= self.distances.of_fake(images[name], batch[f"{source}_path"])
-                self._features[real] |= self.distances.of_real(images[real], batch[f"{target}_path"])
+                self._features[name] |= self.distances.of_fake(outputs[name], batch[f"{source}_path"])
+                self._features[real] |= self.distances.of_real(outputs[real], batch[f"{target}_path"])
         if self._custom is not None:
-            self._custom.update(images, batch)
+            self._custom.update(outputs, batch)
 
-    def _log(self, pl_module: LightningModule, stage: str) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TranslationMethod)
         pairs = {
             name: {key: float(value) for key, value in metrics.compute().items()}
@@ -170,7 +169,11 @@ class Quality(Callback):
             sets = {name: sets.get(name, {}) | of_sets[name] for name in of_sets}
         logged = _with_means(pairs) | _with_means(sets)
         # The figures are of all ranks' images already; `sync_dist` only says so to Lightning.
-        pl_module.log_dict({f"{stage}/{key}": value for key, value in logged.items()}, sync_dist=True)
+        pl_module.log_dict({f"{_stage(trainer)}/{key}": value for key, value in logged.items()}, sync_dist=True)
+
+    on_test_epoch_start = on_validation_epoch_start
+    on_test_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_validation_epoch_end
 
     def _compare_sets(self, distances: FeatureDistances, method: TranslationMethod) -> dict[str, Figures]:
         """The distances of each translation, found by the first rank from the images of all."""
@@ -186,27 +189,9 @@ class Quality(Callback):
                 figures[name] = distances.compute(features[f"real_{target}"], features[name])
         return method.trainer.strategy.broadcast(figures)
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reset(pl_module, "val")
 
-    def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
-    ) -> None:
-        self._update(pl_module, outputs, batch)
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._reset(pl_module, "test")
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
-    ) -> None:
-        self._update(pl_module, outputs, batch)
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(pl_module, "test")
+def _stage(trainer: Trainer) -> str:
+    return "test" if trainer.testing else "val"
 
 
 def _with_means(figures: Mapping[str, Figures]) -> Figures:

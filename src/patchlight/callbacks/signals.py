@@ -16,7 +16,8 @@ from typing import Any
 from patchlight.data.workers import listen_for_workers
 from patchlight.system.lightning_internals import is_first
 
-CAUGHT = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+CAUGHT = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM)
+"""In this order one goes over another: after SIGTERM there may be no time for a second batch."""
 
 STOPPED = 128 + signal.SIGTERM
 """The exit status of a run that was told to end, and is saved."""
@@ -52,7 +53,7 @@ class Signals:
         self._before = {}
 
     def _remember(self, signum: int, frame: Any) -> None:
-        self.received = max(self.received, int(signum), key=_rank)
+        self.received = max(self.received, int(signum), key=(0, *CAUGHT).index)
 
     def answer(self, signum: signal.Signals, checkpoint: Path) -> None:
         """Do what a signal asks for, now that the run is saved in that file; all ranks together."""
@@ -87,8 +88,3 @@ class Signals:
         job = os.environ["SLURM_JOB_ID"]
         assert re.fullmatch(r"\d+", job)
         subprocess.run(["scontrol", "requeue", job], check=False)
-
-
-def _rank(signum: int) -> int:
-    """SIGTERM over the others: there may be no time for a second batch."""
-    return (0, signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM).index(signum)

@@ -54,7 +54,14 @@ class LoopState(Callback):
         position = checkpoint["position"]
         data = getattr(trainer, "datamodule", None)
         if not isinstance(data, Resumable) and position["batch"]:
-            _begin_epoch_anew(checkpoint, data)
+            # Nobody knows how to leave out the images of this epoch that were trained on.
+            LoopPosition(position["epoch"], batch=0, total=checkpoint["global_step"]).store(checkpoint)
+            if data is not None and is_first():
+                print(
+                    f"{type(data).__name__} has no begin_at(epoch, images), so epoch {position['epoch']} begins anew: "
+                    f"its images are seen again, and results are not those of a run that was never stopped",
+                    file=sys.stderr,
+                )
         elif isinstance(data, Resumable):
             data.begin_at(position["epoch"], position["images"])
             # Of this run's batches, which may be of another size.
@@ -83,14 +90,3 @@ def _batch_size(trainer: Trainer) -> int:
     if isinstance(data, TrainingData):
         return data.batch_sizes["train"]
     return (loader.batch_size or 1) if isinstance(loader, DataLoader) else 1
-
-
-def _begin_epoch_anew(checkpoint: dict[str, Any], data: object) -> None:
-    """Go on from the first batch of the epoch, as nobody knows how to leave out those that were trained on."""
-    LoopPosition(checkpoint["position"]["epoch"], batch=0, total=checkpoint["global_step"]).store(checkpoint)
-    if data is not None and is_first():
-        print(
-            f"{type(data).__name__} has no begin_at(epoch, images), so epoch {checkpoint['position']['epoch']} begins "
-            f"anew: its images are seen again, and results are not those of a run that was never stopped",
-            file=sys.stderr,
-        )

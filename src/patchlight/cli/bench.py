@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,8 +13,6 @@ from patchlight.errors import ConfigError
 
 if TYPE_CHECKING:
     from patchlight.benchmarking import Bench, Results
-
-NAME = "patchlight-bench"
 
 Part = Literal["step", "overhead", "input", "translate", "start", "scaling"]
 
@@ -97,6 +96,4 @@ def _measure(part: Part, config: BenchConfig, measuring: Bench, results: Results
             results.scaling = measuring.scaling()
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("bench", BenchConfig, bench)
+main = partial(run_command, "bench", BenchConfig, bench)

@@ -11,7 +11,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchlight.config.command_line import check_command_line
+from patchlight.config.command_line import check_command_line, with_free_keys
 from patchlight.config.compose import config_dir, explained
 from patchlight.config.messages import unknown_key
 from patchlight.config.validation.values import allowed, require_usual_size, word, written
@@ -52,8 +52,7 @@ def run_command(verb: str, model: type[M], run: Callable[[M], int | None]) -> No
     """
     if model.takes_data:
         sys.argv[1:] = [f"root={a.removeprefix(DATA)}" if a.startswith(DATA) else a for a in sys.argv[1:]]
-    # Hydra's word for a key that stands in no file.
-    sys.argv[1:] = [f"+{a}" if a.startswith(tuple(f"{g}." for g in model.open_groups)) else a for a in sys.argv[1:]]
+    sys.argv[1:] = with_free_keys(sys.argv[1:], model.open_groups)
     with one_message(f"patchlight-{verb}"):
         for cfg in check_command_line(sys.argv[1:], verb):
             typed(cfg, model).check()

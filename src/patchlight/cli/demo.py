@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,6 @@ from pydantic import Field
 from patchlight.cli.command import CommandConfig, Device, run_command
 from patchlight.errors import ConfigError
 from patchlight.system.warnings import import_lightning
-
-NAME = "patchlight-demo"
 
 
 class DemoConfig(CommandConfig):
@@ -63,6 +62,4 @@ def demo(config: DemoConfig) -> None:
     )
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("demo", DemoConfig, demo)
+main = partial(run_command, "demo", DemoConfig, demo)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,14 +16,13 @@ from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.errors import ConfigError, printable
+from patchlight.system.files import make_folder, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from patchlight.diagnosis.cleaning import Change
     from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
-
-NAME = "patchlight-doctor"
 
 
 class DoctorConfig(CommandConfig):
@@ -76,9 +76,11 @@ def _look_through(config: DoctorConfig) -> int:
         check_target(fix, root)
     thresholds = Thresholds(**config.model_dump(include=set(Thresholds.__dataclass_fields__)))
     output = None if config.output is None else _output_folder(config.output, root)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    workers = cores if config.workers == "auto" else config.workers
     began = time.perf_counter()
     with _progress(console, "reading") as begin:
-        diagnosis = diagnose(root, config.layout, config.labels, thresholds, _workers(config.workers), begin)
+        diagnosis = diagnose(root, config.layout, config.labels, thresholds, workers, begin)
     seconds = time.perf_counter() - began
     console.print(describe(diagnosis), soft_wrap=True)
     print_table(diagnosis, console)
@@ -93,22 +95,13 @@ def _look_through(config: DoctorConfig) -> int:
     return counts(diagnosis.findings)["error"]
 
 
-def _workers(asked: int | Literal["auto"]) -> int:
-    if asked == "auto":
-        return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return asked
-
-
 def _output_folder(output: str, root: Path) -> Path:
     """Made now, so that minutes of reading are not lost because it cannot be."""
     folder = Path(output).expanduser()
     # Not by `Path.resolve`, which raises an error of its own where links go in circles.
     if os.path.isdir(root) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(root)):
         raise ConfigError(f"output={output} is within data={root}, which is never changed: choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
+    make_folder(folder)
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"output={output} cannot be written to: choose another folder, or null for the table only")
     return folder
@@ -118,10 +111,9 @@ def _write(diagnosis: Diagnosis, folder: Path, thresholds: Thresholds, seconds: 
     """Write the report and the contact sheet, and name them; an old sheet goes where there is nothing to show."""
     from patchlight.diagnosis.report import as_json, output_files, summary
     from patchlight.diagnosis.sheet import worst_sheet
-    from patchlight.system.files import write_json
 
     report, sheet = output_files(folder)
-    title = f"{NAME}: {printable(diagnosis.stock.root.resolve().name)}"
+    title = f"patchlight-doctor: {printable(diagnosis.stock.root.resolve().name)}"
     picture = worst_sheet(diagnosis, title, summary(diagnosis, seconds), thresholds)
     try:
         write_json(report, as_json(diagnosis, thresholds, seconds))
@@ -159,6 +151,4 @@ def _progress(console: Console, what: str) -> Iterator[Callable[[int], Callable[
         yield begin
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("doctor", DoctorConfig, doctor)
+main = partial(run_command, "doctor", DoctorConfig, doctor)

@@ -118,22 +118,17 @@ def download(
         if sha256 is not None and digest != sha256.lower():
             archive.unlink()
             raise DataError(f"{archive}: its sha256 is {digest} and not {sha256}. The archive was removed.")
-        _unpack(archive, target)
+        try:
+            count = unpack(archive, target)
+        except BadArchiveError as error:
+            archive.unlink()  # lest it stand in the way of a better one
+            raise DataError(f"{error}. The archive was removed: run the same command to download it again.") from None
+        archive.unlink()
+        print(f"{target}: {count:,} files")
     except OSError as error:
         place, reason = error.filename or root, error.strerror or error
         raise DataError(f"{place}: {reason}. Put this right, or choose another folder with --root.") from None
     return target
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    """Unpack and remove the archive; a bad one is removed too, lest it stand in the way of a better one."""
-    try:
-        count = unpack(archive, target)
-    except BadArchiveError as error:
-        archive.unlink()
-        raise DataError(f"{error}. The archive was removed: run the same command to download it again.") from None
-    archive.unlink()
-    print(f"{target}: {count:,} files")
 
 
 def _fetch_with_bar(url: str, archive: Path, pause: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,13 +15,12 @@ from patchlight.cli.command import CommandConfig, run_command
 from patchlight.config.compose import compose_config
 from patchlight.config.validation.values import Built
 from patchlight.errors import ConfigError, DataError
+from patchlight.system.files import make_folder, write_json
+from patchlight.system.job_record import search_folders
 from patchlight.system.warnings import filter_warnings, import_lightning
 
 if TYPE_CHECKING:
     from patchlight.data.contract import TrainingData
-    from patchlight.runs.evaluation import Figures
-
-NAME = "patchlight-eval"
 
 
 class EvalConfig(CommandConfig):
@@ -74,8 +74,6 @@ def evaluate(config: EvalConfig) -> None:
     from patchlight.config.validation import check_group, validate
     from patchlight.parallel.performance import resolve_precision
     from patchlight.runs.evaluation import Evaluation
-    from patchlight.system.files import write_json
-    from patchlight.system.job_record import search_folders
 
     filter_warnings()
     if config.metrics:
@@ -86,7 +84,10 @@ def evaluate(config: EvalConfig) -> None:
     with recorded_in(config.ckpt):
         cfg = _configuration(recorded, config)
         validate(cfg)
-    output = _make_folder(Path(config.output).expanduser(), config.overwrite)
+    output = Path(config.output).expanduser()
+    if (output / "metrics.json").exists() and not config.overwrite:
+        raise ConfigError(f"output={output} holds a metrics.json already: choose another folder, or overwrite=true")
+    make_folder(output)
     resolve_precision(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
     state = weights(checkpoint, config.weights)
@@ -116,7 +117,10 @@ def evaluate(config: EvalConfig) -> None:
     averaged = config.weights == "ema" and bool(checkpoint.get(EMA_KEY))
     path = output / "metrics.json"
     try:
-        write_json(path, _report(figures, evaluation.protocol(averaged, config.split), config, checkpoint))
+        step = checkpoint.get("global_step")
+        record = {"figures": figures, "path": config.ckpt, "global_step": step}
+        protocol = evaluation.protocol(averaged, config.split) | {"best_is": None}
+        write_json(path, {"ckpt": record, "protocol": protocol})
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}): make room or choose another output") from None
     console = Console(highlight=False, soft_wrap=True)
@@ -151,15 +155,6 @@ def _require_root(data: TrainingData, config: EvalConfig) -> Path | None:
         f"data.root={root} of the training is relative to the folder that it ran in, and is not in {Path.cwd()}: run "
         f"the command in that folder, or give the images by data=DIR"
     )
-
-
-def _report(
-    figures: Figures, protocol: Mapping[str, Any], config: EvalConfig, checkpoint: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {
-        "ckpt": {"figures": figures, "path": config.ckpt, "global_step": checkpoint.get("global_step")},
-        "protocol": {**protocol, "best_is": None},
-    }
 
 
 TRAINER_KEYS = ("precision", "accelerator", "deterministic", "benchmark")
@@ -197,7 +192,9 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
         trainer["accelerator"] = config.accelerator
     if own_data and data.get("root") is None and data.get("source") is None:
         raise ConfigError("data is not set and the checkpoint knows of no images: give data=DIR")
-    own: dict[str, Any] = next((node for node in callbacks.values() if _is_quality(node)), {})
+    own: dict[str, Any] = next(
+        (node for node in callbacks.values() if isinstance(node, dict) and node.get("_target_") == QUALITY), {}
+    )
     quality = base["callbacks"]["quality"] | {key: own[key] for key in QUALITY_KEYS if key in own}
     quality |= {key: getattr(config, key) for key in ("lpips", "feature") if getattr(config, key) is not None}
     quality["metrics"] = _section(quality, "metrics") | (config.metrics or {})
@@ -225,20 +222,4 @@ def _section(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(section)
 
 
-def _is_quality(node: Any) -> bool:
-    return isinstance(node, dict) and node.get("_target_") == QUALITY
-
-
-def _make_folder(output: Path, overwrite: bool) -> Path:
-    if (output / "metrics.json").exists() and not overwrite:
-        raise ConfigError(f"output={output} holds a metrics.json already: choose another folder, or overwrite=true")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
-    return output
-
-
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("eval", EvalConfig, evaluate)
+main = partial(run_command, "eval", EvalConfig, evaluate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -10,8 +11,6 @@ from pydantic import Field
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.errors import ConfigError
 from patchlight.system.warnings import import_lightning
-
-NAME = "patchlight-export"
 
 Format = Literal["onnx", "pt2", "safetensors", "reference"]
 
@@ -85,6 +84,4 @@ def export(config: ExportConfig) -> None:
             export_graph(options, kind)
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("export", ExportConfig, export)
+main = partial(run_command, "export", ExportConfig, export)

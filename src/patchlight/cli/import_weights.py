@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.system.warnings import import_lightning
-
-NAME = "patchlight-import"
 
 
 class ImportConfig(CommandConfig):
@@ -71,6 +70,4 @@ def import_weights(config: ImportConfig) -> None:
     console.print(f"to go on with training: {shlex.join(command)} data.root=FOLDER")
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("import", ImportConfig, import_weights)
+main = partial(run_command, "import", ImportConfig, import_weights)

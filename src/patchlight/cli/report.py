@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.errors import ConfigError
-
-NAME = "patchlight-report"
 
 RUNS = "runs=DIR, the folder of a sweep or of several runs"
 
@@ -51,7 +50,7 @@ def report(config: ReportConfig) -> None:
         title=config.title or " + ".join(folder.resolve().name for folder in folders),
         weights=config.weights,
         ignore=config.ignore,
-        command=shlex.join([NAME, *sys.argv[1:]]),
+        command=shlex.join(["patchlight-report", *sys.argv[1:]]),
     )
     console = Console()
     # Long lines are the terminal's to wrap: figures that are cut off are worth nothing.
@@ -69,6 +68,4 @@ def report(config: ReportConfig) -> None:
         console.print(f"{title:>6}  {place}", markup=False, highlight=False, soft_wrap=True)
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("report", ReportConfig, report)
+main = partial(run_command, "report", ReportConfig, report)

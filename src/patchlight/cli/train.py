@@ -9,21 +9,24 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from patchlight.cli.command import start_hydra
-from patchlight.config.command_line import Command, read_command_line
-from patchlight.config.compose import register_resolvers
+from patchlight.config.command_line import FREE_MAPPINGS, Command, read_command_line, with_free_keys
+from patchlight.config.compose import complete, register_resolvers
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, one_message
-from patchlight.sweeps.job import run_job, sigterm_reaches_all
-from patchlight.system.job_record import JobRecord, begin_command, search_folders
+from patchlight.sweeps.multirun import sigterm_reaches_all
+from patchlight.system.job_record import JobRecord, begin_command, leave_out_current_folder, search_folders
 from patchlight.system.warnings import gc_paused
 
 
 def main() -> None:
     """The command: its arguments are Hydra's overrides, `key=value`."""
     begin_command()
+    sys.argv[1:] = with_free_keys(sys.argv[1:], FREE_MAPPINGS)
     register_resolvers()
     with one_message("patchlight-train"):
         command = read_command_line(sys.argv[1:], "train")
@@ -36,7 +39,18 @@ def main() -> None:
 
 
 def _job(cfg: DictConfig) -> float | None:
-    return run_job(cfg)
+    """Train, and return the objective; called by Hydra, in a sweep once for each job."""
+    leave_out_current_folder()  # in a process of its own, such as a job of SLURM's
+    search_folders()
+    with gc_paused():
+        from patchlight.runs.run import train_checked
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from patchlight.sweeps.job import run_job
+
+        return run_job(cfg)
+    complete(cfg)  # it was validated with the command line
+    return train_checked(cfg)
 
 
 def _check(command: Command) -> None:

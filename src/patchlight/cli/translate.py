@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, Device, run_command
-from patchlight.errors import ConfigError, printable
+from patchlight.errors import printable
+from patchlight.system.files import make_folder
 from patchlight.system.warnings import filter_warnings, import_lightning
-
-NAME = "patchlight-translate"
 
 
 class TranslateConfig(CommandConfig):
@@ -66,7 +66,7 @@ def translate(config: TranslateConfig) -> int:
     output = Path(config.output).expanduser()
     find_jobs(config.input, output, config.format, config.overwrite)  # before a network is built for them
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
-    _make_folder(output)
+    make_folder(output)  # before a network is built for them
     translator = model.translator(
         weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
         inference_mode=config.inference_mode, tile=config.tile, conditions=config.condition,
@@ -88,24 +88,14 @@ def translate(config: TranslateConfig) -> int:
     finished = len(jobs) - len(failures)
     console.print(f"{_images(finished)} in {seconds:.1f} s ({finished / seconds:.1f} a second): {output}")
     if failures:
-        print(f"{NAME}: {_images(len(failures))} could not be translated:", file=sys.stderr)
+        print(f"patchlight-translate: {_images(len(failures))} could not be translated:", file=sys.stderr)
         for failure in failures:
             print(f"  {printable(failure.source)}: {failure.reason}", file=sys.stderr)
     return len(failures)
 
 
-def main() -> None:
-    """The command: its arguments are Hydra's overrides, `key=value`."""
-    run_command("translate", TranslateConfig, translate)
-
-
-def _make_folder(output: Path) -> None:
-    """Find out whether results can be written before a network is built for them."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={output} cannot be made ({error.strerror}): choose another folder") from None
-
-
 def _images(count: int) -> str:
     return f"{count} image" + ("" if count == 1 else "s")
+
+
+main = partial(run_command, "translate", TranslateConfig, translate)

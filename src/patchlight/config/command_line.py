@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from patchlight.config.compose import compose_config, config_dir, digest
 from patchlight.config.messages import one_line
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import choose_folders
+
+FREE_MAPPINGS = (
+    "model.generator_terms", "model.penalties", "model.optimizers", "model.discriminator_augment",
+    "callbacks.quality.metrics",
+)  # fmt: skip
+"""Parts of a training's configuration to which a command line adds under names of its own."""
 
 MAX_CHOICES_CHECKED = 64
 """How many values of one key are checked before a sweep starts."""
@@ -99,14 +104,21 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     name = args.config_name or config_name
     if name != config_name and (config_dir() / f"{name}.yaml").is_file():
         raise ConfigError(f"--config-name={name} is the configuration of another command: leave it out")
-    searchpath = [_searchpath(args.config_dir)] if args.config_dir else []
+    searchpath = []
+    if args.config_dir:
+        if not Path(args.config_dir).is_dir():
+            raise ConfigError(
+                f"--config-dir={args.config_dir} is not a folder: give one with experiment/NAME.yaml and the like"
+            )
+        searchpath = [f"hydra.searchpath=['file://{Path(args.config_dir).resolve()}']"]
     choose_folders(args.config_dir)
     folder = Path(args.config_path).absolute() if args.config_path else None
     plan = Plan.of([], _parse(args.overrides))
     if "sweep" in plan.keys:
         raise ConfigError("sweep takes one choice at a time: start the sweeps one after the other")
     beginning = next(plan.variants())[1]
-    first, hydra = _split(compose_config(name, [*searchpath, *beginning], with_hydra=True, folder=folder))
+    composed = compose_config(name, [*searchpath, *beginning], with_hydra=True, folder=folder)
+    first, hydra = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]), composed.hydra
     several = args.multirun or hydra.mode == RunMode.MULTIRUN
     params = (hydra.sweeper.get("params") or {}) if several else {}
     if params:
@@ -115,7 +127,9 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
         return Command([first], hydra, plan if several else None)
     command = Command([], hydra, plan if several else None)
     if several and not command.searches:
-        _require_grid(plan)
+        for override in plan.overrides:
+            if override.is_interval_sweep():
+                raise ConfigError(f"{override.input_line} is an interval, in which only sweep=optuna chooses values")
     seen: list[tuple[str, Any]] = []
     for label, overrides in plan.variants():
         cfg = first if overrides == beginning else compose_config(name, [*searchpath, *overrides], folder=folder)
@@ -130,15 +144,10 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     return command
 
 
-def _searchpath(folder: str) -> str:
-    """The override that has files looked for in a folder, too.
-
-    Raises:
-        ConfigError: it is none.
-    """
-    if not Path(folder).is_dir():
-        raise ConfigError(f"--config-dir={folder} is not a folder: give one with experiment/NAME.yaml and the like")
-    return f"hydra.searchpath=['file://{Path(folder).resolve()}']"
+def with_free_keys(argv: Sequence[str], mappings: Sequence[str]) -> list[str]:
+    """A command line on which these mappings take keys that stand in no file: Hydra's word for that is `++`."""
+    free = tuple(f"{mapping}{end}" for mapping in mappings for end in ".=")
+    return [f"++{word}" if word.startswith(free) else word for word in argv]
 
 
 def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig]:
@@ -155,20 +164,6 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise ConfigError(f"{error.override!r} cannot be read: write key=value ({one_line(error)})") from None
-
-
-def _split(cfg: DictConfig) -> tuple[DictConfig, DictConfig]:
-    """The configuration without Hydra's own part, and that part, which still leads to the rest."""
-    job = copy.deepcopy(cfg)
-    with open_dict(job):
-        del job["hydra"]
-    return job, cfg.hydra
-
-
-def _require_grid(plan: Plan) -> None:
-    for override in plan.overrides:
-        if override.is_interval_sweep():
-            raise ConfigError(f"{override.input_line} is an interval, in which only sweep=optuna chooses values")
 
 
 def _is_swept(override: Override) -> bool:

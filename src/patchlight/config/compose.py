@@ -53,7 +53,8 @@ def compose_config(
     """
     register_resolvers()
     folder = folder or config_dir()
-    folders = [*_searched(overrides), folder]
+    searched = " ".join(override for override in overrides if override.startswith("hydra.searchpath="))
+    folders = [*map(Path, re.findall(r"file://([^'\",\]]+)", searched)), folder]
     _check_chosen(config_name, overrides, folders)
     with _hydra_of_its_own(), initialize_config_dir(str(folder), version_base="1.3"):
         try:
@@ -64,12 +65,6 @@ def compose_config(
             found = first_fault(folders, overrides)
             null = next((f"{override} is no choice: " for override in overrides if override.endswith("=null")), "")
             raise ConfigError(found or f"{null}the configuration cannot be composed: {one_line(error)}") from None
-
-
-def _searched(overrides: Sequence[str]) -> list[Path]:
-    """The folders in which files are looked for before those of this package."""
-    given = [override for override in overrides if override.startswith("hydra.searchpath=")]
-    return [Path(path) for override in given for path in re.findall(r"file://([^'\",\]]+)", override)]
 
 
 def _check_chosen(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> None:
@@ -157,6 +152,15 @@ def _shortest(key: Sequence[str], others: Iterable[Sequence[str]]) -> str:
 def digest(*words: str) -> str:
     """Eight characters that stand for some words."""
     return hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
+
+
+def dotted(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a nested configuration with their dotted keys; an empty group is a value."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 # Here, so that a process to which a launcher hands a job knows it, too.

@@ -29,12 +29,6 @@ def find(name: str, folders: Sequence[Path]) -> Path | None:
     return next((f / f"{name}.yaml" for f in folders if (f / f"{name}.yaml").is_file()), None)
 
 
-def line_of(path: Path, word: str) -> int | None:
-    """The first line with a word in it, counted from 1."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((number for number, line in enumerate(lines, start=1) if word in line), None)
-
-
 def first_fault(folders: Sequence[Path], overrides: Sequence[str]) -> str | None:
     """What is wrong with a file of these folders, looking first at those that the overrides choose."""
     words = {override.rpartition("=")[2] for override in overrides}
@@ -61,7 +55,10 @@ def fault(path: Path) -> str | None:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark
-        return f"{path}, line {place.line + 1 if place else 1}: {_readable(error)}"
+        what = " ".join(f"{error.context or ''} {error.problem or 'no YAML'}".split())
+        if "'\\t'" in what:
+            what = "a tab where YAML takes spaces only: indent with spaces"
+        return f"{path}, line {place.line + 1 if place else 1}: {what}"
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         return f"{path}, line {line}: a character that YAML does not allow"
@@ -92,12 +89,6 @@ def _odd_places(node: yaml.Node, above: tuple[yaml.Node, ...], seen: set[int]) -
     for item in node.value:
         for child in item if isinstance(node, yaml.MappingNode) else (item,):
             yield from _odd_places(child, (*above, node), seen)
-
-
-def _readable(error: yaml.MarkedYAMLError) -> str:
-    if "'\\t'" in (error.problem or ""):
-        return "a tab where YAML takes spaces only: indent with spaces"
-    return " ".join(f"{error.context or ''} {error.problem or 'no YAML'}".split())
 
 
 REPLACED_KEYS = {
@@ -138,9 +129,10 @@ def _place(word: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:
     """The first line with a word in the files that these overrides choose, with a colon; nothing if there is none."""
     for group, choice in (override.lstrip("+").partition("=")[::2] for override in overrides):
         path = find(f"{group}/{choice}", folders)
-        line = line_of(path, word) if path is not None else None
-        if line is not None:
-            return f"{path}, line {line}: "
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path is not None else []
+        for number, line in enumerate(lines, start=1):
+            if word in line:
+                return f"{path}, line {number}: "
     return ""
 
 

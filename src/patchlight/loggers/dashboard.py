@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from PIL import Image
 from torch import Tensor
 
@@ -76,3 +76,8 @@ def log_checkpoints(loggers: Iterable[Logger], paths: Iterable[Path]) -> None:
 
 def _dashboards(loggers: Iterable[Logger]) -> Iterator[Dashboard]:
     return (logger for logger in loggers if isinstance(logger, Dashboard))
+
+
+def wandb_id(loggers: Iterable[Logger]) -> str | None:
+    """The id of the W&B run that is logged to."""
+    return next((str(lg.version) for lg in loggers if isinstance(lg, WandbLogger) and lg.version), None)

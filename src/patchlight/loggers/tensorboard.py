@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from patchlight.config.compose import dotted
 from patchlight.errors import ConfigError
 from patchlight.loggers.dashboard import Dashboard
 
@@ -60,7 +61,7 @@ class TensorBoardRun(TensorBoardLogger, Dashboard):
         from torch.utils.tensorboard.summary import hparams
 
         writer.add_text("config", f"```yaml\n{OmegaConf.to_yaml(OmegaConf.create(self._config))}```")
-        plain = {key: v if isinstance(v, (bool, int, float)) else str(v) for key, v in _flat(self._config)}
+        plain = {key: v if isinstance(v, (bool, int, float)) else str(v) for key, v in dotted(self._config)}
         for summary in hparams(plain, dict.fromkeys(RESULTS, 0.0)):  # type: ignore[no-untyped-call]
             writer.file_writer.add_summary(summary)
 
@@ -101,12 +102,3 @@ class TensorBoardRun(TensorBoardLogger, Dashboard):
 
     def checkpoints(self, paths: Iterable[Path]) -> None:
         """Nothing: they lie beside TensorBoard's own files."""
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested configuration with their dotted keys."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

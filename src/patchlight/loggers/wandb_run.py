@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import string
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import OmegaConf
 from PIL import Image
 from pydantic import PositiveFloat
 from torch import Tensor
@@ -27,14 +25,13 @@ from patchlight.loggers.wandb_session import Session
 from patchlight.system.job_record import JobRecord
 from patchlight.system.lightning_internals import silent_experiment
 
-if TYPE_CHECKING:
-    import wandb
-
-
 BATCHES, IMAGES = "trainer/global_step", "images_seen"
 """The two x-axes: every row of a run has both."""
 
 BINS = 64
+
+LONGEST_TAG = 64
+"""Of W&B's."""
 
 
 class WandbRun(WandbLogger, Dashboard):
@@ -70,7 +67,7 @@ class WandbRun(WandbLogger, Dashboard):
             if seconds <= 0:
                 raise ValueError(f"{key} must be a positive number of seconds, got {seconds}")
         # W&B's agent chooses the run's id for a sweep of its own.
-        run_id = id or os.environ.get("WANDB_RUN_ID") or _new_id()
+        run_id = id or os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)
         super().__init__(save_dir=save_dir, project=project, id=run_id, offline=offline)
         self._sends_checkpoints = log_model
         self._images_seen: float | None = None
@@ -129,11 +126,12 @@ class WandbRun(WandbLogger, Dashboard):
 
     @rank_zero_only
     def pictures(self, pictures: Mapping[str, Image.Image], step: int, images_seen: int) -> None:
-        self._show(lambda: _images(pictures), step, images_seen)
+        self._show(lambda wandb: {name: wandb.Image(picture) for name, picture in pictures.items()}, step, images_seen)
 
     @rank_zero_only
     def histograms(self, histograms: Mapping[str, Tensor], step: int, images_seen: int) -> None:
-        self._show(lambda: {name: _histogram(values) for name, values in histograms.items()}, step, images_seen)
+        counted = {name: np.histogram(values.numpy(), bins=BINS) for name, values in histograms.items()}
+        self._show(lambda wandb: {n: wandb.Histogram(np_histogram=c) for n, c in counted.items()}, step, images_seen)
 
     @rank_zero_only
     def alert(self, title: str, text: str) -> None:
@@ -154,9 +152,15 @@ class WandbRun(WandbLogger, Dashboard):
             artifact.add_file(str(path), policy="immutable", skip_cache=True)
             self.experiment.log_artifact(artifact, aliases=[path.stem])
 
-    def _show(self, media: Callable[[], dict[str, Any]], step: int, images_seen: int) -> None:
+    def _show(self, media: Callable[[Any], dict[str, Any]], step: int, images_seen: int) -> None:
         """One row. W&B's own counter of rows is left alone: a row with a number behind it would be dropped."""
-        self._attempt(lambda: self.experiment.log({**media(), BATCHES: step, IMAGES: images_seen}))
+
+        def log() -> None:
+            import wandb
+
+            self.experiment.log({**media(wandb), BATCHES: step, IMAGES: images_seen})
+
+        self._attempt(log)
 
     def _attempt(self, call: Callable[[], Any], always: bool = False) -> None:
         """Call it unless W&B has failed before; say so when it fails for the first time."""
@@ -170,32 +174,6 @@ class WandbRun(WandbLogger, Dashboard):
             self._failed = True
 
 
-def _new_id() -> str:
-    """An id as W&B makes them."""
-    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-
-
-def _images(pictures: Mapping[str, Image.Image]) -> dict[str, wandb.Image]:
-    import wandb
-
-    return {name: wandb.Image(picture) for name, picture in pictures.items()}
-
-
-def _histogram(values: Tensor) -> wandb.Histogram:
-    import wandb
-
-    return wandb.Histogram(np_histogram=np.histogram(values.numpy(), bins=BINS))
-
-
-def wandb_id(loggers: Iterable[Logger]) -> str | None:
-    """The id of the W&B run that is logged to."""
-    return next((str(lg.version) for lg in loggers if isinstance(lg, WandbLogger) and lg.version), None)
-
-
-LONGEST_TAG = 64
-"""Of W&B's."""
-
-
 def identity(task: str) -> dict[str, Any]:
     """The arguments of `WandbRun` that say what a run belongs to.
 
@@ -204,9 +182,7 @@ def identity(task: str) -> dict[str, Any]:
     if not HydraConfig.initialized():  # a further rank, which does not write, or a script
         return {"group": task, "job_type": "train", "name": None, "tags": [task]}
     hydra = HydraConfig.get()
-    choices = OmegaConf.to_container(hydra.runtime.choices)
-    assert isinstance(choices, dict)
-    words = dict.fromkeys([task, *(choices.get(group) for group in ("model", "experiment", "sweep"))])
+    words = dict.fromkeys([task, *(hydra.runtime.choices.get(group) for group in ("model", "experiment", "sweep"))])
     tags = [str(word)[:LONGEST_TAG] for word in words if word]
     if hydra.mode != RunMode.MULTIRUN:
         by_agent = "WANDB_SWEEP_ID" in os.environ

@@ -37,7 +37,9 @@ class Session:
         """The run that has begun: an offline one where the server cannot be used, which is said."""
         _keep_reports()
         mode = os.environ.get("WANDB_MODE") or ("offline" if self.offline else None)
-        before = self._folders()
+        folders = (Path(self.settings["root_dir"]) / "wandb").glob
+        pattern = f"run-*-{self.settings['run_id']}"
+        before = set(folders(pattern))
         try:
             return self._begin(mode)
         except Exception as error:
@@ -45,14 +47,11 @@ class Session:
                 raise
             reason = one_line(error)[:LONGEST_REASON] or type(error).__name__
         _shut_down()  # or else the id of the run would be in use
-        for folder in self._folders() - before:
+        for folder in set(folders(pattern)) - before:
             shutil.rmtree(folder, ignore_errors=True)  # of the attempt: the same run once more, with nothing in it
         run = self._begin("offline")
         _say(f"cannot be used ({reason})", run)
         return run
-
-    def _folders(self) -> set[Path]:
-        return set((Path(self.settings["root_dir"]) / "wandb").glob(f"run-*-{self.settings['run_id']}"))
 
     def prepare(self) -> None:
         """Make W&B silent, which then asks no question, and hear what it says; tell it where pictures belong.

@@ -83,17 +83,12 @@ class PerNetworkDDP(DDPStrategy):
             prepare_for_backward(self._wrapped[id(network)], [])
 
     @torch.no_grad()
-    def share_buffers(self) -> None:
-        """Give all ranks the running statistics of rank 0, which each has followed for its own images."""
-        method = self.lightning_module
-        assert isinstance(method, TranslationMethod)
-        for network in method.modules_of().values():
-            for buffer in network.buffers():
-                distributed.broadcast(buffer, src=0)
-
     def on_validation_start(self) -> None:
-        if self._wrapped:
-            self.share_buffers()
+        # The running statistics of rank 0 for all: each has followed them for its own images.
+        if self._wrapped and isinstance(self.lightning_module, TranslationMethod):
+            for network in self.lightning_module.modules_of().values():
+                for buffer in network.buffers():
+                    distributed.broadcast(buffer, src=0)
 
     def teardown(self) -> None:
         if isinstance(self.lightning_module, TranslationMethod):

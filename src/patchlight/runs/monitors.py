@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -31,6 +31,8 @@ class Monitor:
     figure: str
     mode: str
     best: BestCheckpoint | None = None
+    late: bool = False
+    """Whether a training may log it only after the first step of both sides, as a penalty with an interval."""
 
     def __str__(self) -> str:
         return f"{self.key}.monitor={self.figure}"
@@ -56,7 +58,10 @@ def check_monitors(evaluation: Evaluation) -> tuple[list[Monitor], list[str]]:
         elif _is_known(monitor, evaluation):
             _check_mode(monitor, evaluation)
         else:
-            unsure.append(monitor)
+            model = evaluation.cfg.model
+            names = ("variety", "grad_", *(model.get("penalties") or ()), *(model.get("generator_terms") or ()))
+            late = _logs_figures_of_its_own(evaluation) or any(name in monitor.figure for name in names)
+            unsure.append(replace(monitor, late=late))
     return unsure, notes
 
 
@@ -92,7 +97,7 @@ class RequireFigures(Callback):
     """Ends a run that follows a figure which nothing logs.
 
     One batch is validated before the first of training, which shows whether figures of validation are there; those of
-    training are looked for at the end of its first epoch.
+    training are looked for after the first step of both sides, or at the end of the first epoch if they may come late.
 
     Raises:
         ConfigError: it is not there; the message has those that are.
@@ -101,6 +106,8 @@ class RequireFigures(Callback):
     def __init__(self, monitors: list[Monitor]) -> None:
         self.of_training = [m for m in monitors if m.figure.startswith(OF_TRAINING)]
         self.of_validation = [m for m in monitors if m not in self.of_training]
+        self.early = [m for m in self.of_training if not m.late]
+        self.steps_before = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and self.of_validation:
@@ -110,6 +117,18 @@ class RequireFigures(Callback):
         if trainer.state.fn == "fit":
             _require(self.of_validation, trainer)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        self.steps_before = pl_module.d_steps
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        if self.early and pl_module.d_steps - self.steps_before >= pl_module.d_steps_per_g_step:
+            logged = {name.partition("/")[0] for name in trainer.callback_metrics}  # `health` when the trainer logs
+            due = [monitor for monitor in self.early if monitor.figure.partition("/")[0] in logged]
+            _require(due, trainer)
+            self.early = [monitor for monitor in self.early if monitor not in due]
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _require(self.of_training, trainer)
 
@@ -118,8 +137,9 @@ def _require(monitors: list[Monitor], trainer: Trainer) -> None:
     logged = trainer.callback_metrics
     for monitor in monitors:
         if monitor.figure not in logged:
-            listed = sorted(name for name in logged if "/" in name)
-            raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, listed)
+            raise unknown_figure(
+                f"{monitor.key}.monitor", monitor.figure, sorted(name for name in logged if "/" in name)
+            )
 
 
 def _monitors(evaluation: Evaluation) -> Iterator[Monitor]:
@@ -160,11 +180,15 @@ def _is_known(monitor: Monitor, evaluation: Evaluation) -> bool:
     names = [f"val/{name}" for name in quality.figure_names(method)] if quality is not None else []
     if monitor.figure in names:
         return True
-    may_log = [method, *evaluation.callbacks.values()]
-    own = any(not type(one).__module__.startswith(KNOWN_CODE) for one in may_log)
-    if not own and not monitor.figure.startswith(OF_TRAINING):
+    if not monitor.figure.startswith(OF_TRAINING) and not _logs_figures_of_its_own(evaluation):
         raise unknown_figure(f"{monitor.key}.monitor", monitor.figure, names)
     return False
+
+
+def _logs_figures_of_its_own(evaluation: Evaluation) -> bool:
+    """Whether there is code of a user's, whose figures nothing says before they are logged."""
+    may_log = [evaluation.method, *evaluation.callbacks.values()]
+    return any(not type(one).__module__.startswith(KNOWN_CODE) for one in may_log)
 
 
 def _check_mode(monitor: Monitor, evaluation: Evaluation) -> None:

@@ -87,7 +87,9 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     later, left_out = check_monitors(evaluation)
     notes += left_out
     check_objective(cfg.objective, evaluation.quality, method, evaluation.stages)
-    own = [RequireFigures(later), *_usable(callbacks, evaluation), LoopState(), RunRecord(config)]
+    usable = [callback for callback in callbacks.values() if callback not in evaluation.left_out]
+    usable.sort(key=lambda callback: isinstance(callback, LastCheckpoint))  # which is written after the others
+    own = [RequireFigures(later), *usable, LoopState(), RunRecord(config)]
     trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
     check_lengths(cfg.trainer, cfg.model, max(images["train"].values()), data.batch_sizes["train"], trainer.world_size)
     check_validation(cfg.trainer, max(images["val"].values()), trainer.world_size)
@@ -114,12 +116,6 @@ def _wandb_id(point: ResumePoint | None, run_dir: Path) -> str | None:
         return point.wandb_id
     manifest = run_dir / "manifest.json"
     return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
-
-
-def _usable(callbacks: dict[str, Callback], evaluation: Evaluation) -> list[Callback]:
-    """All but the best checkpoints for which there is no figure; the last one is written after the others."""
-    usable = [callback for callback in callbacks.values() if callback not in evaluation.left_out]
-    return sorted(usable, key=lambda callback: isinstance(callback, LastCheckpoint))
 
 
 def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks: int) -> None:
@@ -152,7 +148,14 @@ def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks:
         raise ConfigError(
             f"model.accumulate={model.get('accumulate')} is more than an epoch: {said}; give at most {batches}"
         )
-    _check_turns(trainer, model, batches)
+    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    totals = ([epochs * batches] if epochs not in (None, -1) else []) + ([steps] if steps != -1 else [])
+    turns, start = model.get("d_steps_per_g_step", 1), model.get("discriminator_start", 0)
+    if totals and start == 0 and turns * model.get("accumulate", 1) > min(totals):
+        raise ConfigError(
+            f"model.d_steps_per_g_step={turns} leaves the generators without a step: the training has {min(totals)} "
+            f"batches; give less, or a longer training"
+        )
 
 
 def check_validation(trainer: Any, images: int, ranks: int) -> None:
@@ -165,16 +168,4 @@ def check_validation(trainer: Any, images: int, ranks: int) -> None:
         raise ConfigError(
             f"data.val_size: {images} image{'s' * (images != 1)} to validate on do not give each of {ranks} ranks one; "
             f"give data.val_size={ranks} or more, a larger val split, or trainer.limit_val_batches=0"
-        )
-
-
-def _check_turns(trainer: Any, model: Any, batches: int) -> None:
-    """Refuse a training that ends before the generators' first step."""
-    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
-    totals = ([epochs * batches] if epochs not in (None, -1) else []) + ([steps] if steps != -1 else [])
-    turns, start = model.get("d_steps_per_g_step", 1), model.get("discriminator_start", 0)
-    if totals and start == 0 and turns * model.get("accumulate", 1) > min(totals):
-        raise ConfigError(
-            f"model.d_steps_per_g_step={turns} leaves the generators without a step: the training has {min(totals)} "
-            f"batches; give less, or a longer training"
         )

@@ -6,12 +6,13 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -23,6 +24,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from patchlight.config.compose import dotted
 from patchlight.errors import DataError, TrainingError, UserError
 from patchlight.system.files import write_json
 from patchlight.system.lightning_internals import is_first
@@ -36,11 +38,15 @@ PACKAGES = (
 
 def make_manifest(seed: int, discriminators: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that is about to start, in plain types."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "command": command_line(),
         "git": git_state(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions,
         "hardware": hardware(),
         "seed": seed,
         "discriminators": discriminators,
@@ -53,16 +59,6 @@ def command_line() -> str | None:
     if not HydraConfig.initialized():
         return None
     return shlex.join(["patchlight-train", *HydraConfig.get().overrides.task])
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def git_state() -> dict[str, Any] | None:
@@ -81,22 +77,15 @@ def git_state() -> dict[str, Any] | None:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores, threads and GPUs of this machine, in plain types."""
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"), re.M) if cpuinfo.is_file() else None
     return {
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": named[1].strip() if named else platform.processor(),
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 FILE = "outcome.json"
@@ -210,23 +199,14 @@ def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] =
         before["trainer.limit_val_batches"] = now.get("trainer.limit_val_batches")  # a run without images to validate
     for key in [*now, *before]:
         if key != "resume" and key not in apart_from and now.get(key) != before.get(key):
-            return f"{key}={_shown(now, key)}, and there {_shown(before, key)}"
+            return f"{key}={now.get(key, 'not set')}, and there {before.get(key, 'not set')}"
     return None
 
 
 def _flat(node: Any) -> dict[str, Any]:
     """All values by their dotted keys, with the folder's own path cut out of them."""
     run_dir = node["paths"]["run_dir"]
-
-    def walk(key: str, value: Any) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, Mapping) and value:
-            for name, item in value.items():
-                yield from walk(f"{key}.{name}" if key else str(name), item)
-        else:
-            yield key, RENAMED.get(value, value).replace(run_dir, "") if isinstance(value, str) else value
-
-    return dict(walk("", node))
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return str(values[key]) if key in values else "not set"
+    return {
+        key: RENAMED.get(value, value).replace(run_dir, "") if isinstance(value, str) else value
+        for key, value in dotted(node)
+    }

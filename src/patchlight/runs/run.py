@@ -14,11 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from patchlight.build import (
-    warming_up_loggers,
-)  # fmt: skip
+from patchlight.build import warming_up_loggers
 from patchlight.checkpoint import BEST, LAST, remove_unfinished
 from patchlight.config.compose import complete
+from patchlight.config.messages import one_line
 from patchlight.config.validation import validate
 from patchlight.errors import TrainingError
 from patchlight.loggers import Dashboard, log_checkpoints, wandb_id
@@ -102,7 +101,7 @@ def _clear_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         if not text.startswith("DataLoader worker (pid"):
             raise
         raise TrainingError(
@@ -150,11 +149,6 @@ def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures])
         ("weights", run_dir / "checkpoints"),
     ):
         if path is not None and path.exists():
-            console.print(f"{title:>8}  {_shown(path)}")
-
-
-def _shown(path: Path) -> Path:
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
+            place = path.resolve()
+            shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+            console.print(f"{title:>8}  {shown}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Literal
@@ -100,7 +101,8 @@ def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/c
             most, now = _number(folder / limit), _number(folder / used)
             if most is not None and now is not None:
                 # Pages of files that were read count as used, and are given up as soon as others need the room.
-                amounts.append(most - now + _inactive_file_pages(folder))
+                pages = re.findall(r"^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"), re.M)
+                amounts.append(most - now + int(pages[-1] if pages else 0))
     return max(min(amounts), 0)
 
 
@@ -125,11 +127,6 @@ def _control_groups(proc: Path, cgroups: Path) -> list[Path]:
         folder = top / path.lstrip("/")
         found += [folder, *(parent for parent in folder.parents if parent.is_relative_to(top))]
     return found
-
-
-def _inactive_file_pages(folder: Path) -> int:
-    values = dict(line.split(maxsplit=1) for line in _text(folder / "memory.stat").splitlines() if " " in line)
-    return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
 
 
 def _number(path: Path) -> int | None:

@@ -33,12 +33,22 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise ConfigError(f"output={path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
         raise ConfigError(f"output={path} is there already: choose another name, or give overwrite=true")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={path} cannot be made ({error.strerror}): choose another folder") from None
+    make_folder(path.parent, path)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ConfigError(f"output={path} cannot be made: {path.parent} may not be written; choose another folder")
+
+
+def make_folder(folder: Path, output: Path | None = None) -> None:
+    """Make a folder for results before anything is computed for them; `output` is what the user named, if not it.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        named = output or folder
+        raise ConfigError(f"output={named} cannot be made ({error.strerror}): choose another folder") from None
 
 
 @contextmanager

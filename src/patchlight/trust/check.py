@@ -7,7 +7,7 @@ from typing import Any
 
 from patchlight.errors import DataError
 from patchlight.trust.allowlist import LIMITS, PLACES, RENAMED, Place
-from patchlight.trust.reading import plain
+from patchlight.trust.reading import clipped, plain
 
 TARGET, PARTIAL, ARGS, CONVERT, RECURSIVE = "_target_", "_partial_", "_args_", "_convert_", "_recursive_"
 """The keys on which Hydra's `instantiate` acts."""
@@ -38,7 +38,7 @@ def trusted_config(config: object, source: str, *, trust: bool) -> dict[str, Any
     for section, limits in LIMITS.items():
         _check_numbers(copied.get(section), limits, section, source)
     if refused and not trust:
-        names = ", ".join(_clipped(name) for name in refused[:LISTED])
+        names = ", ".join(clipped(name) for name in refused[:LISTED])
         more = f" and {len(refused) - LISTED} more" if len(refused) > LISTED else ""
         raise DataError(
             f"{source} names code that is not Patchlight's own, and nothing of it was loaded: {names}{more}. Give "
@@ -65,10 +65,10 @@ def _walk(node: dict[str, Any] | list[Any], place: Place, key: str, source: str)
         elif value == MISSING:
             node[name] = None
         elif value != value:
-            raise DataError(f"{source} is damaged: {_clipped(full)} is not a number")
+            raise DataError(f"{source} is damaged: {clipped(full)} is not a number")
         elif "${" in (f"{full}{value}" if isinstance(value, str) else full):
             raise DataError(
-                f"{source} holds an interpolation, which is never evaluated: {_clipped(f'{full}={value}')}. What "
+                f"{source} holds an interpolation, which is never evaluated: {clipped(f'{full}={value}')}. What "
                 f"patchlight-train writes has none"
             )
 
@@ -81,7 +81,7 @@ def _refused(node: dict[str, Any], place: Place, key: str, source: str) -> Itera
             continue
         value = node[name]
         if not isinstance(value, kind) or (name == CONVERT and value not in CONVERSIONS):
-            raise DataError(f"{source} is damaged: {_clipped(f'{start}{name}={value!r}')} is no value of this key")
+            raise DataError(f"{source} is damaged: {clipped(f'{start}{name}={value!r}')} is no value of this key")
         if (name == TARGET and value not in place.targets) or (name == PARTIAL and value and not place.partial):
             yield f"{start}{name}={value}"
         elif name == ARGS:
@@ -96,8 +96,4 @@ def _check_numbers(node: Any, limits: dict[str, int] | Any, key: str, source: st
         for i, value in enumerate(node):
             _check_numbers(value, limits, f"{key}[{i}]", source, limit)
     elif limit is not None and isinstance(node, int | float) and abs(node) > limit:
-        raise DataError(f"{source} has {_clipped(key)}={node}, more than the {limit} that are taken from a file")
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."
+        raise DataError(f"{source} has {clipped(key)}={node}, more than the {limit} that are taken from a file")

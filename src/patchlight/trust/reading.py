@@ -100,37 +100,35 @@ def plain(value: object, source: str, max_values: int = MAX_VALUES) -> Any:
         if left < 0:
             raise DataError(f"{source} holds more than {max_values} values: no configuration has as many")
         if depth > MAX_DEPTH:
-            raise DataError(f"{source} has more than {MAX_DEPTH} levels within one another at {_clipped(key)}")
+            raise DataError(f"{source} has more than {MAX_DEPTH} levels within one another at {clipped(key)}")
         if value is None or type(value) is bool or type(value) is float:
             return value
         if type(value) is int:
             if abs(value) >= 2**63:
-                raise DataError(f"{source} has a number at {_clipped(key)} that is too large")
+                raise DataError(f"{source} has a number at {clipped(key)} that is too large")
             return value
         if type(value) is str:
             return _text(value, key)
         if isinstance(value, Mapping):
-            return {_name(name, key): copy(item, _below(key, name), depth + 1) for name, item in value.items()}
+            start = f"{key}." if key else ""
+            return {_name(name, key): copy(item, f"{start}{name}", depth + 1) for name, item in value.items()}
         if isinstance(value, list | tuple):
             return [copy(item, f"{key}[{i}]", depth + 1) for i, item in enumerate(value)]
-        raise DataError(f"{source} holds a {type(value).__name__} at {_clipped(key)}: plain values are needed")
+        raise DataError(f"{source} holds a {type(value).__name__} at {clipped(key)}: plain values are needed")
 
     def _text(text: str, key: str) -> str:
         if len(text) > MAX_TEXT or "\0" in text:
-            raise DataError(f"{source} has a text at {_clipped(key)} that is too long or holds a null character")
+            raise DataError(f"{source} has a text at {clipped(key)} that is too long or holds a null character")
         return text
 
     def _name(name: object, key: str) -> str:
         if type(name) is not str:
-            raise DataError(f"{source} has a {type(name).__name__} as a name below {_clipped(key) or 'the top'}")
+            raise DataError(f"{source} has a {type(name).__name__} as a name below {clipped(key) or 'the top'}")
         return _text(name, key)
 
     return copy(value, "", 0)
 
 
-def _below(key: str, name: object) -> str:
-    return f"{key}.{name}" if key else str(name)
-
-
-def _clipped(key: str) -> str:
-    return key if len(key) <= 200 else f"{key[:200]}..."
+def clipped(text: str) -> str:
+    """A text as a message shows it, at most 200 characters of it."""
+    return text if len(text) <= 200 else f"{text[:200]}..."

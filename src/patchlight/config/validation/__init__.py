@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, TypeAdapter
 
 from patchlight.config.compose import DATA_KEYS
-from patchlight.config.messages import REPLACED_KEYS, unknown_key
+from patchlight.config.messages import REPLACED_KEYS, one_line, unknown_key
 from patchlight.config.validation.signatures import Signature, locate, signature, table_of
 from patchlight.config.validation.values import Built, bounds_of, check_value, checker, writable, written
 from patchlight.errors import ConfigError
@@ -37,16 +37,12 @@ class TopLevel(TypedDict):
 
 GROUPS = ("data", "model", "trainer", "perf", "callbacks", "logger", "paths")
 
-WITHOUT = frozenset({"callbacks", "logger"})
-"""Groups that may be empty."""
-
-
 OUTPUT_DIR = "runtime.output_dir"
 """Where Hydra's configuration has the folder of the run."""
 
 
 def validate(cfg: DictConfig) -> None:
-    """Check every key, type, bound and choice, without importing, building or reading anything.
+    """Check every key, type, bound and choice of a training, without importing, building or reading anything.
 
     Raises:
         ConfigError: the first key that is unknown or holds a value that it cannot have, with what is allowed.
@@ -61,8 +57,9 @@ def validate(cfg: DictConfig) -> None:
         elif key not in GROUPS:
             raise ConfigError(unknown_key(key, [*hints, *GROUPS]))
     for key in GROUPS:
-        if not isinstance(config.get(key), Mapping) and (key not in WITHOUT or config.get(key) is not None):
-            raise ConfigError(f"{key}={written(config.get(key))} should be a group of keys: choose one with {key}=NAME")
+        node = config.get(key)
+        if not isinstance(node, Mapping) and not (node is None and key in ("callbacks", "logger")):
+            raise ConfigError(f"{key}={written(node)} should be a group of keys: choose one with {key}=NAME")
     for key in REPLACED_KEYS:
         group, _, leaf = key.partition(".")
         if config[group].get(leaf) is not None:
@@ -117,12 +114,13 @@ def _item(node: Any, key: Any, path: str) -> Any:
     try:
         value = _content(node[key], f"{path}.")
     except OmegaConfBaseException as error:
-        if _awaits_folder() and any(reason in str(error) for reason in ("HydraConfig was not set", OUTPUT_DIR)):
-            return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
-        reason = " ".join(str(error).split()).partition(" full_key:")[0]
-        raise ConfigError(f"{path} cannot be resolved: {reason}") from None
+        if not _awaits_folder() or not any(reason in str(error) for reason in ("HydraConfig was not set", OUTPUT_DIR)):
+            reason = one_line(error).partition(" full_key:")[0]
+            raise ConfigError(f"{path} cannot be resolved: {reason}") from None
+        value = None
     if value is None and OmegaConf.is_interpolation(node, key) and _awaits_folder():
-        return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
+        unresolved: Any = OmegaConf.to_container(node, resolve=False)
+        return unresolved[key]
     return value
 
 

@@ -5,25 +5,35 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any, get_type_hints
 
-from patchlight.config.validation.definitions import (
-    Definition,
-    NotFollowedError,
-    assigned_value,
-    find_definition,
-    imports_of,
-    line_of_descent,
-)
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import where_looked
 
 LIGHT = frozenset({"typing", "typing_extensions", "collections", "pathlib", "datetime", "pydantic", "annotated_types"})
 """Packages whose names annotations are made of; those are imported."""
+
+
+Node = ast.ClassDef | ast.FunctionDef | ast.expr
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A definition, and the module that it is in."""
+
+    module: str
+    node: Node
+
+
+class NotFollowedError(Exception):
+    """The source does not say it; an import may."""
 
 
 class _Meta(type):
@@ -63,7 +73,7 @@ def signature(target: str, path: str) -> Signature:
     """
     module, _, name = target.rpartition(".")
     try:
-        found = find_definition(module, name)
+        found = _find_definition(module, name)
         return _of_class(found) if isinstance(found.node, ast.ClassDef) else _of_function(found, skip=0)
     except NotFollowedError:
         return _imported(locate(target, path))
@@ -79,11 +89,10 @@ def table_of(target: str, attribute: str, path: str) -> Mapping[str, Mapping[str
     """
     module, _, name = str(target).rpartition(".")
     try:
-        for found in line_of_descent(find_definition(module, name)):
-            for statement in found.node.body:  # type: ignore[union-attr]
-                value = assigned_value(statement, attribute)
-                if value is not None:
-                    return _table(value, found.module)
+        for origin, ancestor in _line_of_descent(_find_definition(module, name)):
+            for statement in ancestor.body:
+                if (value := _assigned_value(statement, attribute)) is not None:
+                    return _table(value, origin)
     except (NotFollowedError, ValueError):
         table = getattr(locate(target, path), attribute, None)
         return None if table is None else {key: vars(row) for key, row in table.items()}
@@ -98,7 +107,7 @@ def _table(value: ast.expr, module: str) -> dict[str, dict[str, Any]]:
     for key, call in zip(value.keys, value.values, strict=True):
         if key is None or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise NotFollowedError
-        fields = _of_class(find_definition(module, call.func.id)).parameters
+        fields = _of_class(_find_definition(module, call.func.id)).parameters
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         given |= dict(zip(fields, call.args, strict=False))
         rows[ast.literal_eval(key)] = {str(name): ast.literal_eval(node) for name, node in given.items()}
@@ -135,17 +144,16 @@ def _imported(target: Callable[..., Any]) -> Signature:
 
 def _of_class(found: Definition) -> Signature:
     handed_on: list[Signature] = []
-    for ancestor in line_of_descent(found):
-        assert isinstance(ancestor.node, ast.ClassDef)
-        for statement in ancestor.node.body:
+    for module, ancestor in _line_of_descent(found):
+        for statement in ancestor.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-                own = _of_function(Definition(ancestor.module, statement), skip=1)
+                own = _of_function(Definition(module, statement), skip=1)
                 if not _hands_on(statement):
                     return _merged([*handed_on, own])
                 handed_on.append(own)
-        if any("dataclass" in ast.unparse(decorator) for decorator in ancestor.node.decorator_list):
-            fields = [s for s in ancestor.node.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
-            own = _read({ast.unparse(s.target): s.annotation for s in fields}, ancestor.module, takes_any=False)
+        if any("dataclass" in ast.unparse(decorator) for decorator in ancestor.decorator_list):
+            fields = [s for s in ancestor.body if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)]
+            own = _read({ast.unparse(s.target): s.annotation for s in fields}, module, takes_any=False)
             return _merged([*handed_on, own])
     raise NotFollowedError
 
@@ -177,12 +185,8 @@ def _of_function(found: Definition, skip: int) -> Signature:
     return _read({p.arg: p.annotation for p in parameters}, found.module, takes_any=a.kwarg is not None)
 
 
-def _read(annotations: dict[str, ast.expr | None] | dict[str, ast.expr], module: str, *, takes_any: bool) -> Signature:
-    def hint(name: str) -> Any:
-        annotation = annotations.get(name)
-        return Any if annotation is None else _evaluated(annotation, module)
-
-    return Signature(tuple(annotations), takes_any, hint)
+def _read(annotations: Mapping[str, ast.expr | None], module: str, *, takes_any: bool) -> Signature:
+    return Signature(tuple(annotations), takes_any, lambda name: _evaluated(annotations.get(name), module))
 
 
 class _Names(dict[str, Any]):
@@ -192,7 +196,7 @@ class _Names(dict[str, Any]):
         self.module = module
 
     def __missing__(self, name: str) -> Any:
-        whole = imports_of(self.module).get(name)
+        whole = _imports_of(self.module).get(name)
         if whole is None and hasattr(builtins, name):
             return getattr(builtins, name)
         parent, _, leaf = (whole or "").rpartition(".")
@@ -202,17 +206,111 @@ class _Names(dict[str, Any]):
         if package not in ("", self.module.partition(".")[0]):
             return Unread
         try:
-            found = find_definition(self.module, name)
+            found = _find_definition(self.module, name)
         except NotFollowedError:
             return Unread
         return _evaluated(found.node, found.module) if isinstance(found.node, ast.expr) else Unread
 
 
-def _evaluated(annotation: ast.expr, module: str) -> Any:
-    """The type that an annotation of a module means; `Any` where it cannot be told."""
+def _evaluated(annotation: ast.expr | None, module: str) -> Any:
+    """The type that an annotation of a module means; `Any` where there is none or it cannot be told."""
+    if annotation is None:
+        return Any
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         annotation = ast.parse(annotation.value, mode="eval").body
     try:
         return eval(ast.unparse(annotation), {"__builtins__": {}}, _Names(module))
     except (TypeError, ValueError, SyntaxError, AttributeError, NotFollowedError):
         return Any
+
+
+def _line_of_descent(found: Definition) -> Iterator[tuple[str, ast.ClassDef]]:
+    """A class and those that it is derived from, as far as the first of each leads, each with its module."""
+    if not isinstance(found.node, ast.ClassDef):
+        raise NotFollowedError
+    yield found.module, found.node
+    for base in found.node.bases:
+        if isinstance(base, ast.Name) and base.id in ("ABC", "object"):
+            continue
+        yield from _line_of_descent(_resolved(base, found.module))
+
+
+def _resolved(expression: ast.expr, module: str) -> Definition:
+    """The definition of a name, or of an attribute of an imported module."""
+    if isinstance(expression, ast.Name):
+        return _find_definition(module, expression.id)
+    if isinstance(expression, ast.Attribute) and isinstance(expression.value, ast.Name):
+        return _find_definition(_imports_of(module).get(expression.value.id, ""), expression.attr)
+    raise NotFollowedError
+
+
+@cache
+def _find_definition(module: str, name: str) -> Definition:
+    """The definition of a name of a module, wherever it imports it from."""
+    for statement in _statements(module):
+        if isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == name:
+            return Definition(module, statement)
+        value = _assigned_value(statement, name)
+        if value is not None:
+            return Definition(module, value)
+    parent, _, leaf = _imports_of(module).get(name, "").rpartition(".")
+    if (parent, leaf) == (module, name):  # a module of that package
+        raise NotFollowedError
+    return _find_definition(parent, leaf)
+
+
+@cache
+def _imports_of(module: str) -> dict[str, str]:
+    """The names that a module imports, with what they are in full."""
+    package = module if _file(module).name == "__init__.py" else module.rpartition(".")[0]
+    names: dict[str, str] = {}
+    for statement in _statements(module):
+        if isinstance(statement, ast.Import):
+            names |= {a.asname: a.name for a in statement.names if a.asname}
+            names |= {a.name.partition(".")[0]: a.name.partition(".")[0] for a in statement.names if not a.asname}
+        if isinstance(statement, ast.ImportFrom):
+            origin = statement.module or ""
+            if statement.level:
+                parts = package.split(".")
+                origin = ".".join([*parts[: len(parts) - statement.level + 1], *([origin] if origin else [])])
+            names |= {a.asname or a.name: f"{origin}.{a.name}" for a in statement.names}
+    return names
+
+
+@cache
+def _statements(module: str) -> tuple[ast.stmt, ...]:
+    """What a module does at its top level, and within `if` and `try` there."""
+
+    def flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+        for statement in body:
+            yield statement
+            if isinstance(statement, ast.If | ast.Try):
+                yield from flat([*statement.body, *statement.orelse])
+
+    try:
+        return tuple(flat(ast.parse(_file(module).read_bytes()).body))
+    except (SyntaxError, OSError, ValueError):
+        raise NotFollowedError from None
+
+
+@cache
+def _file(module: str) -> Path:
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top) if top else None
+    except ValueError:
+        spec = None
+    for part in rest:  # step by step, because to find a module at once imports its packages
+        folders = spec.submodule_search_locations if spec is not None else None
+        spec = PathFinder.find_spec(part, folders) if folders else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise NotFollowedError
+    return Path(spec.origin)
+
+
+def _assigned_value(statement: ast.stmt, name: str) -> ast.expr | None:
+    """What a statement gives to a name."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign):
+        return None
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    return statement.value if any(isinstance(t, ast.Name) and t.id == name for t in targets) else None

@@ -6,9 +6,9 @@ import collections.abc
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import NoneType, UnionType
+from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import (
@@ -71,7 +71,7 @@ def check_value(path: str, value: Any, type_checker: TypeAdapter[Any]) -> None:
     Raises:
         ConfigError: it is of another type, or out of bounds.
     """
-    if _is_open(value):
+    if any(isinstance(leaf, str) and ("${" in leaf or leaf == "???") for leaf in _leaves(value)):
         return
     try:
         type_checker.validate_json(json.dumps(value), strict=True)
@@ -86,22 +86,16 @@ def check_value(path: str, value: Any, type_checker: TypeAdapter[Any]) -> None:
 def require_usual_size(values: Mapping[str, Any]) -> None:
     """Raise a ConfigError if one of these values is, or has within it, an integer of more than 64 bits."""
     for key, value in values.items():
-        if any(abs(number) > LARGEST for number in _integers(value)):
+        if any(isinstance(leaf, int) and abs(leaf) > LARGEST for leaf in _leaves(value)):
             raise ConfigError(f"{key}={written(value)} should be at most {LARGEST}")
 
 
-def _is_open(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_is_open, value.values()))
-    if isinstance(value, list):
-        return any(map(_is_open, value))
-    return isinstance(value, str) and ("${" in value or value == "???")
-
-
-def _integers(value: Any) -> list[int]:
+def _leaves(value: Any) -> Iterator[Any]:
     if isinstance(value, Mapping | list):
-        return [n for item in (value.values() if isinstance(value, Mapping) else value) for n in _integers(item)]
-    return [value] if isinstance(value, int) else []
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def writable(hint: Any, other: Any = Built) -> Any:
@@ -116,11 +110,11 @@ def writable(hint: Any, other: Any = Built) -> Any:
     if origin in (Union, UnionType):
         return Union[tuple(writable(arg, other) for arg in args)]  # noqa: UP007
     if origin is tuple:
-        return tuple[tuple(arg if arg is Ellipsis else writable(arg, other) for arg in args)]  # type: ignore[misc]
+        return GenericAlias(tuple, tuple(arg if arg is Ellipsis else writable(arg, other) for arg in args))
     if origin in (list, collections.abc.Sequence, collections.abc.Iterable):
-        return list[writable(args[0], other)]  # type: ignore[misc]
+        return GenericAlias(list, writable(args[0], other))
     if origin in (dict, collections.abc.Mapping):
-        return dict[str, writable(args[1], other)]  # type: ignore[misc]
+        return GenericAlias(dict, (str, writable(args[1], other)))
     return other
 
 
