@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from datetime import timedelta
 from typing import Any
@@ -51,9 +50,8 @@ class Progress(RichProgressBar):
         done = trainer.global_step - self._step_at_start
         if trainer.training and done > 0 and isinstance(pl_module, TranslationMethod):
             displayed["img/s"] = f"{(pl_module.images_seen - self._images_at_start) / elapsed:.1f}"
-            end = trainer.estimated_stepping_batches
-            if 0 <= end < math.inf:
-                left = max(0, end - trainer.global_step)
+            left = self._steps_left(trainer)
+            if left is not None:
                 displayed["left"] = str(timedelta(seconds=round(elapsed / done * left)))
         return displayed
 
@@ -77,3 +75,13 @@ class Progress(RichProgressBar):
         console.print(
             f"epoch {trainer.current_epoch + 1:>3}  batch {trainer.global_step:>7}  {figures}", highlight=False
         )
+
+    @staticmethod
+    def _steps_left(trainer: Trainer) -> int | None:
+        """Batches until the run ends, if that is known."""
+        ends = [end for end in (trainer.max_steps,) if end >= 0]
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            per_epoch = trainer.num_training_batches
+            if isinstance(per_epoch, int):
+                ends.append(per_epoch * trainer.max_epochs)
+        return max(0, min(ends) - trainer.global_step) if ends else None

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.errors import ConfigError
-
-if TYPE_CHECKING:
-    from patchlight.benchmarking import Bench, Results
 
 Part = Literal["step", "overhead", "input", "translate", "start", "scaling"]
 
@@ -41,6 +39,7 @@ def bench(config: BenchConfig) -> None:
     from rich.table import Table
 
     from patchlight.benchmarking import STEPS, Bench, Results, write_bench
+    from patchlight.benchmarking.results import Comparison
     from patchlight.data.sources import Folders
     from patchlight.runs.records import hardware
     from patchlight.system.devices import device_of, has_bf16_units
@@ -63,9 +62,20 @@ def bench(config: BenchConfig) -> None:
 
     measuring = Bench(output / "work", config.accelerator, precision, config.rounds, root, report_progress)
     results = Results(machine=hardware(), precision=precision, rounds=config.rounds, peaks=measuring.peaks())
+    chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
+    comparisons: dict[Part, Callable[[], list[Comparison]]] = {
+        "step": lambda: measuring.steps(chosen),
+        "overhead": measuring.overhead,
+        "input": measuring.input,
+        "translate": lambda: measuring.translate(config.backends),
+        "start": measuring.start,
+    }
     paths: list[Path] = []
     for part in config.parts:
-        _measure(part, config, measuring, results)
+        if part == "scaling":
+            results.scaling = measuring.scaling()
+        else:
+            results.comparisons += comparisons[part]()
         paths = write_bench(results, output)
     for header, rows in results.tables():
         if rows:
@@ -75,25 +85,6 @@ def bench(config: BenchConfig) -> None:
             console.print(table)
     for path in paths:
         console.print(f"written: {path}", soft_wrap=True)
-
-
-def _measure(part: Part, config: BenchConfig, measuring: Bench, results: Results) -> None:
-    from patchlight.benchmarking import STEPS
-
-    match part:
-        case "step":
-            chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
-            results.comparisons += measuring.steps(chosen)
-        case "overhead":
-            results.comparisons += measuring.overhead()
-        case "input":
-            results.comparisons += measuring.input()
-        case "translate":
-            results.comparisons += measuring.translate(config.backends)
-        case "start":
-            results.comparisons += measuring.start()
-        case "scaling":
-            results.scaling = measuring.scaling()
 
 
 main = partial(run_command, "bench", BenchConfig, bench)
