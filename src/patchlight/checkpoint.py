@@ -39,6 +39,24 @@ TENSORS = re.compile(r"[^/]*/data/\d+")
 
 Weights = Literal["ema", "raw"]
 
+WEIGHTS = ("state_dict", "ema")
+
+PARTS: Mapping[str, type[Any]] = {
+    "state_dict": Mapping, "ema": Mapping, "global_step": int, "epoch": int, "images_seen": int, "ema_batches": int,
+    "progress": Mapping, "ranks": list, "loggers": Mapping, "loops": Mapping, "callbacks": Mapping,
+    "optimizer_states": list, "lr_schedulers": list,
+}  # fmt: skip
+"""The parts of a checkpoint beside its record; only the first has to be there."""
+
+RECORDED: Mapping[str, type[Any]] = {"version": str, "config": Mapping, "untrained": list}
+"""The parts of the record beside its format; the first two have to be there."""
+
+MAX_SHARED = 4
+"""How often the bytes of a file may be used: networks can share weights, but no tensor repeats its own."""
+
+SHOWN = 200
+"""Characters of a name that a message tells."""
+
 
 def make_record(config: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of the run that wrote it; `config` is the resolved configuration in plain types."""
@@ -196,25 +214,6 @@ def remove_unfinished(folder: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-WEIGHTS = ("state_dict", "ema")
-
-PARTS: Mapping[str, type[Any]] = {
-    "state_dict": Mapping, "ema": Mapping, "global_step": int, "epoch": int, "images_seen": int, "ema_batches": int,
-    "progress": Mapping, "ranks": list, "loggers": Mapping, "loops": Mapping, "callbacks": Mapping,
-    "optimizer_states": list, "lr_schedulers": list,
-}  # fmt: skip
-"""The parts of a checkpoint beside its record; only the first has to be there."""
-
-RECORDED: Mapping[str, type[Any]] = {"version": str, "config": Mapping, "untrained": list}
-"""The parts of the record beside its format; the first two have to be there."""
-
-MAX_SHARED = 4
-"""How often the bytes of a file may be used: networks can share weights, but no tensor repeats its own."""
-
-SHOWN = 200
-"""Characters of a name that a message tells."""
 
 
 def check_contents(path: Path, checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:

@@ -21,6 +21,12 @@ from patchlight.system.files import write_json
 
 ALARMS = "alarms.json"
 
+SATURATED = 0.99
+"""Beyond this share of its range a generator's tanh hardly passes gradients."""
+
+THUMBNAIL = 8
+"""Pixels: images are compared at this size where their variety is measured."""
+
 
 class Health(Callback):
     """Logs figures of the adversarial game under `health/`, and says in a sentence when one is not normal.
@@ -122,13 +128,6 @@ class Health(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.alarms.load_state_dict(state_dict["alarms"])
         self._thumbnails = dict(state_dict["thumbnails"])
-
-
-SATURATED = 0.99
-"""Beyond this share of its range a generator's tanh hardly passes gradients."""
-
-THUMBNAIL = 8
-"""Pixels: images are compared at this size where their variety is measured."""
 
 
 def discriminator_figures(maps_real: Maps, maps_fake: Maps, boundary: float | None) -> dict[str, Tensor]:

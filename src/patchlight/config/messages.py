@@ -23,6 +23,21 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "UTF-8 with a byte order mark",
 }
 
+REPLACED_KEYS = {
+    "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
+    "trainer.gradient_clip_algorithm": "model.clip_g and model.clip_d, which bound the norm",
+    "trainer.accumulate_grad_batches": "model.accumulate",
+}
+"""Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
+
+EXTRAS = {
+    "hydra/launcher/submitit_slurm": "slurm",
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/ray": "ray",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""Launchers and sweepers that are plugins of Hydra, and what of this package brings them."""
+
 
 def find(name: str, folders: Sequence[Path]) -> Path | None:
     """The file of a choice such as `experiment/demo`."""
@@ -89,22 +104,6 @@ def _odd_places(node: yaml.Node, above: tuple[yaml.Node, ...], seen: set[int]) -
     for item in node.value:
         for child in item if isinstance(node, yaml.MappingNode) else (item,):
             yield from _odd_places(child, (*above, node), seen)
-
-
-REPLACED_KEYS = {
-    "trainer.gradient_clip_val": "model.clip_g and model.clip_d",
-    "trainer.gradient_clip_algorithm": "model.clip_g and model.clip_d, which bound the norm",
-    "trainer.accumulate_grad_batches": "model.accumulate",
-}
-"""Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
-
-EXTRAS = {
-    "hydra/launcher/submitit_slurm": "slurm",
-    "hydra/launcher/joblib": "joblib",
-    "hydra/launcher/ray": "ray",
-    "hydra/sweeper/optuna": "optuna",
-}
-"""Launchers and sweepers that are plugins of Hydra, and what of this package brings them."""
 
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> str:

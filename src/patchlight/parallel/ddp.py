@@ -26,6 +26,15 @@ from patchlight.system.warnings import filter_warnings
 
 StartMethod = Literal["popen", "spawn", "fork"]
 
+DDP_STARTS: dict[str, StartMethod] = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
+"""Names of `trainer.strategy` that stand for the strategy with one DDP per network."""
+
+CLUSTERS = (SLURMEnvironment, TorchElasticEnvironment, LSFEnvironment, MPIEnvironment)
+"""What starts the ranks of all nodes by itself."""
+
+OWN_NODES = ("MASTER_ADDR", "NODE_RANK")
+"""Variables by which one tells each node who it is, where nothing else does."""
+
 
 class PerNetworkDDP(DDPStrategy):
     """One DistributedDataParallel for each network of a method's table, in place of one around the whole module.
@@ -95,16 +104,6 @@ class PerNetworkDDP(DDPStrategy):
             self.lightning_module.reset_gradient_sync()
         self._wrapped = {}
         super().teardown()
-
-
-DDP_STARTS: dict[str, StartMethod] = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
-"""Names of `trainer.strategy` that stand for the strategy with one DDP per network."""
-
-CLUSTERS = (SLURMEnvironment, TorchElasticEnvironment, LSFEnvironment, MPIEnvironment)
-"""What starts the ranks of all nodes by itself."""
-
-OWN_NODES = ("MASTER_ADDR", "NODE_RANK")
-"""Variables by which one tells each node who it is, where nothing else does."""
 
 
 def require_supported(strategy: Any, num_nodes: int) -> None:

@@ -35,6 +35,15 @@ PACKAGES = (
     "albumentations", "opencv-python-headless", "numpy", "pillow",
 )  # fmt: skip
 
+FILE = "outcome.json"
+
+LENGTHS = frozenset(
+    {"trainer.max_epochs", "trainer.max_steps", "model.schedule.n_epochs", "model.schedule.n_epochs_decay"}
+)
+"""What may differ between a finished run and the longer one that goes on with it."""
+
+Status = Literal["finished", "failed", "left out"]
+
 
 def make_manifest(seed: int, discriminators: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that is about to start, in plain types."""
@@ -86,16 +95,6 @@ def hardware() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-FILE = "outcome.json"
-
-LENGTHS = frozenset(
-    {"trainer.max_epochs", "trainer.max_steps", "model.schedule.n_epochs", "model.schedule.n_epochs_decay"}
-)
-"""What may differ between a finished run and the longer one that goes on with it."""
-
-Status = Literal["finished", "failed", "left out"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 _DEFAULT_MMAP_MAX, _DEFAULT_TRIM_THRESHOLD = 65536, 128 * 1024
 
+UNKNOWN = 4 << 30
+"""Bytes that are taken to be available where the system does not say."""
+
 
 def device_of(accelerator: str) -> torch.device:
     """The kind of device that a Lightning accelerator's name stands for; `auto` is the fastest there is."""
@@ -84,10 +87,6 @@ def _tell_glibc(settings: dict[int, int]) -> None:
     if mallopt is not None:  # musl has none
         for parameter, value in settings.items():
             mallopt(parameter, value)
-
-
-UNKNOWN = 4 << 30
-"""Bytes that are taken to be available where the system does not say."""
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

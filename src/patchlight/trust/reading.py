@@ -17,6 +17,15 @@ from patchlight.errors import DataError
 MAX_FILE = 2**24
 """Bytes of a file."""
 
+MAX_DEPTH = 32
+"""Mappings and lists within one another."""
+
+MAX_VALUES = 20_000
+"""All values of one file, each counted as often as it is reached."""
+
+MAX_TEXT = 2**16
+"""Characters of a text."""
+
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
@@ -72,16 +81,6 @@ def _read(path: Path) -> str:
 
 def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-MAX_DEPTH = 32
-"""Mappings and lists within one another."""
-
-MAX_VALUES = 20_000
-"""All values of one file, each counted as often as it is reached."""
-
-MAX_TEXT = 2**16
-"""Characters of a text."""
 
 
 def plain(value: object, source: str, max_values: int = MAX_VALUES) -> Any:
