@@ -22,7 +22,7 @@ from patchlight.callbacks import EMA, BestCheckpoint, Health, LastCheckpoint, Lo
 from patchlight.callbacks.ema import averaged_state
 from patchlight.callbacks.signals import CAUGHT, Signals
 from patchlight.checkpoint import AtomicCheckpointIO, read_checkpoint, weights
-from patchlight.data.workers import settle_worker
+from patchlight.data.loading import settle_worker
 from patchlight.errors import ConfigError
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.methods.schedules import linear

@@ -14,8 +14,7 @@ from two_scales import TwoScales
 from patchlight.callbacks import PatchMaps
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
-from patchlight.pictures import overlay
-from patchlight.pictures.patch_map import Scale
+from patchlight.pictures import Scale, overlay
 
 
 def batches(n: int) -> DataLoader[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight.data.jpeg import refuse_damaged_jpeg
+from patchlight.system.image_file import refuse_damaged_jpeg
 
 PIXELS = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)).resize((130, 90))

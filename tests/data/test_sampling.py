@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchlight.data.sampling import EpochSampler, SampleKey, sample_rng
+from patchlight.data.loading import EpochSampler, SampleKey, sample_rng
 
 
 def draws(*place: int) -> list[float]:

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchlight.data.sources import Files, Folders, SideBySide
-from patchlight.data.synthetic import LEGEND, SyntheticSet, render_pair, render_scene, write
+from patchlight.data.folders import Files, Folders, SideBySide
+from patchlight.data.synthetic import FORMAT, SyntheticSet
 from patchlight.data.synthetic.canvas import Canvas
-from patchlight.data.synthetic.layout import Facade, draw_facade
-from patchlight.data.synthetic.light import light
-from patchlight.data.synthetic.render import render
+from patchlight.data.synthetic.layout import LEGEND, Facade, draw_facade
+from patchlight.data.synthetic.render import light, render, render_pair, render_scene
 from patchlight.errors import DataError
 
 SMALL = SyntheticSet(n_train=4, n_test=2, size=64)
@@ -155,7 +154,7 @@ def test_the_sets_are_found_like_any_other(tmp_path: Path) -> None:
 def test_a_complete_set_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SMALL.write(tmp_path / "set", "paired")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")}
-    monkeypatch.setattr(write, "render", lambda *_, **__: pytest.fail("rendered again"))
+    monkeypatch.setattr("patchlight.data.synthetic.render.render", lambda *_, **__: pytest.fail("rendered again"))
     SMALL.write(tmp_path / "set", "paired")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "set").rglob("*")} == before
 
@@ -172,7 +171,7 @@ def test_a_run_that_is_stopped_leaves_nothing_behind(tmp_path: Path, monkeypatch
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(write, "render", stop)
+    monkeypatch.setattr("patchlight.data.synthetic.render.render", stop)
     with pytest.raises(KeyboardInterrupt):
         SMALL.write(tmp_path / "set", "paired")
     assert list(tmp_path.iterdir()) == []
@@ -236,7 +235,7 @@ def test_a_folder_that_is_not_a_synthetic_set_is_refused(tmp_path: Path, content
 def test_the_record_says_how_the_set_was_made(tmp_path: Path) -> None:
     SMALL.write(tmp_path / "set", "unpaired")
     record = json.loads((tmp_path / "set/synthetic.json").read_text())
-    assert record == {"format": write.FORMAT, "pairing": "unpaired", "n_train": 4, "n_test": 2, "size": 64, "seed": 0}
+    assert record == {"format": FORMAT, "pairing": "unpaired", "n_train": 4, "n_test": 2, "size": 64, "seed": 0}
 
 
 def test_numbers_out_of_range() -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from golden import files, load
 from patchlight.data.images import to_array, to_tensor
-from patchlight.data.sampling import sample_rng
+from patchlight.data.loading import sample_rng
 from patchlight.data.transforms import Geometry, Placement, apply
 from patchlight.errors import DataError
 

@@ -11,7 +11,7 @@ from multiprocessing.context import ForkProcess
 import pytest
 import torch
 
-from patchlight.data.workers import choose_workers, listen_for_workers, settle_worker
+from patchlight.data.loading import choose_workers, listen_for_workers, settle_worker
 
 
 def test_the_cpu_is_left_to_the_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from patchlight.data import SyntheticSet
-from patchlight.data.sources.source import Pairing
+from patchlight.data.sources import Pairing
 
 
 @dataclass(frozen=True)

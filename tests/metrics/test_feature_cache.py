@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from patchlight.metrics.feature_cache import FeatureCache
+from patchlight.metrics.distances import FeatureCache
 
 
 def test_features_are_there_for_the_next_run(tmp_path: Path) -> None:

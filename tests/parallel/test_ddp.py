@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from patchlight.data import SyntheticSet
-from patchlight.data.sources.source import Pairing
+from patchlight.data.sources import Pairing
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from patchlight.networks import PatchDiscriminator, PatchGrid
-from patchlight.pictures import PatchView, overlay, patch_map_figure
-from patchlight.pictures.patch_map import Scale
+from patchlight.pictures import PatchView, Scale, overlay, patch_map_figure
 
 BLUE, RED = (5, 48, 97), (103, 0, 31)
 """The ends of the colour map."""

@@ -95,7 +95,7 @@ def test_other_formats_of_pillow_are_not_read(kind: str, tmp_path: Path) -> None
         pass
 
 
-def test_opencv_is_given_only_what_begins_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_opencv_is_given_only_what_begins_as_it_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def encoded(suffix: str) -> bytes:
         return cv2.imencode(suffix, np.zeros((4, 4, 3), np.uint16 if suffix == ".png" else np.uint8))[1].tobytes()
 
@@ -106,7 +106,8 @@ def test_opencv_is_given_only_what_begins_as_it_should(monkeypatch: pytest.Monke
     for content in (bmp, jpeg, b"#?RADIANCE\n", b"\x76\x2f\x31\x01", b"v/1\1", b"GIF89a", b""):
         assert image_file.decode_unchanged(content, "PNG") is None
         assert image_file.decode_unchanged(content, "TIFF") is None
-        image_file.try_jpeg(content)
+        (tmp_path / "image.jpg").write_bytes(content)
+        image_file.try_jpegs([str(tmp_path / "image.jpg"), str(tmp_path / "missing.jpg")])
     assert seen == [jpeg[:2]]
 
 

@@ -18,7 +18,7 @@ from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
 from patchlight.networks import Discriminator, PatchGrid, map_suffixes
 from patchlight.pictures import PatchView, contact_sheet, overlay, patch_map_figure
-from patchlight.pictures.patch_map import Scale
+from patchlight.pictures import Scale
 
 LATEST = "latest"
 """The folder of the newest pictures, one file per image."""

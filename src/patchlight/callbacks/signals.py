@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from patchlight.data.workers import listen_for_workers
+from patchlight.data.loading import listen_for_workers
 from patchlight.system.lightning_internals import is_first
 
 CAUGHT = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM)

@@ -1,11 +1,11 @@
 """Image sets: reading, pairing, preprocessing and augmenting images, and the built-in synthetic set."""
 
-from patchlight.data.augment import Augment
 from patchlight.data.datasets import normalise
+from patchlight.data.loading import EpochSampler, SampleKey, sample_rng
 from patchlight.data.module import ImageDataModule
-from patchlight.data.sampling import EpochSampler, SampleKey, sample_rng
 from patchlight.data.sources import Header, ImageSource, PairSource
 from patchlight.data.synthetic import SyntheticSet
+from patchlight.data.transforms import Augment
 
 __all__ = [
     "Augment",

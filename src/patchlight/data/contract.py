@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from patchlight.data.datasets import DOMAINS
-from patchlight.data.sources.source import Split
+from patchlight.data.sources import Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-from patchlight.data.jpeg import refuse_damaged_jpeg
-from patchlight.system.image_file import open_image
+from patchlight.errors import DataError
+from patchlight.system.image_file import open_image, refuse_damaged_jpeg
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -27,6 +29,25 @@ NATIVE = {2: "LA", 4: "RGBA"}
 
 PALETTES = ("P", "PA")
 """Modes whose images may turn out to be RGBA."""
+
+
+SIDEWAYS = (5, 6, 7, 8)
+"""The EXIF orientations in which height and width trade places."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before it is decoded; `width` and `height` are those of the image turned upright.
+
+    `mode` is Pillow's, or empty where `read` returns an array; `format` and `orientation` are those of a file.
+    """
+
+    width: int
+    height: int
+    channels: int
+    mode: str = ""
+    format: str = ""
+    orientation: int = 1
 
 
 def is_image(path: Path) -> bool:
@@ -70,6 +91,23 @@ def load(path: str | Path, file: Image.Image) -> None:
     file.load()
     if file.format in ("JPEG", "MPO"):
         refuse_damaged_jpeg(Path(path).read_bytes())
+
+
+def read_header(path: Path, thorough: bool = True) -> Header:
+    """The header of an image file, without its pixels.
+
+    The orientation of some PNG files stands after the pixels. It is looked for only if the reading is `thorough`.
+
+    Raises:
+        DataError: the file is not there, has no bytes or is no image.
+    """
+    if os.path.isfile(path) and not os.path.getsize(path):
+        raise DataError(f"{path} has no bytes: replace or remove it")
+    with open_image(path) as file:
+        early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
+        orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
+        width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
+        return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
 
 
 def picture_levels(picture: Picture, channels: int) -> NDArray[np.uint8]:

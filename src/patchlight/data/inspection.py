@@ -11,8 +11,7 @@ import numpy as np
 
 from patchlight.data.datasets import Processing, unequal_pair
 from patchlight.data.images import check_channels
-from patchlight.data.sources.source import Header, ImageRef, ImageSource, PairSource, Split
-from patchlight.data.splits import Domains
+from patchlight.data.sources import Domains, Header, ImageRef, ImageSource, PairSource, Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message

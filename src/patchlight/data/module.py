@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shlex
 import sys
 from dataclasses import replace
@@ -14,9 +15,7 @@ from lightning.pytorch import Callback, LightningDataModule
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
-from patchlight.data.augment import Augment
 from patchlight.data.cache import Arena, budget
-from patchlight.data.checks import as_size, at_least, check_fit, not_negative, one_of, positive
 from patchlight.data.datasets import (
     Batch,
     Direction,
@@ -27,14 +26,21 @@ from patchlight.data.datasets import (
     collate,
     normalise,
 )
+from patchlight.data.folders import Folders, Layout
 from patchlight.data.inspection import inspect
-from patchlight.data.sampling import EpochSampler
-from patchlight.data.sources.folders import Folders, Layout
-from patchlight.data.sources.source import ImageSet, Pairing, Split
-from patchlight.data.splits import VAL_SIZE, Domains, automatic_val_size, cut_validation, domains_of
+from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
+from patchlight.data.sources import (
+    VAL_SIZE,
+    Domains,
+    ImageSet,
+    Pairing,
+    Split,
+    automatic_val_size,
+    cut_validation,
+    domains_of,
+)
 from patchlight.data.synthetic import SyntheticSet
-from patchlight.data.transforms import Geometry, Preprocess
-from patchlight.data.workers import choose_workers, settle_worker
+from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
 from patchlight.errors import DataError, UserError
 
 Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
@@ -104,23 +110,34 @@ class ImageDataModule(LightningDataModule):
             ("pairing", pairing, Pairing), ("layout", layout, Layout), ("direction", direction, Direction),
             ("preprocess", preprocess, Preprocess),
         ):  # fmt: skip
-            one_of(name, value, get_args(choices))
-        evaluating = positive("eval_batch_size", eval_batch_size)
-        self.batch_sizes: dict[Split, int] = {
-            "train": positive("batch_size", batch_size), "val": evaluating, "test": evaluating,
-        }  # fmt: skip
-        self.num_workers = num_workers if num_workers == "auto" else at_least("num_workers", num_workers, 0)
-        self.cache = cache if cache == "auto" else not_negative("cache", cache)
+            if value not in get_args(choices):
+                raise DataError(f"data.{name}={value} should be one of {', '.join(get_args(choices))}")
+        integers: tuple[tuple[Any, ...], ...] = (
+            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("seed", seed, 0),
+            ("num_workers", num_workers, 0, "auto"), ("val_size", val_size, 0, "auto"),
+            ("max_train", max_train, 1, None), ("max_eval", max_eval, 1, None),
+            ("channels_a", channels_a, 1), ("channels_b", channels_b, 1),
+        )  # fmt: skip
+        for name, number, minimum, *others in integers:
+            wrong = isinstance(number, bool) or not isinstance(number, int) or number < minimum
+            if wrong and number not in others:
+                raise DataError(f"data.{name}={number} should be an integer of at least {minimum}")
+        gigabytes = isinstance(cache, int | float) and not isinstance(cache, bool) and 0 <= cache < math.inf
+        if cache != "auto" and not gigabytes:
+            raise DataError(f"data.cache={cache} should be auto, or a number of GiB of at least 0")
+        self.batch_sizes: dict[Split, int] = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
+        self.num_workers = num_workers
+        self.cache = cache
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.pin_memory = pin_memory
         self.callbacks: list[Callback] = []
         self.prepared = f"{preprocess}, without crop margin or flip"
-        self.val_size = val_size if val_size == "auto" else at_least("val_size", val_size, 0)
+        self.val_size = val_size
         self.notes: list[str] = []
-        self.max_train = None if max_train is None else positive("max_train", max_train)
-        self.max_eval = None if max_eval is None else positive("max_eval", max_eval)
-        self.seed = at_least("seed", seed, 0)
+        self.max_train = max_train
+        self.max_eval = max_eval
+        self.seed = seed
         load, size = as_size("load_size", load_size), as_size("image_size", image_size)
         too_low = preprocess == "resize_and_crop" and load[0] < size[0]
         if too_low or (preprocess in ("resize_and_crop", "scale_width_and_crop") and load[1] < size[1]):
@@ -128,12 +145,14 @@ class ImageDataModule(LightningDataModule):
                 f"data.load_size={load_size} is smaller than data.image_size={image_size}, so there is nothing to crop "
                 f"from: make it at least as large"
             )
-        if "crop" in preprocess:
-            check_fit(size, size_multiple)
+        if "crop" in preprocess and (size[0] % size_multiple or size[1] % size_multiple):
+            raise DataError(
+                f"data.image_size={size[0]}x{size[1]} does not suit the generator, which needs multiples of "
+                f"{size_multiple}: change it, or use a generator of another depth (model/generator)"
+            )
         self._processing = Processing(
-            geometry=Geometry(preprocess, load, size, flip), augment=augment,
-            channels_a=positive("channels_a", channels_a), channels_b=positive("channels_b", channels_b),
-            direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
+            geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
+            channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)

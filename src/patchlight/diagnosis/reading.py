@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,10 +19,9 @@ from PIL import ExifTags, Image
 
 from patchlight.data.images import read_image, to_array
 from patchlight.diagnosis.inventory import Item
-from patchlight.diagnosis.jpeg_errors import passed_over
 from patchlight.diagnosis.labels import Histogram, histogram
 from patchlight.errors import DataError, printable
-from patchlight.system.image_file import open_image
+from patchlight.system.image_file import NEXT_FILE, open_image
 
 Array = NDArray[np.uint8]
 
@@ -33,6 +35,11 @@ TOP = 256
 """So many of its colours are kept."""
 
 BITS_PER_SAMPLE = 258
+
+TRY_JPEGS = "import json, sys; from patchlight.system.image_file import try_jpegs; try_jpegs(json.load(sys.stdin))"
+
+WORTH_A_PROCESS = 100
+"""So many files take about as long as starting a process."""
 
 LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")
 """Formats that may change colours."""
@@ -92,8 +99,28 @@ def read_all(items: Sequence[Item], workers: int, advance: Callable[[], None]) -
     with ThreadPoolExecutor(workers) as pool:
         facts = list(pool.map(read, items))
     photos = [f.item.path for f in facts if f.trouble is None and f.format in ("JPEG", "MPO")]
-    damage = passed_over(photos, workers) if photos else {}
+    damage = _passed_over(photos, workers) if photos else {}
     return [replace(f, damage=damage[f.item.path]) if f.item.path in damage else f for f in facts]
+
+
+def _passed_over(paths: Sequence[Path], workers: int) -> dict[Path, str]:
+    """The first remark of libjpeg on each JPEG file that it has one on: meaningless bits, missing pixels, left-overs.
+
+    Pillow keeps it to itself. OpenCV lets libjpeg write it to the standard error output of the process, which is
+    therefore one of its own here. Nothing is found where OpenCV was built without its messages.
+    """
+    processes = max(1, min(workers, len(paths) // WORTH_A_PROCESS))
+    with ThreadPoolExecutor(processes) as pool:
+        found = pool.map(_ask, [paths[i::processes] for i in range(processes)])
+        return {path: remark for remarks in found for path, remark in remarks.items()}
+
+
+def _ask(paths: Sequence[Path]) -> dict[Path, str]:
+    names = json.dumps([str(path.absolute()) for path in paths]).encode()
+    command = [sys.executable, "-c", TRY_JPEGS]
+    output = subprocess.run(command, input=names, stderr=subprocess.PIPE, check=False).stderr.split(NEXT_FILE)
+    remarks = (" ".join(text.decode("utf-8", "replace").split()) for text in output)
+    return {path: remark for path, remark in zip(paths, remarks, strict=False) if remark}
 
 
 def read_facts(item: Item) -> Facts:

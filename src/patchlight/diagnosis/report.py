@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patchlight.diagnosis.checks import image_size
-from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
+from patchlight.diagnosis.diagnose import Diagnosis, Thresholds, image_size
 from patchlight.diagnosis.findings import CHECKS, LEVELS, by_check, counts
 from patchlight.errors import printable
 

@@ -15,8 +15,7 @@ from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiles import AUTO_SIDE, SAMPLE_PIXELS, WHOLE_PIXELS, spread_crops, up_to
 from patchlight.methods.inference import inference
 from patchlight.networks import Discriminator, Maps, PatchGrid, as_maps
-from patchlight.pictures.patch_map import Scale, overlay_picture
-from patchlight.pictures.sheet import to_picture
+from patchlight.pictures import Scale, overlay_picture, to_picture
 
 MIN_CROP = 256
 """Pixels of the squares from which the statistics of large images are taken: those of images in training, about."""

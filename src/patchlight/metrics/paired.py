@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from patchlight.metrics.weights import ALEXNET, sha256_of, unavailable
+from patchlight.metrics.features import ALEXNET, sha256_of, unavailable
 
 if TYPE_CHECKING:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from patchlight.data.synthetic import LEGEND
+from patchlight.data.synthetic.layout import LEGEND
 from patchlight.errors import ConfigError
 from patchlight.inference.translator import Direction
 

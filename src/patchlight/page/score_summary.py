@@ -12,8 +12,7 @@ from torch import Tensor
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels, to_values
 from patchlight.networks import Maps
-from patchlight.pictures import overlay
-from patchlight.pictures.patch_map import Scale, red_to_blue
+from patchlight.pictures import Scale, overlay, red_to_blue
 
 STOPS = 11
 """Colours of the legend; between them the browser blends."""

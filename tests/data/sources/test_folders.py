@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from patchlight.data.sources import Files, Folders, SideBySide
-from patchlight.data.sources.source import ImageRef
-from patchlight.data.splits import Domains, cut_validation, domains_of
+from patchlight.data.folders import Files, Folders, SideBySide
+from patchlight.data.sources import Domains, ImageRef, cut_validation, domains_of
 from patchlight.errors import DataError
 
 

@@ -7,9 +7,21 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from patchlight.data.synthetic.canvas import Box, Canvas, Finish, grid, inset, ramp, size, within
+from patchlight.data.synthetic.canvas import (
+    Box,
+    Canvas,
+    Colour,
+    Finish,
+    Image,
+    grid,
+    inset,
+    noise,
+    paint,
+    ramp,
+    size,
+    within,
+)
 from patchlight.data.synthetic.layout import Part
-from patchlight.data.synthetic.materials import Colour, Image, noise, paint
 
 SIGNS = (
     "BOULANGERIE", "CAFE", "BOOKS", "FLEURS", "TABAC", "ATELIER", "OPTIK", "TEA ROOM", "GALERIE", "BISTRO", "RECORDS",

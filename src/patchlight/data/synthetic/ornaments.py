@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchlight.data.synthetic.canvas import Box, Canvas, Finish, inset, ramp, size, within
+from patchlight.data.synthetic.canvas import Box, Canvas, Finish, inset, noise, ramp, size, within
 from patchlight.data.synthetic.layout import Part
-from patchlight.data.synthetic.materials import noise
 
 FLOWERS = ((0.62, 0.06, 0.08), (0.72, 0.22, 0.32), (0.80, 0.74, 0.70), (0.50, 0.20, 0.52), (0.78, 0.46, 0.06))
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from patchlight.data.synthetic.canvas import Box, Canvas, inset, ramp, size, within
-from patchlight.data.synthetic.layout import Part
-from patchlight.data.synthetic.light import exposed
-from patchlight.data.synthetic.materials import (
+from patchlight.data.synthetic.canvas import (
     ROOFS,
     SCHEMES,
+    Box,
+    Canvas,
     Colour,
     Image,
     courses,
     fractal,
+    inset,
     noise,
     paint,
+    ramp,
     roof,
+    size,
     wall,
-)  # fmt: skip
+    within,
+)
+from patchlight.data.synthetic.layout import Part
 
 Ramp = tuple[Colour, Colour, Colour]
 DAYS: tuple[Ramp, ...] = (
@@ -57,7 +61,7 @@ def paint_sky(rng: np.random.Generator, canvas: Canvas) -> None:
         bright, dull = np.array([0.99, 0.98, 0.96]), 0.45 * middle + 0.42
     cloud = (lit * bright + (1 - lit) * dull).astype(np.float32)
     look = gradient[:, None] * (1 - 0.85 * cover) + cloud * 0.85 * cover
-    scene = exposed(np.clip(look, 0, 0.97), evening=canvas.evening)
+    scene = canvas.exposed(np.clip(look, 0, 0.97))
     canvas.glow[: side // 2] = cv2.resize(scene, (side, side // 2), interpolation=cv2.INTER_LINEAR)
 
 

@@ -8,20 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from PIL import ExifTags
-
-from patchlight.data.images import IMAGE_SUFFIXES, Picture, is_image, open_picture
-from patchlight.data.sources.source import Found, Header, ImageSource, Pairing, PairSource, Split
+from patchlight.data.images import IMAGE_SUFFIXES, Header, Picture, is_image, open_picture, read_header
+from patchlight.data.sources import Found, ImageSource, Pairing, PairSource, Split
 from patchlight.errors import DataError
-from patchlight.system.image_file import open_image
 
 Layout = Literal["auto", "side_by_side", "folders"]
 
 THREADS = 8
 """They wait for the disk more than they compute; on a network file system that is what takes the time."""
-
-SIDEWAYS = (5, 6, 7, 8)
-"""The EXIF orientations in which height and width trade places."""
 
 
 class OddWidthError(DataError):
@@ -99,23 +93,6 @@ def _middle(path: Path, width: int) -> int:
 
 def _name_and_size(path: Path) -> str:
     return f"{path.parent.name}/{path.name} {path.stat().st_size}"
-
-
-def read_header(path: Path, thorough: bool = True) -> Header:
-    """The header of an image file, without its pixels.
-
-    The orientation of some PNG files stands after the pixels. It is looked for only if the reading is `thorough`.
-
-    Raises:
-        DataError: the file is not there, has no bytes or is no image.
-    """
-    if os.path.isfile(path) and not os.path.getsize(path):
-        raise DataError(f"{path} has no bytes: replace or remove it")
-    with open_image(path) as file:
-        early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
-        orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
-        width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
-        return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
 
 
 @dataclass(frozen=True)
