@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from golden import load
-from patchlight.data.images import is_image, read_image, to_array, to_float, to_levels, to_tensor, to_uint8, write_image
+from patchlight.data.images import is_image, read_image, to_array, to_float, to_levels, to_planes, to_uint8, write_image
 from patchlight.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -139,7 +139,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_values_at_both_doors(tmp_path: Path) -> None:
-    tensor = to_tensor(RAMP[:, :, None])
+    tensor = to_float(to_planes(RAMP[:, :, None]))
     assert tensor.shape == (1, 16, 16)
     assert (tensor.min(), tensor.max()) == (-1, 1)
     assert tensor[0, 7, 15].item() == pytest.approx((127 / 255 - 0.5) / 0.5, abs=1e-7)
@@ -147,7 +147,7 @@ def test_values_at_both_doors(tmp_path: Path) -> None:
     write_image(tmp_path / "out.png", torch.tensor([[[-3.0, -1.0, 0.0, 1.0, 3.0]]]))
     assert to_array(read_image(tmp_path / "out.png", 1)).ravel().tolist() == [0, 0, 127, 255, 255]
     assert to_uint8(torch.tensor([[[float("nan"), float("inf"), -float("inf")]]])).ravel().tolist() == [0, 255, 0]
-    write_image(tmp_path / "rgb.png", to_tensor(np.stack([RAMP] * 3, axis=2)))
+    write_image(tmp_path / "rgb.png", to_float(to_planes(np.stack([RAMP] * 3, axis=2))))
     assert np.abs(to_array(read_image(tmp_path / "rgb.png"))[:, :, 1].astype(int) - RAMP).max() <= 1
 
 

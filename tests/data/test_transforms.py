@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from golden import files, load
-from patchlight.data.images import to_array, to_tensor
+from patchlight.data.images import to_array, to_float, to_planes
 from patchlight.data.loading import sample_rng
 from patchlight.data.transforms import Geometry, Placement, apply
 from patchlight.errors import DataError
@@ -40,7 +40,7 @@ def test_preprocessing_equals_the_references(shared: Path, subtests: pytest.Subt
             left, top = o["crop_pos"]
             size = o["crop_size"]
             box = (left, top, left + size, top + size) if "crop" in o["preprocess"] else (0, 0, width, height)
-            tensor = to_tensor(apply(Placement(placed.resize, box, o["flip"]), array))
+            tensor = to_float(to_planes(apply(Placement(placed.resize, box, o["flip"]), array)))
             assert list(tensor.shape) == golden.meta["out_shape"]
             values = np.round((tensor.numpy() + 1) * 127.5)[:, ::2, ::2]
             np.testing.assert_array_equal(values, golden["out_u8_stride2"])

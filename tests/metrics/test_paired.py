@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from patchlight.data.images import read_image, to_array, to_tensor
+from patchlight.data.images import read_image, to_array, to_float, to_planes
 from patchlight.errors import ConfigError
 from patchlight.metrics import PairedMetrics
 from patchlight.metrics.features import ALEXNET, sha256_of
@@ -34,7 +34,7 @@ def test_lpips_without_weights_is_one_message(tmp_path: Path, monkeypatch: pytes
 @QUIET
 def test_lpips_of_the_reference_images(shared: Path) -> None:
     folder = shared / "data" / "lpips_reference"
-    images = {p.stem: to_tensor(to_array(read_image(p)))[None] for p in folder.glob("*.png")}
+    images = {p.stem: to_float(to_planes(to_array(read_image(p))))[None] for p in folder.glob("*.png")}
     metrics = PairedMetrics(lpips=True).collection((64, 64))
     for suffix, expected in (("p0", 0.7219), ("p1", 0.1376)):
         metrics.reset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sized
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -34,25 +34,20 @@ class TrainingData(Protocol):
     @property
     def module(self) -> LightningDataModule:
         """What the trainer takes."""
-        ...
 
     @property
     def batch_sizes(self) -> Mapping[Split, int]:
         """Images in a batch of one rank."""
-        ...
 
     @property
     def of_one_size(self) -> bool:
         """Whether all images have the size `data.image_size`."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Where the images are, and as `images` how many of A and B each split has, in plain types."""
-        ...
 
     def fingerprint(self, split: Split) -> str | None:
         """What stands for the images of a split, if that is known."""
-        ...
 
 
 @runtime_checkable
@@ -64,7 +59,6 @@ class Resumable(Protocol):
 
         The loader's length stays that of a whole epoch.
         """
-        ...
 
 
 class LoaderData:
@@ -76,18 +70,11 @@ class LoaderData:
     """
 
     def __init__(self, module: LightningDataModule, image_size: Size, channels: Mapping[str, int]) -> None:
-        self._module = module
+        self.module = module
+        self.of_one_size = True
         self.callbacks: list[Callback] = [BatchCheck(module, image_size, channels)]
         self.notes: list[str] = []
         self.prepared = f"by {_name(module)}"
-
-    @property
-    def module(self) -> LightningDataModule:
-        return self._module
-
-    @property
-    def of_one_size(self) -> bool:
-        return True
 
     @property
     def batch_sizes(self) -> dict[Split, int]:
@@ -103,10 +90,9 @@ class LoaderData:
     @cached_property
     def _loaders(self) -> dict[Split, list[Any]]:
         """What each split would be read by, made once to be counted."""
-        stages: dict[Split, str] = {"train": "fit", "val": "validate", "test": "test"}
-        for stage in dict.fromkeys(stages.values()):
+        for stage in ("fit", "validate", "test"):
             self.module.setup(stage)
-        return {split: self._of_split(split) for split in stages}
+        return {split: self._of_split(split) for split in get_args(Split)}
 
     def _of_split(self, split: Split) -> list[Any]:
         hook = f"{split}_dataloader"
@@ -158,15 +144,14 @@ class BatchCheck(Callback):
         if kind in self.seen:
             return
         self.seen.add(kind)
-        wrong = self.why_refused(batch)
+        wrong = self._why_refused(batch)
         if wrong is not None:
             raise DataError(
                 f"{self.name} yields a {kind} batch that cannot be used: {wrong}. A batch is a dict of A and B (B C H "
                 f"W, floating point in [-1, 1]) and lists of texts A_path and B_path"
             )
 
-    def why_refused(self, batch: Any) -> str | None:
-        """What is wrong with a batch, if anything."""
+    def _why_refused(self, batch: Any) -> str | None:
         if not isinstance(batch, dict):
             return f"it is a {type(batch).__name__}"
         for domain in DOMAINS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +48,18 @@ class Processing:
     size_multiple: int
     min_size: int
 
+    def prepare(
+        self, cache: ImageCache, index: int, read_images: Callable[[], list[Array]], key: str, rng: np.random.Generator
+    ) -> list[Array]:
+        """Images that belong together, from the cache or read: resized, which the cache keeps, cropped and flipped."""
+        kept = cache.get(index)
+        images = kept or read_images()
+        placement = self.geometry.place(_size(images[0]), rng, key)
+        if kept is None:
+            images = [resize(image, placement.resize) for image in images]
+            cache.put(index, images)
+        return [apply(placement, image) for image in images]
+
     def sample(
         self, a: Array, b: Array, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
     ) -> Sample:  # fmt: skip
@@ -63,16 +76,15 @@ class Processing:
     def check_size(self, size: Size, key: str) -> None:
         """Raise a DataError if the networks cannot take an image that has this size after preprocessing."""
         height, width = size
+        what = f"{key} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the"
         if height % self.size_multiple or width % self.size_multiple:
             raise DataError(
-                f"{key} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the generator "
-                f"needs sides that are multiples of {self.size_multiple}: use data.preprocess=resize_and_crop, or a "
-                f"generator with fewer num_downs"
+                f"{what} generator needs sides that are multiples of {self.size_multiple}: use "
+                f"data.preprocess=resize_and_crop, or a generator with fewer num_downs"
             )
         if min(height, width) < self.min_size:
             raise DataError(
-                f"{key} is {width}x{height} pixels after data.preprocess={self.geometry.mode}, but the "
-                f"discriminator's patch map is empty below {self.min_size} pixels: use larger images or fewer "
+                f"{what} discriminator's patch map is empty below {self.min_size} pixels: use larger images or fewer "
                 f"model.discriminator.n_layers"
             )
 
@@ -97,18 +109,19 @@ class PairedDataset(Dataset[Sample]):
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
-        key_a, key_b = self.domains.a[index].key, self.domains.b[index].key
-        kept = self._cache.get(index)
-        images = kept or self._read(index)
-        placement = p.geometry.place(_size(images[0]), rng, key_a)
-        if kept is None:
-            images = _keep(self._cache, index, images, placement.resize)
-        a, b = (apply(placement, image) for image in images)
-        return p.sample(a, b, key_a, key_b, rng, paired=True)
-
-    def _read(self, index: int) -> list[Array]:
         a, b = self.domains.a[index], self.domains.b[index]
-        images = read_pair(a, b, self.processing.channels_a, self.processing.channels_b)
+        array_a, array_b = p.prepare(self._cache, index, partial(self._read, a, b), a.key, rng)
+        return p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
+
+    def _read(self, a: ImageRef, b: ImageRef) -> list[Array]:
+        """Both images of a pair; a record that holds both is read once."""
+        channels_a, channels_b = self.processing.channels_a, self.processing.channels_b
+        if isinstance(a.source, PairSource) and a.record == b.record:
+            with one_message(a.key):
+                picture_a, picture_b = a.source.read(a.index)
+                images = [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
+        else:
+            images = [read(a, channels_a), read(b, channels_b)]
         size_a, size_b = map(_size, images)
         if size_a != size_b:
             raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
@@ -139,27 +152,10 @@ class UnpairedDataset(Dataset[Sample]):
         index_a, index_b = index % len(self.domains.a), index % len(self.domains.b)
         if p.geometry.random:
             index_b = int(rng.integers(len(self.domains.b)))
-        image_a, image_b = self.domains.a[index_a], self.domains.b[index_b]
-        a = self._read(image_a, p.channels_a, self._cache_a, index_a, rng)
-        b = self._read(image_b, p.channels_b, self._cache_b, index_b, rng)
-        return p.sample(a, b, image_a.key, image_b.key, rng, paired=False)
-
-    def _read(
-        self, image: ImageRef, channels: int, cache: ImageCache, index: int, rng: np.random.Generator
-    ) -> Array:  # fmt: skip
-        kept = cache.get(index)
-        images = kept or [read(image, channels)]
-        placement = self.processing.geometry.place(_size(images[0]), rng, image.key)
-        if kept is None:
-            images = _keep(cache, index, images, placement.resize)
-        return apply(placement, images[0])
-
-
-def _keep(cache: ImageCache, index: int, images: Sequence[Array], size: Size) -> list[Array]:
-    """Resize images, and put them into the cache if it has room."""
-    resized = [resize(image, size) for image in images]
-    cache.put(index, resized)
-    return resized
+        a, b = self.domains.a[index_a], self.domains.b[index_b]
+        (array_a,) = p.prepare(self._cache_a, index_a, lambda: [read(a, p.channels_a)], a.key, rng)
+        (array_b,) = p.prepare(self._cache_b, index_b, lambda: [read(b, p.channels_b)], b.key, rng)
+        return p.sample(array_a, array_b, a.key, b.key, rng, paired=False)
 
 
 def _size(image: Array) -> Size:
@@ -175,17 +171,6 @@ def _place(key: SampleKey | int, length: int) -> SampleKey:
     return place
 
 
-def read_pair(a: ImageRef, b: ImageRef, channels_a: int, channels_b: int) -> list[Array]:
-    """Both images of a pair, H W C; a record that holds both is read once."""
-    if a.record != b.record or a == b:
-        return [read(a, channels_a), read(b, channels_b)]
-    pairs, index = a.record
-    assert isinstance(pairs, PairSource)
-    with one_message(a.key):
-        picture_a, picture_b = pairs.read(index)
-        return [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
-
-
 def read(image: ImageRef, channels: int) -> Array:
     """One image, H W C.
 
@@ -193,7 +178,9 @@ def read(image: ImageRef, channels: int) -> Array:
         DataError: it cannot be read, by its key.
     """
     with one_message(image.key):
-        return picture_levels(image.source.read(image.index), channels)
+        source, index = image.record
+        picture = source.read(index)[image.side] if isinstance(source, PairSource) else source.read(index)
+        return picture_levels(picture, channels)
 
 
 def unequal_pair(a: str, b: str, size_a: Size, size_b: Size) -> str:
@@ -221,12 +208,13 @@ def collate(samples: list[Sample]) -> Batch:
     """
     for domain in DOMAINS:
         first = samples[0]
+        size = _pixels(first, domain)
         for other in samples[1:]:
-            if _pixels(first, domain) != _pixels(other, domain):
+            if _pixels(other, domain) != size:
                 raise DataError(
-                    f"{first[f'{domain}_path']} ({_pixels(first, domain)}) and {other[f'{domain}_path']} "
-                    f"({_pixels(other, domain)}) differ in size after preprocessing, so they cannot be in one batch: "
-                    f"use data.preprocess=resize_and_crop, or data.batch_size=1 and data.eval_batch_size=1"
+                    f"{first[f'{domain}_path']} ({size}) and {other[f'{domain}_path']} ({_pixels(other, domain)}) "
+                    f"differ in size after preprocessing, so they cannot be in one batch: use "
+                    f"data.preprocess=resize_and_crop, or data.batch_size=1 and data.eval_batch_size=1"
                 )
     batch: Batch = default_collate(samples)
     return batch

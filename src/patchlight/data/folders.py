@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from patchlight.data.images import IMAGE_SUFFIXES, Header, Picture, is_image, open_picture, read_header
-from patchlight.data.sources import Found, ImageSource, Pairing, PairSource, Split
+from patchlight.data.sources import Found, ImageSource, Pairing, PairSource, Split, first_names
 from patchlight.errors import DataError
 
 Layout = Literal["auto", "side_by_side", "folders"]
@@ -22,7 +22,7 @@ class OddWidthError(DataError):
     """A side-by-side file that cannot be cut in halves."""
 
 
-class Files(ImageSource):
+class _Paths:
     """Image files, whose keys are their paths."""
 
     header_threads = THREADS
@@ -33,32 +33,29 @@ class Files(ImageSource):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def key(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def fingerprint(self, index: int) -> str:
+        path = self.paths[index]
+        return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+
+class Files(_Paths, ImageSource):
+    """Image files, whose keys are their paths."""
+
     def read(self, index: int) -> Picture:
         return open_picture(self.paths[index])
 
     def header(self, index: int) -> Header:
         return read_header(self.paths[index], thorough=False)
 
-    def key(self, index: int) -> str:
-        return str(self.paths[index])
-
     def exact_header(self, index: int) -> Header:
         return read_header(self.paths[index])
 
-    def fingerprint(self, index: int) -> str:
-        return _name_and_size(self.paths[index])
 
-
-class SideBySide(PairSource):
+class SideBySide(_Paths, PairSource):
     """Image files that hold A on the left and B on the right, whose keys are their paths."""
-
-    header_threads = THREADS
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def read(self, index: int) -> tuple[Picture, Picture]:
         image = open_picture(self.paths[index])
@@ -66,18 +63,10 @@ class SideBySide(PairSource):
         return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
 
     def header(self, index: int) -> tuple[Header, Header]:
-        return self._halves(index, read_header(self.paths[index], thorough=False))
+        return self.exact_header(index, thorough=False)
 
-    def key(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def exact_header(self, index: int) -> tuple[Header, Header]:
-        return self._halves(index, read_header(self.paths[index]))
-
-    def fingerprint(self, index: int) -> str:
-        return _name_and_size(self.paths[index])
-
-    def _halves(self, index: int, whole: Header) -> tuple[Header, Header]:
+    def exact_header(self, index: int, thorough: bool = True) -> tuple[Header, Header]:
+        whole = read_header(self.paths[index], thorough)
         half = replace(whole, width=_middle(self.paths[index], whole.width))
         return half, half
 
@@ -89,10 +78,6 @@ def _middle(path: Path, width: int) -> int:
             f"even width, or use data.layout=folders"
         )
     return width // 2
-
-
-def _name_and_size(path: Path) -> str:
-    return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
 
 @dataclass(frozen=True)
@@ -190,9 +175,8 @@ def list_images(folder: Path) -> list[Path]:
         found += [path for path in map(Path(here).joinpath, names) if is_image(path)]
     found.sort(key=lambda path: path.relative_to(folder).as_posix())
     if not found:
-        raise DataError(
-            f"{folder} has no images: it should hold files that end with {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise DataError(f"{folder} has no images: it should hold files that end with {endings}")
     return found
 
 
@@ -204,12 +188,10 @@ def refuse_folder(error: OSError) -> None:
 def _match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tuple[list[Path], list[Path]]:
     by_stem_a, by_stem_b = _by_stem(folder_a, a), _by_stem(folder_b, b)
     for own, other, folder in ((by_stem_a, by_stem_b, folder_b), (by_stem_b, by_stem_a, folder_a)):
-        unmatched = [path for stem, path in own.items() if stem not in other]
+        unmatched = [str(path) for stem, path in own.items() if stem not in other]
         if unmatched:
-            names = ", ".join(str(path) for path in unmatched[:5])
-            more = f" and {len(unmatched) - 5} more" if len(unmatched) > 5 else ""
             raise DataError(
-                f"{names}{more} without a partner of the same name in {folder}: add it or remove the image "
+                f"{first_names(unmatched)} without a partner of the same name in {folder}: add it or remove the image "
                 f"(patchlight-doctor lists them all)"
             )
     return list(by_stem_a.values()), [by_stem_b[stem] for stem in by_stem_a]

@@ -15,11 +15,9 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from patchlight.errors import DataError
-from patchlight.system.image_file import open_image, refuse_damaged_jpeg
+from patchlight.system.image_file import one_message, open_image, refuse_damaged_jpeg
 
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)  # fmt: skip
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
 Picture = Image.Image | NDArray[Any]
 """A decoded image: Pillow's of any mode, or H W or H W C of uint8, uint16, or floating point in [0, 1]."""
@@ -29,7 +27,6 @@ NATIVE = {2: "LA", 4: "RGBA"}
 
 PALETTES = ("P", "PA")
 """Modes whose images may turn out to be RGBA."""
-
 
 SIDEWAYS = (5, 6, 7, 8)
 """The EXIF orientations in which height and width trade places."""
@@ -62,8 +59,8 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         DataError: the file is not there, truncated, no image, holds NaN or infinity, or is so large that decoding it
             may exhaust memory.
     """
-    with open_image(path) as file:
-        return _to_mode(_decoded(path, file), "L" if channels == 1 else "RGB")
+    with one_message(str(path)):
+        return _to_mode(open_picture(path), "L" if channels == 1 else "RGB")
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -73,13 +70,9 @@ def open_picture(path: str | Path) -> Image.Image:
         DataError: as `read_image`.
     """
     with open_image(path) as file:
-        return _decoded(path, file)
-
-
-def _decoded(path: str | Path, file: Image.Image) -> Image.Image:
-    load(path, file)
-    ImageOps.exif_transpose(file, in_place=True)
-    return file
+        load(path, file)
+        ImageOps.exif_transpose(file, in_place=True)
+        return file
 
 
 def load(path: str | Path, file: Image.Image) -> None:
@@ -153,10 +146,10 @@ def check_channels(own: int, mode: str, wanted: int) -> None:
 
     `mode` is that of a Pillow image, and empty for an array.
     """
-    if mode == "":
-        fits = own == wanted or {own, wanted} == {1, 3}
-    else:
+    if mode:
         fits = wanted in (1, 3) or mode == NATIVE.get(wanted) or (wanted == 4 and mode in PALETTES)
+    else:
+        fits = own == wanted or {own, wanted} == {1, 3}
     if not fits:
         kind, needed = (f" ({mode})", f" ({NATIVE[wanted]})" if wanted in NATIVE else "") if mode else ("", "")
         raise ValueError(f"it has {own} channel{'s' * (own > 1)}{kind} where {wanted}{needed} are wanted")
@@ -231,11 +224,6 @@ def to_levels(values: Tensor, full: int = 255, *, nearest: bool = False) -> Tens
     if full == 255:
         return (levels.round() if nearest else levels).to(torch.uint8)
     return levels.round().to(torch.int32)
-
-
-def to_tensor(array: NDArray[np.uint8]) -> Tensor:
-    """8-bit H W C to float32 C H W in [-1, 1]."""
-    return to_float(to_planes(array))
 
 
 def to_uint8(image: Tensor) -> NDArray[np.uint8]:

@@ -11,15 +11,13 @@ import numpy as np
 
 from patchlight.data.datasets import Processing, unequal_pair
 from patchlight.data.images import check_channels
-from patchlight.data.sources import Domains, Header, ImageRef, ImageSource, PairSource, Split
+from patchlight.data.sources import Domains, Header, ImageRef, Record, Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 
 NAMED = 5
 """So many images are named in a message; the others are counted."""
-
-Record = tuple[ImageSource | PairSource, int]
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,12 @@ def inspect(splits: Mapping[Split, Domains], processing: Processing, *, paired: 
         DataError: naming the first of these images, with the advice at its end.
     """
     records = list(dict.fromkeys(image.record for d in splits.values() for image in (*d.a, *d.b)))
-    headers = dict(zip(records, _look_at_all(records), strict=True))
-    problems = {found.key: found for found in headers.values() if isinstance(found, Problem)}
+    headers: dict[Record, tuple[Header, ...] | Problem] = {}
+    for source, group in groupby(records, key=lambda record: record[0]):
+        found = list(group)
+        with ThreadPoolExecutor(source.header_threads) as pool:
+            headers |= zip(found, pool.map(_look, found), strict=True)
+    problems = {p.key: p for p in headers.values() if isinstance(p, Problem)}
     for split, domains in splits.items():
         geometry = replace(processing.geometry, random=False)
         check = _PairCheck(replace(processing, geometry=geometry if split == "train" else geometry.for_evaluation()))
@@ -57,12 +59,6 @@ def inspect(splits: Mapping[Split, Domains], processing: Processing, *, paired: 
                 problems.setdefault(problem.key, problem)
     if problems:
         raise DataError(_tell(list(problems.values())) + advice)
-
-
-def _look_at_all(records: Sequence[Record]) -> Iterator[tuple[Header, ...] | Problem]:
-    for source, found in groupby(records, key=lambda record: record[0]):
-        with ThreadPoolExecutor(source.header_threads) as pool:
-            yield from pool.map(_look, found)
 
 
 def _look(record: Record, exact: bool = False) -> tuple[Header, ...] | Problem:
@@ -105,25 +101,21 @@ class _PairCheck:
             try:
                 check_channels(header.channels, header.mode, wanted)
             except ValueError as error:
-                return Problem(
-                    "channels", image.key, f"data.channels_{domain}={wanted} does not suit {image.key}: {error}"
-                )
+                what = f"data.channels_{domain}={wanted} does not suit {image.key}: {error}"
+                return Problem("channels", image.key, what)
             sizes.append((header.height, header.width))
         key = images[0][1].key
         if len(set(sizes)) > 1:
             return Problem("pair", key, unequal_pair(key, images[1][1].key, sizes[0], sizes[1]))
         if sizes[0] not in self._good:
+            unused = np.random.default_rng(0)  # nothing is drawn where the geometry is not random
             try:
-                self._place(sizes[0], key)
+                left, top, right, bottom = self.processing.geometry.place(sizes[0], unused, key).box
+                self.processing.check_size((bottom - top, right - left), key)
             except DataError as error:
                 return Problem("size", key, str(error))
             self._good.add(sizes[0])
         return None
-
-    def _place(self, size: Size, key: str) -> None:
-        unused = np.random.default_rng(0)  # nothing is drawn where the geometry is not random
-        left, top, right, bottom = self.processing.geometry.place(size, unused, key).box
-        self.processing.check_size((bottom - top, right - left), key)
 
 
 def _tell(problems: Sequence[Problem]) -> str:

@@ -51,19 +51,13 @@ class EpochSampler(Sampler[SampleKey]):
         self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1, pad: bool = True,
         epoch: int = 0, skip: int = 0,
     ) -> None:  # fmt: skip
-        self.length = length
-        self.seed = seed
-        self.shuffle = shuffle
-        self.rank = rank
-        self.world_size = world_size
-        self.pad = pad
-        self.epoch = epoch
-        self.skip = skip
+        self.length, self.seed, self.shuffle, self.pad = length, seed, shuffle, pad
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self.skip = epoch, skip
 
     def set_epoch(self, epoch: int) -> None:
         if epoch != self.epoch:
-            self.skip = 0
-        self.epoch = epoch
+            self.epoch, self.skip = epoch, 0
 
     def __len__(self) -> int:
         if self.pad:

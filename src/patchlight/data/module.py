@@ -37,11 +37,11 @@ from patchlight.data.sources import (
     Split,
     automatic_val_size,
     cut_validation,
-    domains_of,
+    find_domains,
 )
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
-from patchlight.errors import DataError, UserError
+from patchlight.errors import DataError
 
 Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 """Pixels: of both sides, or [height, width]."""
@@ -126,18 +126,13 @@ class ImageDataModule(LightningDataModule):
         if cache != "auto" and not gigabytes:
             raise DataError(f"data.cache={cache} should be auto, or a number of GiB of at least 0")
         self.batch_sizes: dict[Split, int] = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
-        self.num_workers = num_workers
-        self.cache = cache
+        self.num_workers, self.cache, self.pin_memory, self.seed = num_workers, cache, pin_memory, seed
+        self.val_size, self.max_train, self.max_eval = val_size, max_train, max_eval
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
-        self.pin_memory = pin_memory
         self.callbacks: list[Callback] = []
         self.prepared = f"{preprocess}, without crop margin or flip"
-        self.val_size = val_size
         self.notes: list[str] = []
-        self.max_train = max_train
-        self.max_eval = max_eval
-        self.seed = seed
         load, size = as_size("load_size", load_size), as_size("image_size", image_size)
         too_low = preprocess == "resize_and_crop" and load[0] < size[0]
         if too_low or (preprocess in ("resize_and_crop", "scale_width_and_crop") and load[1] < size[1]):
@@ -167,31 +162,19 @@ class ImageDataModule(LightningDataModule):
             return
         if isinstance(self.source, Folders) and stage in (None, "fit"):
             self.source.require_training_images()
-        train, val, test = (self._find(split) for split in ("train", "val", "test"))
+        train, val, test = (find_domains(self.source, split, self.pairing) for split in get_args(Split))
         if stage in (None, "fit") and not min(len(train.a), len(train.b)):
-            raise DataError(f"data.source has no training images for {self.pairing} data: {_counted(train)}")
+            counted = f"{len(train.a)} of domain A and {len(train.b)} of B"
+            raise DataError(f"data.source has no training images for {self.pairing} data: {counted}")
         if len(train) and not len(val):
             train, val = self._cut(train)
         splits: dict[Split, Domains] = {
             "train": train.first(self.max_train), "val": val.first(self.max_eval), "test": test.first(self.max_eval),
         }  # fmt: skip
-        advice = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.root}')})"
-        inspect(
-            splits, self._processing, paired=self.pairing == "paired",
-            advice=advice if isinstance(self.source, Folders) else "",
-        )  # fmt: skip
+        doctor = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.root}')})"
+        advice = doctor if isinstance(self.source, Folders) else ""
+        inspect(splits, self._processing, paired=self.pairing == "paired", advice=advice)
         self._splits = splits
-
-    def _find(self, split: Split) -> Domains:
-        try:
-            return domains_of(self.source(split=split), self.pairing)
-        except UserError:
-            raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # of a source of the user's own
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(
-                f"data.source does not find the {split} images: {type(error).__name__}: {reason}"
-            ) from error
 
     def _cut(self, train: Domains) -> tuple[Domains, Domains]:
         """Training and validation images of a training split."""
@@ -215,10 +198,8 @@ class ImageDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Images become floating point only now, so that a quarter of the bytes has gone to the device."""
-        batch = normalise(batch)
-        if self.trainer is None:
-            return batch
-        converted: Batch = self.trainer.precision_plugin.convert_input(batch)
+        assert self.trainer is not None
+        converted: Batch = self.trainer.precision_plugin.convert_input(normalise(batch))
         return converted
 
     def begin_at(self, epoch: int, images: int) -> None:
@@ -290,7 +271,3 @@ class ImageDataModule(LightningDataModule):
             kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
             self._datasets[split] = kind(self._splits[split], p, arena)
         return self._datasets[split]
-
-
-def _counted(domains: Domains) -> str:
-    return f"{len(domains.a)} of domain A and {len(domains.b)} of B"

@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from patchlight.data.images import Header, Picture, open_picture, read_header
-from patchlight.errors import DataError
+from patchlight.errors import DataError, UserError
 
 __all__ = ["Domains", "Header", "ImageSet", "ImageSource", "PairSource", "open_picture", "read_header"]
 
@@ -69,38 +69,13 @@ class PairSource(Source[tuple[Picture, Picture], tuple[Header, Header]]):
     """A source of pairs, A and B, that are read in one go, as where one record holds both images."""
 
 
-class Side(ImageSource):
-    """The images A (side 0) or B (side 1) of pairs."""
-
-    def __init__(self, pairs: PairSource, side: Literal[0, 1]) -> None:
-        self.pairs = pairs
-        self.side = side
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def read(self, index: int) -> Picture:
-        return self.pairs.read(index)[self.side]
-
-    def header(self, index: int) -> Header:
-        return self.pairs.header(index)[self.side]
-
-    def key(self, index: int) -> str:
-        return self.pairs.key(index)
-
-    def exact_header(self, index: int) -> Header:
-        return self.pairs.exact_header(index)[self.side]
-
-    def fingerprint(self, index: int) -> str:
-        return self.pairs.fingerprint(index)
-
-
 @dataclass(frozen=True, slots=True)
 class ImageRef:
-    """One image of a source."""
+    """One image of a source; of pairs that are read in one go A (side 0) or B (side 1)."""
 
-    source: ImageSource
+    source: ImageSource | PairSource
     index: int
+    side: int = 0
 
     @property
     def key(self) -> str:
@@ -108,16 +83,12 @@ class ImageRef:
         return self.source.key(self.index)
 
     @property
-    def record(self) -> tuple[ImageSource | PairSource, int]:
+    def record(self) -> Record:
         """What is read for it, which is the same for both images of a pair that are read in one go."""
-        return (self.source.pairs if isinstance(self.source, Side) else self.source), self.index
-
-    @property
-    def side(self) -> int:
-        """Its place in that record."""
-        return self.source.side if isinstance(self.source, Side) else 0
+        return self.source, self.index
 
 
+Record = tuple[ImageSource | PairSource, int]
 Found = PairSource | tuple[ImageSource, ImageSource]
 """A split as it is found: pairs, or the images of domain A and those of domain B."""
 
@@ -146,6 +117,21 @@ class Domains:
         return Domains(self.a[:n], self.b[:n])
 
 
+def find_domains(source: ImageSet, split: Split, pairing: Pairing) -> Domains:
+    """The images of a split.
+
+    Raises:
+        DataError: as `domains_of`; a source of the user's own does not find them.
+    """
+    try:
+        return domains_of(source(split=split), pairing)
+    except UserError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"data.source does not find the {split} images: {type(error).__name__}: {reason}") from error
+
+
 def domains_of(found: Found, pairing: Pairing) -> Domains:
     """The images of a split, those of a paired set in pairs.
 
@@ -153,7 +139,7 @@ def domains_of(found: Found, pairing: Pairing) -> Domains:
         DataError: an image has no partner, or a key is there twice.
     """
     if isinstance(found, PairSource):
-        return Domains(_all(Side(found, 0)), _all(Side(found, 1)))
+        return Domains(_all(found, 0), _all(found, 1))
     a, b = found
     if not (isinstance(a, ImageSource) and isinstance(b, ImageSource)):
         raise TypeError(f"{type(a).__name__} and {type(b).__name__} are no pair of patchlight.data.ImageSource")
@@ -161,8 +147,8 @@ def domains_of(found: Found, pairing: Pairing) -> Domains:
     return _aligned(domains) if pairing == "paired" else domains
 
 
-def _all(source: ImageSource) -> tuple[ImageRef, ...]:
-    return tuple(ImageRef(source, i) for i in range(len(source)))
+def _all(source: ImageSource | PairSource, side: int = 0) -> tuple[ImageRef, ...]:
+    return tuple(ImageRef(source, i, side) for i in range(len(source)))
 
 
 def _aligned(domains: Domains) -> Domains:
@@ -178,9 +164,13 @@ def _aligned(domains: Domains) -> Domains:
     for own, other, name in ((by_key_a, by_key_b, "B"), (by_key_b, by_key_a, "A")):
         unmatched = [key for key in own if key not in other]
         if unmatched:
-            more = f" and {len(unmatched) - 5} more" if len(unmatched) > 5 else ""
-            raise DataError(f"{', '.join(unmatched[:5])}{more} of data.source have no partner of their key in {name}")
+            raise DataError(f"{first_names(unmatched)} of data.source have no partner of their key in {name}")
     return Domains(domains.a, tuple(by_key_b[key] for key in by_key_a))
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _by_key(images: Sequence[ImageRef]) -> dict[str, ImageRef]:
@@ -213,19 +203,17 @@ def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tu
             f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
             f"or to 0 for no validation"
         )
-    combined = paired or all(isinstance(image.source, Side) for image in train.a)
+    combined = paired or all(isinstance(image.source, PairSource) for image in train.a)
     chosen_a = _choose(len(train.a), val_size, seed)
     chosen_b = chosen_a if combined else _choose(len(train.b), val_size, seed + 1)
-    kept_a, val_a = _divide(train.a, chosen_a)
-    kept_b, val_b = _divide(train.b, chosen_b)
-    return Domains(kept_a, kept_b), Domains(val_a, val_b)
+    parts = ((train.a, chosen_a), (train.b, chosen_b))
+    kept, val = (
+        Domains(*(tuple(image for i, image in enumerate(images) if (i in chosen) is cut) for images, chosen in parts))
+        for cut in (False, True)
+    )
+    return kept, val
 
 
 def _choose(n: int, size: int, seed: int) -> frozenset[int]:
     generator = np.random.default_rng(np.random.SeedSequence([seed, n]))
     return frozenset(generator.permutation(n)[:size].tolist())
-
-
-def _divide(images: Sequence[ImageRef], chosen: frozenset[int]) -> tuple[tuple[ImageRef, ...], tuple[ImageRef, ...]]:
-    kept = tuple(image for i, image in enumerate(images) if i not in chosen)
-    return kept, tuple(image for i, image in enumerate(images) if i in chosen)

@@ -145,9 +145,8 @@ class Augment:
         colour_a: Sequence[Any] | None = None,
         colour_b: Sequence[Any] | None = None,
     ) -> None:
-        self._geometry = _compose(geometry, {"partner": "image"})
-        self._colour_a = _compose(colour_a, {})
-        self._colour_b = _compose(colour_b, {})
+        chosen = {"geometry": geometry, "colour_a": colour_a, "colour_b": colour_b}
+        self._pipelines = {key: _compose(transforms) for key, transforms in chosen.items() if transforms}
 
     def __call__(self, a: Array, b: Array, rng: np.random.Generator, *, paired: bool) -> tuple[Array, Array]:
         """Both images of a sample, changed; for pairs they have to have the same size.
@@ -156,16 +155,11 @@ class Augment:
             DataError: a transform failed, changed the size of an image, or made it something other than 8-bit values.
         """
         new_a, new_b = a, b
-        if self._geometry is not None:
-            if paired:
-                new_a, new_b = _run("geometry", self._geometry, {"image": new_a, "partner": new_b}, rng)
-            else:
-                (new_a,) = _run("geometry", self._geometry, {"image": new_a}, rng)
-                (new_b,) = _run("geometry", self._geometry, {"image": new_b}, rng)
-        if self._colour_a is not None:
-            (new_a,) = _run("colour_a", self._colour_a, {"image": new_a}, rng)
-        if self._colour_b is not None:
-            (new_b,) = _run("colour_b", self._colour_b, {"image": new_b}, rng)
+        if paired:
+            new_a, new_b = self._run("geometry", rng, new_a, new_b)
+        else:
+            (new_a,), (new_b,) = self._run("geometry", rng, new_a), self._run("geometry", rng, new_b)
+        (new_a,), (new_b,) = self._run("colour_a", rng, new_a), self._run("colour_b", rng, new_b)
         for name, before, after in (("A", a, new_a), ("B", b, new_b)):
             if before.shape != after.shape:
                 raise DataError(
@@ -179,25 +173,26 @@ class Augment:
                 )
         return new_a, new_b
 
+    def _run(self, key: str, rng: np.random.Generator, *images: Array) -> tuple[Array, ...]:
+        """The images, all changed by one draw."""
+        if key not in self._pipelines:
+            return images
+        pipeline = self._pipelines[key]
+        pipeline.set_random_seed(int(rng.integers(2**31)))
+        named = dict(zip(("image", "partner"), images, strict=False))
+        try:
+            changed = pipeline(**named)
+        except Exception as error:  # transforms raise all kinds where they cannot take an image
+            reason = " ".join(str(error).split()) or type(error).__name__
+            shapes = " and ".join(str(image.shape) for image in images)
+            raise DataError(
+                f"data.augment.{key} cannot take images of {shapes} (height, width, channels): {reason}"
+            ) from error
+        return tuple(changed[name] for name in named)
 
-def _compose(transforms: Sequence[Any] | None, targets: dict[str, str]) -> Any:
-    if not transforms:
-        return None
+
+def _compose(transforms: Sequence[Any]) -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
-    return albumentations.Compose(list(transforms), additional_targets=targets)
-
-
-def _run(key: str, compose: Any, images: dict[str, Array], rng: np.random.Generator) -> tuple[Array, ...]:
-    """The images, all changed by one draw."""
-    compose.set_random_seed(int(rng.integers(2**31)))
-    try:
-        changed = compose(**images)
-    except Exception as error:  # transforms raise all kinds where they cannot take an image
-        reason = " ".join(str(error).split()) or type(error).__name__
-        shapes = " and ".join(str(image.shape) for image in images.values())
-        raise DataError(
-            f"data.augment.{key} cannot take images of {shapes} (height, width, channels): {reason}"
-        ) from error
-    return tuple(changed[name] for name in images)
+    return albumentations.Compose(list(transforms), additional_targets={"partner": "image"})

@@ -129,18 +129,24 @@ def read_facts(item: Item) -> Facts:
     try:
         if path.stat().st_size == 0:
             return Facts(item, trouble=("empty_file", f"{item.name} has no bytes"))
-        facts = _header(item)
-        image = read_image(path)
-        raw_low, raw_high = _range(path) if facts["bits"] > 8 else (0.0, 0.0)  # type: ignore[operator]
+        with open_image(path) as file:
+            mode = file.mode
+            gray = mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16")
+            facts = Facts(
+                item, format=file.format or "", mode=mode, channels="gray" if gray else "colour",
+                bits=_bits(path, file), alpha=file.has_transparency_data, frames=int(getattr(file, "n_frames", 1)),
+                orientation=int(file.getexif().get(ExifTags.Base.Orientation, 1)),
+            )  # fmt: skip
+        array = to_array(read_image(path))
+        low, high = _range(path) if facts.bits > 8 else (0.0, 0.0)
     except DataError as error:
         return Facts(item, trouble=_trouble(item, str(error)))
     except Exception as error:  # a damaged file makes decoders raise all kinds
         reason = error.strerror if isinstance(error, OSError) and error.strerror else printable(str(error))
         return Facts(item, trouble=_trouble(item, f"{item.path} cannot be read as an image ({reason})"))
-    array = to_array(image)
-    views = tuple(_view(domain, part, facts["format"] in LOSSY) for domain, part in parts(item, array))
+    views = tuple(_view(domain, part, facts.format in LOSSY) for domain, part in parts(item, array))
     height, width = array.shape[:2]
-    return Facts(item, **facts, width=width, height=height, low=raw_low, high=raw_high, views=views)  # type: ignore[arg-type]
+    return replace(facts, width=width, height=height, low=low, high=high, views=views)
 
 
 def parts(item: Item, array: Array) -> Iterator[tuple[str, Array]]:
@@ -160,20 +166,6 @@ def _trouble(item: Item, said: str) -> tuple[str, str]:
     if "too large to be decoded" in said:
         return "too_large", said
     return ("truncated" if "truncated" in said.lower() else "unreadable"), said
-
-
-def _header(item: Item) -> dict[str, object]:
-    with open_image(item.path) as file:
-        mode, kind = file.mode, file.format or ""
-        return {
-            "format": kind,
-            "mode": mode,
-            "channels": "gray" if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16") else "colour",
-            "bits": _bits(item.path, file),
-            "alpha": bool(file.has_transparency_data),
-            "frames": int(getattr(file, "n_frames", 1)),
-            "orientation": int(file.getexif().get(ExifTags.Base.Orientation, 1)),
-        }
 
 
 def _bits(path: Path, file: Image.Image) -> int:

@@ -115,11 +115,12 @@ class CustomFigures:
     ) -> None:  # fmt: skip
         self.references, self.translations, self.sizes = references, translations, sizes
         self.rank, self.world_size = rank, world_size
-        self.pairs = {group: metrics.new("pairs") for group in references}
-        self.sets = {group: metrics.new("sets") for group in translations}
-        self.images = {group: metrics.new("images") for group in translations}
-        for group in (self.pairs, self.sets, self.images):
-            for found in group.values():
+        self.metrics: dict[Kind, dict[str, dict[str, Metric]]] = {
+            kind: {group: metrics.new(kind) for group in (references if kind == "pairs" else translations)}
+            for kind in COMPARED
+        }
+        for groups in self.metrics.values():
+            for found in groups.values():
                 for metric in found.values():
                     metric.to(device)
         self._samples = 0
@@ -129,27 +130,23 @@ class CustomFigures:
         """Take in the images of a batch, B C H W in [-1, 1], by the names that the method gives them."""
         unit = {name: ((image.float() + 1) / 2).clamp(0, 1) for name, image in images.items()}
         for group, reference in self.references.items():
-            for metric in self.pairs[group].values():
+            for metric in self.metrics["pairs"][group].values():
                 _update(metric, "pairs", unit[group], unit[reference])
         first = {domain: self._first_times(domain, batch[f"{domain}_path"]) for domain in ("A", "B")}
         for group, (source, target) in self.translations.items():
             fake, real = unit[group][first[source]], unit[f"real_{target}"][first[target]]
-            for metric in self.sets[group].values():
-                _update(metric, "sets", fake, real)
-            for metric in self.images[group].values():
-                _update(metric, "images", fake, real)
+            for kind in ("sets", "images"):
+                for metric in self.metrics[kind][group].values():
+                    _update(metric, kind, fake, real)
         self._samples += len(batch["A_path"])
 
     def compute(self) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]:
         """The figures of every reference, and of every translation, over all ranks."""
-        pairs, sets, images = (
-            {
-                group: {name: float(computed(metric)) for name, metric in found.items()}
-                for group, found in groups.items()
-            }
-            for groups in (self.pairs, self.sets, self.images)
-        )
-        return pairs, {group: sets[group] | images[group] for group in sets}
+        values = {
+            kind: {group: {name: float(computed(m)) for name, m in found.items()} for group, found in groups.items()}
+            for kind, groups in self.metrics.items()
+        }
+        return values["pairs"], {group: found | values["images"][group] for group, found in values["sets"].items()}
 
     def _first_times(self, domain: str, files: Sequence[str]) -> list[int]:
         """Where in a batch the images are that no batch before had, neither of this rank nor of another."""

@@ -142,7 +142,8 @@ class FeatureDistances:
         if min(len(real), len(fake)) < MIN_IMAGES:
             return dict.fromkeys(self.names, float("nan"))
         a, b = (torch.stack([features for _, (_, features) in sorted(keyed.items())]) for keyed in (real, fake))
-        identity = _Features(a.shape[1])
+        identity = nn.Identity()  # what are features already
+        identity.num_features = a.shape[1]  # type: ignore[assignment]
         # One rank has the images of all, and must not wait for the others here.
         frechet = FrechetInceptionDistance(feature=identity, sync_on_compute=False)
         with warnings.catch_warnings():
@@ -164,28 +165,13 @@ class FeatureDistances:
 
     def protocol(self) -> dict[str, Any]:
         """What each figure is, by its name."""
-        extractor = {
-            "extractor": self.network.what,
-            "sha256": self.network.sha256,
-            "range": "8-bit images",
-        }
+        extractor = {"extractor": self.network.what, "sha256": self.network.sha256, "range": "8-bit images"}
         subsets = f"{self.subsets} subsets of {self.subset_size} images, or all if there are fewer, seed {self.seed}"
         frechet = "Frechet distance of Gaussians; few images make it larger"
         return {
             self.network.frechet: {"what": frechet, **extractor},
             self.network.kernel: {"what": f"unbiased squared MMD, cubic kernel, mean over {subsets}", **extractor},
         }
-
-
-class _Features(nn.Module):
-    """Stands where torchmetrics expects a network, for what are features already."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
 
 
 def default_cache(network: FeatureNetwork, folder: str | Path | None) -> FeatureCache:

@@ -22,25 +22,19 @@ INCEPTION_SHA256 = "6726825d"
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file that torch.hub keeps: what it holds, its name, and where it is published."""
+    """A file that torch.hub keeps: what it holds, and where it is published."""
 
     title: str
-    name: str
     url: str
 
     def path(self) -> Path:
         """Where the file lies, or is to lie."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.name
+        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
 
 
-ALEXNET = WeightsFile(
-    "AlexNet's ImageNet weights",
-    "alexnet-owt-7be5be79.pth",
-    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-)
+ALEXNET = WeightsFile("AlexNet's ImageNet weights", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth")
 INCEPTION = WeightsFile(
     "the Inception network of FID",
-    "weights-inception-2015-12-05-6726825d.pth",
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
 )
 
@@ -117,23 +111,6 @@ def feature_network(feature: str | nn.Module) -> FeatureNetwork:
     raise ConfigError(f"{KEY}={feature} should be inception, alexnet, null, or a module by its _target_")
 
 
-class PooledAlexNet(nn.Module):
-    """The mean over all places of AlexNet's last convolution: B 3 H W uint8 -> B 256."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = layers
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers((images / 255 - self.mean) / self.std)
-        return features.mean(dim=(2, 3))
-
-
 class _FromUint8(nn.Module):
     """A module for float images in [0, 1], given 8-bit ones."""
 
@@ -148,13 +125,14 @@ class _FromUint8(nn.Module):
 
 def _alexnet() -> FeatureNetwork:
     from torchvision.models import AlexNet_Weights, alexnet
+    from torchvision.transforms import Normalize
 
     network = _load(ALEXNET, lambda: alexnet(weights=AlexNet_Weights.IMAGENET1K_V1))
-    layers = network.get_submodule("features")
-    assert isinstance(layers, nn.Sequential)
+    layers = list(network.get_submodule("features").children())[:-1]
+    pooled = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return FeatureNetwork(
         name="alexnet",
-        module=PooledAlexNet(layers[:-1]).eval().requires_grad_(False),
+        module=_FromUint8(pooled).eval().requires_grad_(False),
         sha256=sha256_of(ALEXNET.path()),
         what="AlexNet's last convolution after its ReLU, mean over all places, 256 features, images not resized",
         frechet="frechet_alexnet",

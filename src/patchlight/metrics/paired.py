@@ -71,25 +71,20 @@ class PairedMetrics:
 
     def protocol(self, image_size: tuple[int, int]) -> dict[str, Any]:
         """What each figure is, by its name."""
-        window = "Gaussian window of 11 pixels, sigma 1.5"
-        return {
+        unit, window = "images clipped to [0, 1]", "Gaussian window of 11 pixels, sigma 1.5"
+        figures: dict[str, Any] = {
             "l1": {"what": "mean absolute error over all values", "range": "images in [-1, 1]"},
-            "psnr": {"what": "dB, mean over images", "range": "images clipped to [0, 1]"},
-            "ssim": {"what": f"mean over images, {window}", "range": "images clipped to [0, 1]"},
-            "ms_ssim": {"what": f"mean over images, five scales, {window}", "range": "images clipped to [0, 1]"}
-            if "ms_ssim" in self.names(image_size)
-            else {"left out": f"needs images of at least {MS_SSIM_MIN_SIZE} px a side"},
-        } | (
-            {
-                "lpips": {
-                    "what": "AlexNet with the linear weights v0.1, mean over images, no resizing",
-                    "range": "images clipped to [-1, 1]",
-                    "sha256": sha256_of(ALEXNET.path()),
-                }
-            }
-            if self.lpips
-            else {}
-        )
+            "psnr": {"what": "dB, mean over images", "range": unit},
+            "ssim": {"what": f"mean over images, {window}", "range": unit},
+            "ms_ssim": {"what": f"mean over images, five scales, {window}", "range": unit},
+        }
+        if "ms_ssim" not in self.names(image_size):
+            figures["ms_ssim"] = {"left out": f"needs images of at least {MS_SSIM_MIN_SIZE} px a side"}
+        if self.lpips:
+            what = "AlexNet with the linear weights v0.1, mean over images, no resizing"
+            sha256 = sha256_of(ALEXNET.path())
+            figures["lpips"] = {"what": what, "range": "images clipped to [-1, 1]", "sha256": sha256}
+        return figures
 
 
 def update(metrics: MetricCollection, prediction: Tensor, target: Tensor) -> None:

@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -77,23 +75,18 @@ class SyntheticSet:
 
     def _render_into(self, root: Path, pairing: Pairing) -> None:
         """Threads, not processes: most of the time is spent outside the interpreter, and they work in any process."""
-        with _single_threaded_cv2(), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            for split, n_images in (("train", self.n_train), ("test", self.n_test)):
-                for domain in ("pair",) if pairing == "paired" else ("A", "B"):
-                    folder = root / (split if domain == "pair" else f"{split}{domain}")
-                    folder.mkdir()
-                    list(pool.map(partial(_write_image, folder, self.seed, self.size, split, domain), range(n_images)))
-
-
-@contextmanager
-def _single_threaded_cv2() -> Iterator[None]:
-    """OpenCV's own threads get in the way of one thread per image."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # OpenCV's own threads get in the way of one thread per image
+        try:
+            with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+                for split, n_images in (("train", self.n_train), ("test", self.n_test)):
+                    for domain in ("pair",) if pairing == "paired" else ("A", "B"):
+                        folder = root / (split if domain == "pair" else f"{split}{domain}")
+                        folder.mkdir()
+                        write = partial(_write_image, folder, self.seed, self.size, split, domain)
+                        list(pool.map(write, range(n_images)))
+        finally:
+            cv2.setNumThreads(threads)
 
 
 def _write_image(folder: Path, seed: int, size: int, split: str, domain: str, i: int) -> None:

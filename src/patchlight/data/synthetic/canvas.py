@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.synthetic.layout import Facade, Part
+from patchlight.data.synthetic.layout import Facade, Part, Rng
 
 Image = NDArray[np.float32]
 Shape = tuple[int, int]
@@ -169,13 +169,13 @@ SCHEMES = (
 ROOFS = ((0.36, 0.38, 0.42), (0.62, 0.34, 0.25), (0.46, 0.47, 0.48), (0.55, 0.40, 0.32), (0.42, 0.52, 0.50))
 
 
-def paint(rng: np.random.Generator, colour: Colour, spread: float = 0.03) -> Image:
+def paint(rng: Rng, colour: Colour, spread: float = 0.03) -> Image:
     """A colour, a little off, as the share of light that it reflects: gamma 2 stands in for the sRGB curve."""
     offset = rng.normal(0, spread) + rng.normal(0, 0.6 * spread, 3)
     return np.asarray(np.clip(np.array(colour) + offset, 0.05, 0.95) ** 2, np.float32)
 
 
-def noise(rng: np.random.Generator, shape: Shape, cell: float, stretch: float = 1.0) -> Image:
+def noise(rng: Rng, shape: Shape, cell: float, stretch: float = 1.0) -> Image:
     """Smooth noise with standard deviation about 0.7; `cell` is its grain in pixels, times `stretch` downwards."""
     grid = max(2, int(shape[0] / (cell * stretch)) + 2), max(2, int(shape[1] / cell) + 2)
     values = rng.standard_normal(grid, dtype=np.float32)
@@ -183,7 +183,7 @@ def noise(rng: np.random.Generator, shape: Shape, cell: float, stretch: float = 
     return np.asarray(cv2.resize(values, shape[::-1], interpolation=smooth), np.float32)
 
 
-def fractal(rng: np.random.Generator, shape: Shape, cell: float, octaves: int = 4, stretch: float = 1.0) -> Image:
+def fractal(rng: Rng, shape: Shape, cell: float, octaves: int = 4, stretch: float = 1.0) -> Image:
     """Noise over several grains, each half as coarse and half as strong as the one before."""
     finest = cell * min(stretch, 1.0) / 2 ** (octaves - 1)
     reduction = 4 if finest >= 8 else 2 if finest >= 4 else 1  # smooth noise needs no full resolution
@@ -196,7 +196,7 @@ def fractal(rng: np.random.Generator, shape: Shape, cell: float, octaves: int = 
     return total / 1.33
 
 
-def wall(rng: np.random.Generator, shape: Shape, kind: WallKind, colour: Image, unit: float) -> Surface:
+def wall(rng: Rng, shape: Shape, kind: WallKind, colour: Image, unit: float) -> Surface:
     """Albedo (H W 3) and relief (H W, pixels) of a wall; `unit` is pixels per unit of the layout."""
     if kind == "brick":
         albedo, relief = courses(rng, shape, colour, (4.0 * unit, 10.5 * unit), joint=0.75 * unit, spread=0.2)
@@ -213,9 +213,7 @@ def wall(rng: np.random.Generator, shape: Shape, kind: WallKind, colour: Image, 
     return np.clip(albedo, 0.004, 0.94, out=albedo), relief
 
 
-def courses(
-    rng: np.random.Generator, shape: Shape, colour: Image, block: tuple[float, float], joint: float, spread: float
-) -> Surface:
+def courses(rng: Rng, shape: Shape, colour: Image, block: tuple[float, float], joint: float, spread: float) -> Surface:
     """Blocks of `block` (height, width) pixels in courses that are set off, each of a tint of its own."""
     height, width = block
     y = np.arange(shape[0], dtype=np.float32) + rng.uniform(0, height)
@@ -235,7 +233,7 @@ def courses(
     return albedo, np.where(in_joint, np.float32(-0.9 * joint), joint * shade).astype(np.float32)
 
 
-def _boards(rng: np.random.Generator, shape: Shape, colour: Image, pitch: float) -> Surface:
+def _boards(rng: Rng, shape: Shape, colour: Image, pitch: float) -> Surface:
     """Painted boards, each lapped over the one below it."""
     y = np.arange(shape[0], dtype=np.float32) + rng.uniform(0, pitch)
     row = (y / pitch).astype(np.int32)
@@ -247,7 +245,7 @@ def _boards(rng: np.random.Generator, shape: Shape, colour: Image, pitch: float)
     return albedo, np.broadcast_to((1.1 * lap).astype(np.float32)[:, None], shape).copy()
 
 
-def roof(rng: np.random.Generator, shape: Shape, colour: Image, unit: float) -> Surface:
+def roof(rng: Rng, shape: Shape, colour: Image, unit: float) -> Surface:
     """Slates or tiles in rows, or sheets of metal with standing seams."""
     if rng.random() < 0.65:
         albedo, relief = courses(rng, shape, colour, (3.4 * unit, 5.2 * unit), joint=0.6 * unit, spread=0.16)

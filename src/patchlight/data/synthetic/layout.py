@@ -28,6 +28,9 @@ colours of the pix2pix distribution of it, so that a network takes either set.""
 
 Variant = Literal["", "roller", "lintel", "pediment", "panel", "frieze", "quoins"]
 Bay = tuple[float, float, float, float]
+Rows = tuple[float, float]
+Edges = NDArray[np.float64]
+Rng = np.random.Generator
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class _Style:
     shops: float
 
 
-def draw_facade(rng: np.random.Generator, size: int) -> Facade:
+def draw_facade(rng: Rng, size: int) -> Facade:
     """A building: floors, bays, windows with what belongs to them, doors, shops, cornice."""
     facade = Facade(size)
     unit = facade.unit
@@ -122,7 +125,7 @@ def draw_facade(rng: np.random.Generator, size: int) -> Facade:
     return facade
 
 
-def _draw_style(rng: np.random.Generator, floors: int, bays: int) -> _Style:
+def _draw_style(rng: Rng, floors: int, bays: int) -> _Style:
     upper = range(floors - 1)
     balconies = frozenset(f for f in upper if rng.random() < 0.5) if rng.random() < 0.5 else frozenset()
     shutters = rng.random() < 0.36
@@ -145,7 +148,7 @@ def _draw_style(rng: np.random.Generator, floors: int, bays: int) -> _Style:
     )
 
 
-def _bay_edges(rng: np.random.Generator, bays: int) -> NDArray[np.float64]:
+def _bay_edges(rng: Rng, bays: int) -> Edges:
     """Edges of the bays in [0, 1]: mirrored about the middle, of several widths in some buildings."""
     spread = rng.choice([0.0, 0.1, 0.28])
     widths = 1 + rng.uniform(-spread, spread, bays)
@@ -153,9 +156,7 @@ def _bay_edges(rng: np.random.Generator, bays: int) -> NDArray[np.float64]:
     return np.concatenate([[0.0], np.cumsum(widths) / widths.sum()])
 
 
-def _add_pillars(
-    facade: Facade, style: _Style, edges: NDArray[np.float64], top: float, bottom: float, street: float
-) -> None:
+def _add_pillars(facade: Facade, style: _Style, edges: Edges, top: float, bottom: float, street: float) -> None:
     """Quoins at both corners, from the street up, or pilasters between the bays, above the ground floor."""
     unit = facade.unit
     if style.pillars == "quoins":
@@ -166,14 +167,7 @@ def _add_pillars(
             facade.add("pillar", max(x - 3 * unit, edges[0]), top, min(x + 3 * unit, edges[-1]), bottom - 2 * unit)
 
 
-def _add_floor(
-    facade: Facade,
-    rng: np.random.Generator,
-    style: _Style,
-    floor: int,
-    edges: NDArray[np.float64],
-    rows: tuple[float, float],
-) -> None:
+def _add_floor(facade: Facade, rng: Rng, style: _Style, floor: int, edges: Edges, rows: Rows) -> None:
     top, bottom = _window_rows(facade, style, floor, rows)
     for x0, x1 in pairwise(edges):
         if rng.random() < 0.02:
@@ -189,7 +183,7 @@ def _add_floor(
             _add_window(facade, rng, style, floor, (middle - half, rows[0], middle + half, rows[1]))
 
 
-def _window_rows(facade: Facade, style: _Style, floor: int, rows: tuple[float, float]) -> tuple[float, float]:
+def _window_rows(facade: Facade, style: _Style, floor: int, rows: Rows) -> Rows:
     """Top and bottom of the windows of a floor; those on a balcony reach down to it."""
     y0, y1 = rows
     top = y0 + (y1 - y0) * (1 - style.window_height) * 0.5
@@ -197,7 +191,7 @@ def _window_rows(facade: Facade, style: _Style, floor: int, rows: tuple[float, f
     return top, y1 - 5 * facade.unit if on_balcony else top + (y1 - y0) * style.window_height
 
 
-def _add_window(facade: Facade, rng: np.random.Generator, style: _Style, floor: int, bay: Bay) -> None:
+def _add_window(facade: Facade, rng: Rng, style: _Style, floor: int, bay: Bay) -> None:
     """A window as wide as `bay`, with its crown, shutters or roller blind, sill or balcony."""
     x0, y0, x1, y1 = bay
     unit, width = facade.unit, x1 - x0
@@ -223,9 +217,7 @@ def _add_window(facade: Facade, rng: np.random.Generator, style: _Style, floor: 
             facade.add("deco", x0, bottom + 6 * unit, x1, y1 - 6 * unit, "panel")
 
 
-def _add_ground_floor(
-    facade: Facade, rng: np.random.Generator, style: _Style, edges: NDArray[np.float64], top: float, street: float
-) -> None:
+def _add_ground_floor(facade: Facade, rng: Rng, style: _Style, edges: Edges, top: float, street: float) -> None:
     unit, bays, height = facade.unit, len(edges) - 1, street - top
     entrances = {int(rng.integers(bays))} if rng.random() < 0.85 or bays < 4 else {0, bays - 1}
     facade.add("molding", edges[0], top - 2 * unit, edges[-1], top + 2.5 * unit)

@@ -21,7 +21,7 @@ from patchlight.data.synthetic.canvas import (
     size,
     within,
 )
-from patchlight.data.synthetic.layout import Part
+from patchlight.data.synthetic.layout import Part, Rng
 
 SIGNS = (
     "BOULANGERIE", "CAFE", "BOOKS", "FLEURS", "TABAC", "ATELIER", "OPTIK", "TEA ROOM", "GALERIE", "BISTRO", "RECORDS",
@@ -33,7 +33,7 @@ SHOP_COLOURS: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-def paint_window(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_window(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A recessed window: a room and curtains, panes that each mirror the sky a little differently, a frame."""
     box = canvas.box(part)
     _room(rng, canvas, box, finish, _lamp(rng) if canvas.evening and rng.random() < 0.6 else None)
@@ -55,7 +55,7 @@ def paint_window(rng: np.random.Generator, canvas: Canvas, part: Part, finish: F
     canvas.outline(box, finish.frame, -2.4, canvas.px(1.1))
 
 
-def surround(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def surround(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """The flat stone frame around an opening."""
     box = inset(canvas.box(part), -canvas.px(2))
     shape = canvas.relief[box].shape
@@ -64,7 +64,7 @@ def surround(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finis
     canvas.relief[box] = 0.9 * canvas.unit
 
 
-def paint_door(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_door(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A panelled door of one or two leaves under a fanlight, with a stone step."""
     box = canvas.box(part)
     width = size(box)[1]
@@ -108,7 +108,7 @@ def lantern(canvas: Canvas, part: Part) -> None:
             canvas.lamp[glass] = np.array([4.2, 2.4, 0.9], np.float32)
 
 
-def paint_shop(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_shop(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A shop front in painted wood: sign, window with goods and lamps, panels below, often an awning."""
     box = canvas.box(part)
     wood = paint(rng, SHOP_COLOURS[int(rng.integers(len(SHOP_COLOURS)))])
@@ -132,7 +132,7 @@ def paint_shop(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Fin
         _awning(rng, canvas, within(box, 0.16, -0.02, 0.4, 1.02), finish)
 
 
-def _lamp(rng: np.random.Generator) -> Colour:
+def _lamp(rng: Rng) -> Colour:
     """The colour of the light in a room; now and then it comes from a screen."""
     if rng.random() < 0.04:
         return 0.16, 0.24, 0.42
@@ -141,13 +141,7 @@ def _lamp(rng: np.random.Generator) -> Colour:
 
 
 def _room(
-    rng: np.random.Generator,
-    canvas: Canvas,
-    box: Box,
-    finish: Finish,
-    lamp: Colour | None,
-    curtains: bool = True,
-    shop: bool = False,
+    rng: Rng, canvas: Canvas, box: Box, finish: Finish, lamp: Colour | None, curtains: bool = True, shop: bool = False
 ) -> None:
     """What is behind a pane: a dim room, curtains in folds, at night a lamp that lights both."""
     height, width = size(box)
@@ -170,7 +164,7 @@ def _room(
         canvas.lamp[box] = (glow * 1.7)[:, :, None] * np.array(lamp, np.float32)
 
 
-def _mirror(rng: np.random.Generator, canvas: Canvas, box: Box, strength: float) -> None:
+def _mirror(rng: Rng, canvas: Canvas, box: Box, strength: float) -> None:
     """The sky and the houses across the street in a pane, which is never quite flat."""
     height, width = size(box)
     y, x = grid(height, width)
@@ -193,7 +187,7 @@ def _grid(canvas: Canvas, box: Box, colour: Image, rows: list[float], columns: l
         canvas.cover((box[0], slice(x, x + thick)), colour, -2.6)
 
 
-def _goods(rng: np.random.Generator, canvas: Canvas, pane: Box) -> None:
+def _goods(rng: Rng, canvas: Canvas, pane: Box) -> None:
     """Things on two shelves of a shop window, and lamps that hang above them."""
     _, width = size(pane)
     for shelf in (0.66, 0.97):
@@ -214,7 +208,7 @@ def _goods(rng: np.random.Generator, canvas: Canvas, pane: Box) -> None:
         canvas.lamp[bulb] += np.array([1.6, 1.2, 0.7], np.float32) if canvas.evening else np.float32(0.18)
 
 
-def _sign(rng: np.random.Generator, canvas: Canvas, box: Box, wood: Image) -> None:
+def _sign(rng: Rng, canvas: Canvas, box: Box, wood: Image) -> None:
     """A name in gilt or white letters on the board above a shop."""
     height, width = size(box)
     board = canvas.cover(box, wood * np.float32(0.8), 1.8)
@@ -232,7 +226,7 @@ def _sign(rng: np.random.Generator, canvas: Canvas, box: Box, wood: Image) -> No
         canvas.lamp[box] += ramp(height, 0.30, 0.08) * (0.25 + mask * gilt) * np.array([1.0, 0.72, 0.4], np.float32)
 
 
-def _awning(rng: np.random.Generator, canvas: Canvas, box: Box, finish: Finish) -> None:
+def _awning(rng: Rng, canvas: Canvas, box: Box, finish: Finish) -> None:
     """Striped cloth on a frame, scalloped at its lower edge."""
     box = (box[0], slice(max(box[1].start, 0), min(box[1].stop, canvas.relief.shape[1])))
     height, width = size(box)

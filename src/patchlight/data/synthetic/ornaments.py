@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from patchlight.data.synthetic.canvas import Box, Canvas, Finish, inset, noise, ramp, size, within
-from patchlight.data.synthetic.layout import Part
+from patchlight.data.synthetic.layout import Part, Rng
 
 FLOWERS = ((0.62, 0.06, 0.08), (0.72, 0.22, 0.32), (0.80, 0.74, 0.70), (0.50, 0.20, 0.52), (0.78, 0.46, 0.06))
 
 
-def paint_cornice(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_cornice(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """Steps that reach further out towards the top, over a row of brackets."""
     box = canvas.box(part)
     _stone(rng, canvas, box, finish, 1.0)
@@ -26,7 +26,7 @@ def paint_cornice(rng: np.random.Generator, canvas: Canvas, part: Part, finish: 
     canvas.albedo[row][:, ~brackets] *= np.float32(0.62)
 
 
-def paint_band(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_band(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A molding or sill: a rounded edge above, a fillet below."""
     box = canvas.box(part)
     _stone(rng, canvas, box, finish, 1.0)
@@ -36,7 +36,7 @@ def paint_band(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Fin
     canvas.albedo[box] *= ramp(height, 1.08, 0.84)
 
 
-def paint_deco(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_deco(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A lintel with a keystone, a pediment, a framed panel, or a frieze of rosettes."""
     box = canvas.box(part)
     height, width = size(box)
@@ -62,7 +62,7 @@ def paint_deco(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Fin
     canvas.albedo[box] *= np.where(petals, 1.05, 0.88).astype(np.float32)[:, :, None]
 
 
-def _pediment(rng: np.random.Generator, canvas: Canvas, box: Box, finish: Finish) -> None:
+def _pediment(rng: Rng, canvas: Canvas, box: Box, finish: Finish) -> None:
     """A low gable; beside it the wall stays as it is."""
     height, width = size(box)
     x = np.abs(np.linspace(-1, 1, width, dtype=np.float32))[None, :]
@@ -77,7 +77,7 @@ def _pediment(rng: np.random.Generator, canvas: Canvas, box: Box, finish: Finish
     canvas.relief[box][rim] = 3.4 * canvas.unit
 
 
-def paint_pillar(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_pillar(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A pilaster with capital, base and flutes, or corner stones, long and short in turn."""
     box = canvas.box(part)
     height, width = size(box)
@@ -101,7 +101,7 @@ def paint_pillar(rng: np.random.Generator, canvas: Canvas, part: Part, finish: F
         canvas.albedo[end] *= ramp(size(end)[0], 1.14, 0.95)
 
 
-def paint_blind(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_blind(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A shutter leaf with louvres, or a roller blind that is half down."""
     box = canvas.box(part)
     height, width = size(box)
@@ -120,7 +120,7 @@ def paint_blind(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Fi
     canvas.cover(within(box, 0.48, 0, 0.52, 1), colour * np.float32(1.12), 1.9)
 
 
-def paint_balcony(rng: np.random.Generator, canvas: Canvas, part: Part, finish: Finish) -> None:
+def paint_balcony(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A slab on brackets with an iron railing, or stone balusters, through which one sees what is behind."""
     box = canvas.box(part)
     height, width = size(box)
@@ -151,7 +151,7 @@ def paint_balcony(rng: np.random.Generator, canvas: Canvas, part: Part, finish: 
         flower_box(rng, canvas, within(rail, 0, 0.06, 1, 0.94), box[0].start + canvas.px(1.0), hanging=True)
 
 
-def flower_box(rng: np.random.Generator, canvas: Canvas, box: Box, y: int, *, hanging: bool = False) -> None:
+def flower_box(rng: Rng, canvas: Canvas, box: Box, y: int, *, hanging: bool = False) -> None:
     """Leaves and flowers along row y: tufts that stand up, and more that hang down where they may."""
     (left, right), unit = (box[1].start, box[1].stop), canvas.unit
     rise, fall = 2.6 * unit, (3.2 if hanging else 1.2) * unit
@@ -173,7 +173,7 @@ def flower_box(rng: np.random.Generator, canvas: Canvas, box: Box, y: int, *, ha
     canvas.relief[area][leaf] = (5.0 if not hanging else 8.0) * unit
 
 
-def _stone(rng: np.random.Generator, canvas: Canvas, box: Box, finish: Finish, out: float) -> None:
+def _stone(rng: Rng, canvas: Canvas, box: Box, finish: Finish, out: float) -> None:
     """A block of the building's trim."""
     grain = 1 + 0.05 * noise(rng, size(box), 1.4 * canvas.unit) + 0.06 * noise(rng, size(box), 20 * canvas.unit)
     canvas.cover(box, finish.trim * grain[:, :, None], out)

@@ -19,7 +19,7 @@ from patchlight.data.synthetic.canvas import (
     wall,
     within,
 )
-from patchlight.data.synthetic.layout import Facade, Part, draw_facade
+from patchlight.data.synthetic.layout import Facade, Part, Rng, draw_facade
 from patchlight.data.synthetic.openings import lantern, paint_door, paint_shop, paint_window, surround
 from patchlight.data.synthetic.ornaments import (
     flower_box,
@@ -40,18 +40,18 @@ _STAINED_BELOW = {"sill": 26.0, "molding": 16.0, "cornice": 34.0, "balcony": 24.
 """How far rain carries dirt down the wall below a part, in units."""
 
 
-def render_pair(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def render_pair(rng: Rng, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Label map and photo of a building, each H W 3, RGB."""
     facade = draw_facade(rng, size)
     return facade.label_map(), render(rng, facade, evening=False)
 
 
-def render_scene(rng: np.random.Generator, size: int, *, evening: bool) -> NDArray[np.uint8]:
+def render_scene(rng: Rng, size: int, *, evening: bool) -> NDArray[np.uint8]:
     """The photo of a building by day or in the evening, H W 3, RGB."""
     return render(rng, draw_facade(rng, size), evening=evening)
 
 
-def render(rng: np.random.Generator, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
+def render(rng: Rng, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
     """The photo of a facade, H W 3, RGB, as large as its label map."""
     canvas = Canvas.blank(facade, evening=evening)
     scheme = SCHEMES[int(rng.integers(len(SCHEMES)))]
@@ -77,7 +77,7 @@ def render(rng: np.random.Generator, facade: Facade, *, evening: bool) -> NDArra
     return photograph(rng, canvas, light(rng, canvas), facade.size)
 
 
-def _draw_finish(rng: np.random.Generator, scheme: Scheme) -> Finish:
+def _draw_finish(rng: Rng, scheme: Scheme) -> Finish:
     frame, wood = paint(rng, scheme.frame), paint(rng, scheme.wood)
     awnings = ((0.62, 0.16, 0.15), (0.16, 0.34, 0.28), (0.18, 0.27, 0.46), (0.78, 0.56, 0.22), (0.50, 0.50, 0.48))
     return Finish(
@@ -95,7 +95,7 @@ def _draw_finish(rng: np.random.Generator, scheme: Scheme) -> Finish:
     )
 
 
-def _paint_wall(rng: np.random.Generator, canvas: Canvas, facade: Facade, building: Part, scheme: Scheme) -> None:
+def _paint_wall(rng: Rng, canvas: Canvas, facade: Facade, building: Part, scheme: Scheme) -> None:
     """The wall, often with a ground floor of rusticated stone, a plinth, and stains below what keeps off the rain."""
     box = canvas.box(building)
     albedo, relief = wall(rng, size(box), scheme.kind, paint(rng, scheme.wall), canvas.unit)
@@ -118,7 +118,7 @@ def _paint_wall(rng: np.random.Generator, canvas: Canvas, facade: Facade, buildi
     canvas.cover(plinth, paint(rng, (0.50, 0.49, 0.47)) * grain[:, :, None], 1.4)
 
 
-def _stain(rng: np.random.Generator, canvas: Canvas, facade: Facade, wall_box: tuple[slice, slice]) -> None:
+def _stain(rng: Rng, canvas: Canvas, facade: Facade, wall_box: tuple[slice, slice]) -> None:
     strength = rng.uniform(0.05, 0.32)
     streaks = np.clip(0.5 + 0.9 * noise(rng, size(wall_box), 1.8 * canvas.unit, stretch=24), 0, 1.4)
     dirt = np.zeros_like(streaks)
@@ -136,7 +136,7 @@ def _stain(rng: np.random.Generator, canvas: Canvas, facade: Facade, wall_box: t
         canvas.albedo[:, :, channel][wall_box] *= 1 - np.float32(strength * share) * dirt
 
 
-def light(rng: np.random.Generator, canvas: Canvas) -> Image:
+def light(rng: Rng, canvas: Canvas) -> Image:
     """The light that leaves each pixel towards the camera, linear RGB, H W 3."""
     relief, unit = canvas.relief, canvas.unit
     side = float(rng.choice([-1.0, 1.0]) * rng.uniform(0.45, 1.0))
@@ -157,7 +157,7 @@ def light(rng: np.random.Generator, canvas: Canvas) -> Image:
     return canvas.albedo * total + canvas.glow
 
 
-def _dusk(rng: np.random.Generator, canvas: Canvas, open_sky: Image, side: float) -> Image:
+def _dusk(rng: Rng, canvas: Canvas, open_sky: Image, side: float) -> Image:
     """The blue of the sky, the last light from one side, street lamps from below, and what windows and lamps spill."""
     height, width = canvas.relief.shape
     x = np.linspace(-0.5, 0.5, width, dtype=np.float32)[None, :]
@@ -208,7 +208,7 @@ def _cast_shadow(relief: Image, side: float, drop: float, unit: float) -> Image:
     return np.asarray(cv2.GaussianBlur(shadow, (0, 0), 0.5 * unit), np.float32)
 
 
-def photograph(rng: np.random.Generator, canvas: Canvas, scene: Image, size: int) -> NDArray[np.uint8]:
+def photograph(rng: Rng, canvas: Canvas, scene: Image, size: int) -> NDArray[np.uint8]:
     """What the camera makes of the light of a scene: H W 3, RGB."""
     photo = np.asarray(cv2.resize(scene, (size, size), interpolation=cv2.INTER_AREA), np.float32)
     if canvas.evening:

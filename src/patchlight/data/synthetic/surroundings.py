@@ -23,7 +23,7 @@ from patchlight.data.synthetic.canvas import (
     wall,
     within,
 )
-from patchlight.data.synthetic.layout import Part
+from patchlight.data.synthetic.layout import Part, Rng
 
 Ramp = tuple[Colour, Colour, Colour]
 DAYS: tuple[Ramp, ...] = (
@@ -40,7 +40,7 @@ DUSKS: tuple[Ramp, ...] = (
 """Colours of the sky as they look in the photo: zenith, half way, horizon."""
 
 
-def paint_sky(rng: np.random.Generator, canvas: Canvas) -> None:
+def paint_sky(rng: Rng, canvas: Canvas) -> None:
     """A gradient with clouds that are bright where the light reaches them: from above by day, from below at dusk."""
     side = canvas.relief.shape[0]
     rows, columns = side // 4, side // 2  # the lower half is behind the houses
@@ -65,7 +65,7 @@ def paint_sky(rng: np.random.Generator, canvas: Canvas) -> None:
     canvas.glow[: side // 2] = cv2.resize(scene, (side, side // 2), interpolation=cv2.INTER_LINEAR)
 
 
-def paint_neighbours(rng: np.random.Generator, canvas: Canvas, facade: Part) -> None:
+def paint_neighbours(rng: Rng, canvas: Canvas, facade: Part) -> None:
     """The houses to the left and right, with a few windows, a little further back."""
     box = canvas.box(facade)
     side = canvas.relief.shape[0]
@@ -90,7 +90,7 @@ def paint_neighbours(rng: np.random.Generator, canvas: Canvas, facade: Part) -> 
                     canvas.lamp[pane] = np.array([0.30, 0.15, 0.045], np.float32)
 
 
-def paint_roof(rng: np.random.Generator, canvas: Canvas, facade: Part) -> None:
+def paint_roof(rng: Rng, canvas: Canvas, facade: Part) -> None:
     """A sloping roof above the cornice, and chimneys on it; some buildings end flat."""
     box = canvas.box(facade)
     if rng.random() < 0.3:
@@ -119,7 +119,7 @@ def paint_roof(rng: np.random.Generator, canvas: Canvas, facade: Part) -> None:
     canvas.albedo[ridge][mask[: size(ridge)[0]]] *= np.float32(0.7)
 
 
-def _chimney(rng: np.random.Generator, canvas: Canvas, x: int, ridge: int) -> None:
+def _chimney(rng: Rng, canvas: Canvas, x: int, ridge: int) -> None:
     width, top = canvas.px(rng.uniform(8, 14)), ridge - canvas.px(rng.uniform(4, 11))
     stack: Box = (slice(max(top, 0), ridge + canvas.px(8)), slice(x, x + width))
     brick = paint(rng, (0.58, 0.34, 0.27), 0.05)
@@ -132,7 +132,7 @@ def _chimney(rng: np.random.Generator, canvas: Canvas, x: int, ridge: int) -> No
             canvas.cover((slice(top - canvas.px(3.4), top), slice(at, at + pot)), paint(rng, (0.68, 0.42, 0.30)), 1.0)
 
 
-def paint_street(rng: np.random.Generator, canvas: Canvas, facade: Part) -> None:
+def paint_street(rng: Rng, canvas: Canvas, facade: Part) -> None:
     """A pavement of slabs, its kerb and a strip of the road."""
     side = canvas.relief.shape[0]
     start = canvas.box(facade)[0].stop
