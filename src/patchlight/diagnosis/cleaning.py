@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from patchlight.data.images import read_image
-from patchlight.diagnosis.diagnose import Diagnosis
+from patchlight.diagnosis.diagnose import Diagnosis, channels_of_domains
 from patchlight.diagnosis.labels import snap
 from patchlight.diagnosis.reading import Facts
 from patchlight.errors import ConfigError, DataError, printable
@@ -29,17 +29,23 @@ LEFT_OUT = (
 REWRITTEN = ("label_drift", "bit_depth", "value_range", "mode", "alpha", "frames", "orientation", "palette")
 """Checks whose files are written anew, as training reads them."""
 
-Deed = Literal["left out", "rewritten"]
-
 
 @dataclass(frozen=True)
 class Change:
-    """A file that is left out or rewritten: `file` and `becomes` are names below the folder, `reasons` are checks."""
+    """A file that is left out, or rewritten to `place` below the folder, by its name there; `reasons` are checks."""
 
     file: str
-    deed: Deed
     reasons: tuple[str, ...]
-    becomes: str | None = None
+    place: Path | None = None
+
+    @property
+    def deed(self) -> Literal["left out", "rewritten"]:
+        return "left out" if self.place is None else "rewritten"
+
+    @property
+    def becomes(self) -> str | None:
+        """The name of the rewritten file."""
+        return None if self.place is None else printable(self.place.as_posix())
 
 
 def check_target(fix: Path, root: Path) -> None:
@@ -73,23 +79,28 @@ def write_copy(diagnosis: Diagnosis, fix: Path, tolerance: int, advance: Callabl
     Raises:
         ConfigError: it cannot be written.
     """
-    planned = list(_plan(diagnosis))
-    changes = [change for change, _ in planned]
-    by_name = {change.file: (change, place) for change, place in planned}
-    target = _resolved(fix)
+    changes = {change.file: change for change in _plan(diagnosis)}
+    root, target = diagnosis.stock.root, _resolved(fix)
     part = target.with_name(f".patchlight-{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
-        usual = _usual_channels(diagnosis)
+        usual = {domain: kinds.most_common(1)[0][0] for domain, kinds in channels_of_domains(diagnosis.facts).items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about what has been found
             for f in diagnosis.facts:
-                _write(f, by_name.get(f.item.name), part, diagnosis, usual.get(f.item.domain, "colour"), tolerance)
+                change = changes.get(f.item.name)
+                place = f.item.path.relative_to(root) if change is None else change.place
+                if place is not None:
+                    (part / place).parent.mkdir(parents=True, exist_ok=True)
+                    if change is None:
+                        shutil.copyfile(f.item.path, part / place)
+                    else:
+                        _as_trained(f, diagnosis, usual[f.item.domain], tolerance).save(part / place, "PNG")
                 advance()
-        content = [{"file": c.file, "deed": c.deed, "reasons": list(c.reasons), "becomes": c.becomes} for c in changes]
-        write_json(
-            part / "changes.json", {"version": 1, "data": printable(diagnosis.stock.root.resolve()), "changes": content}
-        )
+        content = [
+            {"file": c.file, "deed": c.deed, "reasons": list(c.reasons), "becomes": c.becomes} for c in changes.values()
+        ]
+        write_json(part / "changes.json", {"version": 1, "data": printable(root.resolve()), "changes": content})
         part.replace(target)
     except (OSError, DataError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else printable(str(error))
@@ -99,55 +110,47 @@ def write_copy(diagnosis: Diagnosis, fix: Path, tolerance: int, advance: Callabl
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return changes
+    return list(changes.values())
 
 
-def _plan(diagnosis: Diagnosis) -> Iterator[tuple[Change, Path]]:
-    """The change of each file that is not simply copied, with the place of a rewritten one."""
+def _plan(diagnosis: Diagnosis) -> Iterator[Change]:
+    """The change of each file that is not simply copied."""
     out = _left_out(diagnosis)
-    why: dict[str, list[str]] = {}
+    why: dict[str, list[str]] = defaultdict(list)
     for finding in diagnosis.findings:
         if finding.check in REWRITTEN:
             for name in finding.files:
-                why.setdefault(name, []).append(finding.check)
+                why[name].append(finding.check)
     names = {f.item.name for f in diagnosis.facts}
     for f in diagnosis.facts:
         name = f.item.name
         if name in out:
-            yield Change(name, "left out", tuple(dict.fromkeys(out[name]))), Path()
+            yield Change(name, tuple(dict.fromkeys(out[name])))
         elif name in why:
-            place = _place(f, diagnosis.stock.root, names)
-            yield Change(name, "rewritten", tuple(dict.fromkeys(why[name])), printable(place.as_posix())), place
+            yield Change(name, tuple(dict.fromkeys(why[name])), _place(f, diagnosis.stock.root, names))
 
 
 def _left_out(diagnosis: Diagnosis) -> dict[str, list[str]]:
     """The files that are left out, and why; a partner of such a file has none any more."""
-    out: dict[str, list[str]] = {}
+    out: dict[str, list[str]] = defaultdict(list)
     splits = {f.item.name: f.item.split for f in diagnosis.facts}
     for finding in diagnosis.findings:
-        if finding.check in LEFT_OUT:
-            for name in finding.files:
-                out.setdefault(name, []).append(finding.check)
-        elif finding.check == "leak":
-            for name in finding.files:
-                if splits[name] == "train":
-                    out.setdefault(name, []).append("leak")
-    _all_copies(diagnosis, out)
-    if diagnosis.stock.paired:
-        gone = {(f.item.split, f.item.key) for f in diagnosis.facts if f.item.domain != "AB" and f.item.name in out}
-        for f in diagnosis.facts:
-            if f.item.domain != "AB" and (f.item.split, f.item.key) in gone and f.item.name not in out:
-                out[f.item.name] = ["partner"]
-    return out
-
-
-def _all_copies(diagnosis: Diagnosis, out: dict[str, list[str]]) -> None:
-    """A training image that has a copy in another split may have copies in its own, too."""
+        for name in finding.files:
+            if finding.check in LEFT_OUT or (finding.check == "leak" and splits[name] == "train"):
+                out[name].append(finding.check)
+    # A training image that has a copy in another split may have copies in its own, too.
     leaked = {tuple(v.digest for v in f.views) for f in diagnosis.facts if "leak" in out.get(f.item.name, ())}
     for f in diagnosis.facts:
         alone = f.item.domain == "AB" or not diagnosis.stock.paired
         if alone and f.item.split == "train" and tuple(v.digest for v in f.views) in leaked:
             out.setdefault(f.item.name, ["leak"])
+    if diagnosis.stock.paired:
+        halves = [f.item for f in diagnosis.facts if f.item.domain != "AB"]
+        gone = {(item.split, item.key) for item in halves if item.name in out}
+        for item in halves:
+            if (item.split, item.key) in gone:
+                out.setdefault(item.name, ["partner"])
+    return out
 
 
 def _place(f: Facts, root: Path, names: set[str]) -> Path:
@@ -157,19 +160,6 @@ def _place(f: Facts, root: Path, names: set[str]) -> Path:
     if own.suffix == ".png" or printable(png.as_posix()) not in names:
         return png
     return own.with_name(f"{own.stem}_{own.suffix[1:]}.png")
-
-
-def _write(
-    f: Facts, change: tuple[Change, Path] | None, part: Path, diagnosis: Diagnosis, usual: str, tolerance: int
-) -> None:  # fmt: skip
-    if change is None:
-        place = part / f.item.path.relative_to(diagnosis.stock.root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(f.item.path, place)
-    elif change[0].deed == "rewritten":
-        place = part / change[1]
-        place.parent.mkdir(parents=True, exist_ok=True)
-        _as_trained(f, diagnosis, usual, tolerance).save(place, "PNG")
 
 
 def _as_trained(f: Facts, diagnosis: Diagnosis, usual: str, tolerance: int) -> Image.Image:
@@ -183,12 +173,3 @@ def _as_trained(f: Facts, diagnosis: Diagnosis, usual: str, tolerance: int) -> I
     own = side if f.item.domain == "AB" else slice(None)
     array[:, own] = snap(array[:, own], diagnosis.palette, tolerance)
     return Image.fromarray(array)
-
-
-def _usual_channels(diagnosis: Diagnosis) -> dict[str, str]:
-    """The channels of most files of each domain: gray or colour."""
-    found: dict[str, Counter[str]] = {}
-    for f in diagnosis.facts:
-        if f.trouble is None:
-            found.setdefault(f.item.domain, Counter())[f.channels] += 1
-    return {domain: kinds.most_common(1)[0][0] for domain, kinds in found.items()}

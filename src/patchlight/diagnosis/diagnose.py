@@ -209,15 +209,20 @@ def _pairs(facts: Sequence[Facts]) -> Iterator[Finding]:
             yield Finding("pair_size", f"{what} are a pair", (other.item.name, f.item.name), pictures=show)
 
 
-def _domains(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Files of a domain that have other channels than most of it, and how many sizes there are."""
-    groups: dict[str, list[Facts]] = defaultdict(list)
+def channels_of_domains(facts: Sequence[Facts]) -> dict[str, Counter[str]]:
+    """How many readable files of each domain are gray and how many colour."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
     for f in facts:
         if f.trouble is None:
-            groups[f.item.domain].append(f)
-    for domain, group in sorted(groups.items()):
+            found[f.item.domain][f.channels] += 1
+    return found
+
+
+def _domains(facts: Sequence[Facts]) -> Iterator[Finding]:
+    """Files of a domain that have other channels than most of it, and how many sizes there are."""
+    for domain, kinds in sorted(channels_of_domains(facts).items()):
+        group = [f for f in facts if f.trouble is None and f.item.domain == domain]
         where = "the set" if domain == "AB" else f"domain {domain}"
-        kinds = Counter(f.channels for f in group)
         usual, most = kinds.most_common(1)[0]
         for f in group:
             if f.channels != usual:
