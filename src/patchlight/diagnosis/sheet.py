@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from patchlight.data.images import read_image
 from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
-from patchlight.diagnosis.findings import CHECKS, Finding, by_check
+from patchlight.diagnosis.findings import CHECKS, Check, Finding, by_check
 from patchlight.diagnosis.labels import off_palette
 from patchlight.errors import DataError
 
@@ -20,6 +20,7 @@ COLUMNS, ROW_HEIGHT, PICTURES = 4, 150, 4
 """Findings of each check, pixels of a picture's height, and pictures of each finding, at most."""
 
 WIDTH, MARGIN, GAP = 1280, 32, 16
+CARD_WIDTH = (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS
 CAPTION, HEADING, SECTION = 40, 46, 22
 INK, MUTED, PAPER, CARD, LINE = "#262a33", "#6b7280", "#ffffff", "#f3f4f6", "#e5e7eb"
 LEVEL_COLOURS = {"error": "#c62828", "warning": "#b7791f", "note": "#2b6cb0"}
@@ -29,12 +30,7 @@ OFF = (255, 0, 255)
 
 def worst_sheet(diagnosis: Diagnosis, title: str, summary: str, thresholds: Thresholds) -> Image.Image | None:
     """A picture with a row for each check that has something to show, or None where nothing is."""
-    groups = {
-        name: [finding for finding in group if finding.pictures][:COLUMNS]
-        for name, group in by_check(diagnosis.findings).items()
-    }
-    totals = {name: sum(f.count for f in group) for name, group in by_check(diagnosis.findings).items()}
-    groups = {name: group for name, group in groups.items() if group}
+    groups = {name: group for name, group in by_check(diagnosis.findings).items() if any(f.pictures for f in group)}
     if not groups:
         return None
     row = HEADING + ROW_HEIGHT + CAPTION + SECTION
@@ -44,24 +40,15 @@ def worst_sheet(diagnosis: Diagnosis, title: str, summary: str, thresholds: Thre
     draw.text((MARGIN, MARGIN + 36), _fit(summary, _font(15), WIDTH - 2 * MARGIN), MUTED, _font(15))
     y = MARGIN + 74
     for name, group in groups.items():
-        _section(draw, y, name, totals[name])
-        for column, finding in enumerate(group):
-            _card(sheet, draw, (_left(column), y + HEADING), finding, diagnosis, thresholds)
+        _section(draw, y, CHECKS[name], sum(finding.count for finding in group))
+        for column, finding in enumerate([finding for finding in group if finding.pictures][:COLUMNS]):
+            _card(sheet, draw, (MARGIN + column * (CARD_WIDTH + GAP), y + HEADING), finding, diagnosis, thresholds)
         y += row
     return sheet
 
 
-def _left(column: int) -> int:
-    return MARGIN + column * (_card_width() + GAP)
-
-
-def _card_width() -> int:
-    return (WIDTH - 2 * MARGIN - (COLUMNS - 1) * GAP) // COLUMNS
-
-
-def _section(draw: ImageDraw.ImageDraw, y: int, name: str, total: int) -> None:
+def _section(draw: ImageDraw.ImageDraw, y: int, check: Check, total: int) -> None:
     """The heading of a check: its level, what it is, how many, and what to do."""
-    check = CHECKS[name]
     draw.line((MARGIN, y, WIDTH - MARGIN, y), LINE, 1)
     x: float = MARGIN
     badge = _font(12, bold=True)
@@ -80,8 +67,7 @@ def _card(
     thresholds: Thresholds,
 ) -> None:  # fmt: skip
     """One finding: its pictures side by side, and its message below them in two lines."""
-    x, y = at
-    width = _card_width()
+    (x, y), width = at, CARD_WIDTH
     draw.rounded_rectangle((x, y, x + width, y + ROW_HEIGHT), 6, CARD)
     pictures = _pictures(finding, diagnosis, thresholds)
     if pictures:
