@@ -110,22 +110,9 @@ class PairedDataset(Dataset[Sample]):
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         a, b = self.domains.a[index], self.domains.b[index]
-        array_a, array_b = p.prepare(self._cache, index, partial(self._read, a, b), a.key, rng)
+        read_both = partial(read_pair, a, b, p.channels_a, p.channels_b)
+        array_a, array_b = p.prepare(self._cache, index, read_both, a.key, rng)
         return p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
-
-    def _read(self, a: ImageRef, b: ImageRef) -> list[Array]:
-        """Both images of a pair; a record that holds both is read once."""
-        channels_a, channels_b = self.processing.channels_a, self.processing.channels_b
-        if isinstance(a.source, PairSource) and a.record == b.record:
-            with one_message(a.key):
-                picture_a, picture_b = a.source.read(a.index)
-                images = [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
-        else:
-            images = [read(a, channels_a), read(b, channels_b)]
-        size_a, size_b = map(_size, images)
-        if size_a != size_b:
-            raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
-        return images
 
 
 class UnpairedDataset(Dataset[Sample]):
@@ -181,6 +168,24 @@ def read(image: ImageRef, channels: int) -> Array:
         source, index = image.record
         picture = source.read(index)[image.side] if isinstance(source, PairSource) else source.read(index)
         return picture_levels(picture, channels)
+
+
+def read_pair(a: ImageRef, b: ImageRef, channels_a: int, channels_b: int) -> list[Array]:
+    """Both images of a pair, H W C; a record that holds both is read once.
+
+    Raises:
+        DataError: one cannot be read, or they differ in size.
+    """
+    if isinstance(a.source, PairSource) and a.record == b.record:
+        with one_message(a.key):
+            picture_a, picture_b = a.source.read(a.index)
+            images = [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
+    else:
+        images = [read(a, channels_a), read(b, channels_b)]
+    size_a, size_b = map(_size, images)
+    if size_a != size_b:
+        raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
+    return images
 
 
 def unequal_pair(a: str, b: str, size_a: Size, size_b: Size) -> str:

@@ -220,7 +220,7 @@ class ImageDataModule(LightningDataModule):
         if isinstance(self.source, Folders):
             where = {"root": str(self.source.root.resolve())}
         else:
-            kinds = dict.fromkeys(type(image.record[0]) for d in self._splits.values() for image in (*d.a, *d.b))
+            kinds = dict.fromkeys(type(image.source) for d in self._splits.values() for image in (*d.a, *d.b))
             where = {"source": ", ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)}
         return {**where, "pairing": self.pairing, "images": counts}
 
