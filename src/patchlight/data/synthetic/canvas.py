@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,10 +16,33 @@ Shape = tuple[int, int]
 Colour = tuple[float, float, float]
 Surface = tuple[Image, Image]
 WallKind = Literal["brick", "plaster", "stone", "boards"]
-Box = tuple[slice, slice]
-"""Rows and columns of a canvas."""
 
 DAY_EXPOSURE, DUSK_EXPOSURE = 1.45, 2.3
+
+
+class Box(NamedTuple):
+    """Rows and columns of a canvas, by which its arrays can be indexed."""
+
+    rows: slice
+    columns: slice
+
+    @property
+    def size(self) -> Shape:
+        """Height and width."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def within(self, top: float, left: float, bottom: float, right: float) -> Box:
+        """The part between fractions of the height and width; at least one pixel."""
+        height, width = self.size
+        y0, x0 = self.rows.start + int(height * top), self.columns.start + int(width * left)
+        y1 = max(self.rows.start + int(height * bottom), y0 + 1)
+        x1 = max(self.columns.start + int(width * right), x0 + 1)
+        return Box(slice(y0, y1), slice(x0, x1))
+
+    def inset(self, by: int) -> Box:
+        """The box without a border of `by` pixels, or outset where `by` is negative; never empty, never above 0."""
+        y0, x0 = max(self.rows.start + by, 0), max(self.columns.start + by, 0)
+        return Box(slice(y0, max(self.rows.stop - by, y0 + 1)), slice(x0, max(self.columns.stop - by, x0 + 1)))
 
 
 @dataclass(frozen=True)
@@ -71,7 +94,7 @@ class Canvas:
 
     def box(self, part: Part) -> Box:
         f = self.factor
-        return slice(part.y0 * f, part.y1 * f), slice(part.x0 * f, part.x1 * f)
+        return Box(slice(part.y0 * f, part.y1 * f), slice(part.x0 * f, part.x1 * f))
 
     def px(self, units: float, minimum: int = 1) -> int:
         """A length of the layout in whole pixels."""
@@ -90,31 +113,12 @@ class Canvas:
         """A frame along the inner side of a box."""
         rows, columns = box
         for side in (
-            (slice(rows.start, rows.start + width), columns),
-            (slice(rows.stop - width, rows.stop), columns),
-            (rows, slice(columns.start, columns.start + width)),
-            (rows, slice(columns.stop - width, columns.stop)),
+            Box(slice(rows.start, rows.start + width), columns),
+            Box(slice(rows.stop - width, rows.stop), columns),
+            Box(rows, slice(columns.start, columns.start + width)),
+            Box(rows, slice(columns.stop - width, columns.stop)),
         ):
             self.cover(side, colour, out)
-
-
-def size(box: Box) -> tuple[int, int]:
-    """Height and width of a box."""
-    return box[0].stop - box[0].start, box[1].stop - box[1].start
-
-
-def within(box: Box, top: float, left: float, bottom: float, right: float) -> Box:
-    """The part of a box between fractions of its height and width; at least one pixel."""
-    (y, x), (height, width) = (box[0].start, box[1].start), size(box)
-    y0, x0 = y + int(height * top), x + int(width * left)
-    y1, x1 = max(y + int(height * bottom), y0 + 1), max(x + int(width * right), x0 + 1)
-    return slice(y0, y1), slice(x0, x1)
-
-
-def inset(box: Box, by: int) -> Box:
-    """A box without a border of `by` pixels, or an outset one where `by` is negative; never empty, never above 0."""
-    y0, x0 = max(box[0].start + by, 0), max(box[1].start + by, 0)
-    return slice(y0, max(box[0].stop - by, y0 + 1)), slice(x0, max(box[1].stop - by, x0 + 1))
 
 
 def ramp(length: int, start: float, stop: float) -> Image:

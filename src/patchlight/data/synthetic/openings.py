@@ -7,20 +7,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from patchlight.data.synthetic.canvas import (
-    Box,
-    Canvas,
-    Colour,
-    Finish,
-    Image,
-    grid,
-    inset,
-    noise,
-    paint,
-    ramp,
-    size,
-    within,
-)
+from patchlight.data.synthetic.canvas import Box, Canvas, Colour, Finish, Image, grid, noise, paint, ramp
 from patchlight.data.synthetic.layout import Part, Rng
 
 SIGNS = (
@@ -37,7 +24,7 @@ def paint_window(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A recessed window: a room and curtains, panes that each mirror the sky a little differently, a frame."""
     box = canvas.box(part)
     _room(rng, canvas, box, finish, _lamp(rng) if canvas.evening and rng.random() < 0.6 else None)
-    height, width = size(box)
+    height, width = box.size
     wide = width > 1.15 * height
     columns = {"cross": 2, "casement": 2, "sash": 3, "transom": 2}[finish.panes] + wide
     rows = {
@@ -48,7 +35,7 @@ def paint_window(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     ys, xs = [0.0, *rows, 1.0], np.linspace(0, 1, columns + 1)
     for y0, y1 in pairwise(ys):
         for x0, x1 in pairwise(xs):
-            _mirror(rng, canvas, within(box, y0, x0, y1, x1), 1.0)
+            _mirror(rng, canvas, box.within(y0, x0, y1, x1), 1.0)
     _grid(canvas, box, finish.frame, ys[1:-1], list(xs[1:-1]), canvas.px(0.75))
     if finish.panes == "sash":
         _grid(canvas, box, finish.frame, [0.5], [], canvas.px(1.5))
@@ -57,7 +44,7 @@ def paint_window(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
 
 def surround(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """The flat stone frame around an opening."""
-    box = inset(canvas.box(part), -canvas.px(2))
+    box = canvas.box(part).inset(-canvas.px(2))
     shape = canvas.relief[box].shape
     grain = 1 + 0.06 * noise(rng, shape, 1.5 * canvas.unit)
     canvas.albedo[box] = finish.trim * grain[:, :, None]
@@ -67,42 +54,42 @@ def surround(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
 def paint_door(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     """A panelled door of one or two leaves under a fanlight, with a stone step."""
     box = canvas.box(part)
-    width = size(box)[1]
+    width = box.size[1]
     canvas.cover(box, finish.wood, -3.6)
-    light = within(box, 0, 0, 0.2, 1)
+    light = box.within(0, 0, 0.2, 1)
     _room(rng, canvas, light, finish, (0.8, 0.44, 0.16) if canvas.evening else None, curtains=False)
     _mirror(rng, canvas, light, 0.9)
     _grid(canvas, light, finish.wood, [], [0.33, 0.67], canvas.px(0.7))
-    leaf = within(box, 0.2, 0, 0.97, 1)
-    canvas.albedo[leaf] *= (1 + 0.1 * noise(rng, size(leaf), canvas.unit, stretch=12))[:, :, None]
+    leaf = box.within(0.2, 0, 0.97, 1)
+    canvas.albedo[leaf] *= (1 + 0.1 * noise(rng, leaf.size, canvas.unit, stretch=12))[:, :, None]
     leaves = [(0.08, 0.47), (0.53, 0.92)] if width > 15 * canvas.unit else [(0.14, 0.86)]
     for x0, x1 in leaves:
         for y0, y1 in ((0.06, 0.34), (0.39, 0.66), (0.72, 0.93)):
-            panel = within(leaf, y0, x0, y1, x1)
+            panel = leaf.within(y0, x0, y1, x1)
             canvas.relief[panel] -= 0.7 * canvas.unit
             canvas.albedo[panel] *= np.float32(0.9)
-            raised = inset(panel, canvas.px(1.0))
+            raised = panel.inset(canvas.px(1.0))
             canvas.relief[raised] += 0.5 * canvas.unit
             canvas.albedo[raised] *= np.float32(1.2)
     if len(leaves) == 2:
-        canvas.albedo[within(leaf, 0, 0.485, 1, 0.515)] *= np.float32(0.25)
-    knob = within(leaf, 0.5, 0.56 if len(leaves) == 2 else 0.8, 0.54, 0.61 if len(leaves) == 2 else 0.86)
+        canvas.albedo[leaf.within(0, 0.485, 1, 0.515)] *= np.float32(0.25)
+    knob = leaf.within(0.5, 0.56 if len(leaves) == 2 else 0.8, 0.54, 0.61 if len(leaves) == 2 else 0.86)
     canvas.cover(knob, np.array([0.75, 0.55, 0.22], np.float32), -2.6)
     canvas.outline(box, finish.wood * np.float32(0.8), -2.8, canvas.px(1.2))
-    canvas.cover(within(box, 0.965, 0, 1, 1), finish.trim * np.float32(0.8), 1.0)
+    canvas.cover(box.within(0.965, 0, 1, 1), finish.trim * np.float32(0.8), 1.0)
 
 
 def lantern(canvas: Canvas, part: Part) -> None:
     """A wall lamp on either side of a door."""
     box = canvas.box(part)
-    y = box[0].start + int(size(box)[0] * 0.22)
+    y = box.rows.start + int(box.size[0] * 0.22)
     tall, wide = canvas.px(4.2), canvas.px(2.4)
-    for x in (box[1].start - canvas.px(5.5), box[1].stop + canvas.px(5.5) - wide):
+    for x in (box.columns.start - canvas.px(5.5), box.columns.stop + canvas.px(5.5) - wide):
         if x < 1 or x + wide >= canvas.relief.shape[1]:
             continue
-        body = (slice(y, y + tall), slice(x, x + wide))
+        body = Box(slice(y, y + tall), slice(x, x + wide))
         canvas.cover(body, np.full(3, 0.03, np.float32), 3.0)
-        glass = inset(body, canvas.px(0.5))
+        glass = body.inset(canvas.px(0.5))
         canvas.albedo[glass] = 0.6
         if canvas.evening:
             canvas.lamp[glass] = np.array([4.2, 2.4, 0.9], np.float32)
@@ -113,23 +100,23 @@ def paint_shop(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     box = canvas.box(part)
     wood = paint(rng, SHOP_COLOURS[int(rng.integers(len(SHOP_COLOURS)))])
     front = canvas.cover(box, wood, 0.8)
-    front *= (1 + 0.08 * noise(rng, size(box), canvas.unit, stretch=10))[:, :, None]
-    pane = within(box, 0.2, 0.07, 0.8, 0.93)
+    front *= (1 + 0.08 * noise(rng, box.size, canvas.unit, stretch=10))[:, :, None]
+    pane = box.within(0.2, 0.07, 0.8, 0.93)
     _room(rng, canvas, pane, finish, (1.0, 0.60, 0.26) if canvas.evening else None, curtains=False, shop=True)
     _goods(rng, canvas, pane)
-    count = max(1, round(size(pane)[1] / (17 * canvas.unit)))
+    count = max(1, round(pane.size[1] / (17 * canvas.unit)))
     edges = np.linspace(0, 1, count + 1)
     for x0, x1 in pairwise(edges):
-        _mirror(rng, canvas, within(pane, 0, x0, 1, x1), 0.75)
+        _mirror(rng, canvas, pane.within(0, x0, 1, x1), 0.75)
     _grid(canvas, pane, wood, [0.24], list(edges[1:-1]), canvas.px(0.8))
     canvas.outline(pane, wood, 0.2, canvas.px(1.0))
     for x0, x1 in pairwise(edges):
-        panel = within(within(box, 0.84, 0.07, 0.96, 0.93), 0, x0 + 0.03, 1, x1 - 0.03)
+        panel = box.within(0.84, 0.07, 0.96, 0.93).within(0, x0 + 0.03, 1, x1 - 0.03)
         canvas.relief[panel] -= 0.8 * canvas.unit
         canvas.albedo[panel] *= np.float32(0.88)
-    _sign(rng, canvas, within(box, 0.015, 0.02, 0.15, 0.98), wood)
+    _sign(rng, canvas, box.within(0.015, 0.02, 0.15, 0.98), wood)
     if rng.random() < 0.62:
-        _awning(rng, canvas, within(box, 0.16, -0.02, 0.4, 1.02), finish)
+        _awning(rng, canvas, box.within(0.16, -0.02, 0.4, 1.02), finish)
 
 
 def _lamp(rng: Rng) -> Colour:
@@ -144,7 +131,7 @@ def _room(
     rng: Rng, canvas: Canvas, box: Box, finish: Finish, lamp: Colour | None, curtains: bool = True, shop: bool = False
 ) -> None:
     """What is behind a pane: a dim room, curtains in folds, at night a lamp that lights both."""
-    height, width = size(box)
+    height, width = box.size
     y, x = grid(height, width)
     depth = rng.uniform(0.008, 0.022) * (2.0 if shop else 1.0)
     inside = np.broadcast_to(depth * (1.5 - 0.9 * y), (height, width)).copy()
@@ -166,7 +153,7 @@ def _room(
 
 def _mirror(rng: Rng, canvas: Canvas, box: Box, strength: float) -> None:
     """The sky and the houses across the street in a pane, which is never quite flat."""
-    height, width = size(box)
+    height, width = box.size
     y, x = grid(height, width)
     skyline = rng.uniform(0.25, 1.15) + rng.uniform(-0.25, 0.25) * (x - 0.5)
     sky = 1 / (1 + np.exp(-(skyline - y) * 9))
@@ -178,39 +165,39 @@ def _mirror(rng: Rng, canvas: Canvas, box: Box, strength: float) -> None:
 
 def _grid(canvas: Canvas, box: Box, colour: Image, rows: list[float], columns: list[float], thick: int) -> None:
     """Glazing bars at fractions of the height and width."""
-    height, width = size(box)
+    height, width = box.size
     for at in rows:
-        y = box[0].start + int(height * at) - thick // 2
-        canvas.cover((slice(y, y + thick), box[1]), colour, -2.6)
+        y = box.rows.start + int(height * at) - thick // 2
+        canvas.cover(Box(slice(y, y + thick), box.columns), colour, -2.6)
     for at in columns:
-        x = box[1].start + int(width * at) - thick // 2
-        canvas.cover((box[0], slice(x, x + thick)), colour, -2.6)
+        x = box.columns.start + int(width * at) - thick // 2
+        canvas.cover(Box(box.rows, slice(x, x + thick)), colour, -2.6)
 
 
 def _goods(rng: Rng, canvas: Canvas, pane: Box) -> None:
     """Things on two shelves of a shop window, and lamps that hang above them."""
-    _, width = size(pane)
+    _, width = pane.size
     for shelf in (0.66, 0.97):
         x = rng.uniform(0.02, 0.08)
         while x < 0.94:
             w, h = rng.uniform(1.6, 4.5) * canvas.unit / width, rng.uniform(0.1, 0.26)
             if rng.random() < 0.75:
-                thing = within(pane, shelf - h, x, shelf, min(x + w, 0.98))
+                thing = pane.within(shelf - h, x, shelf, min(x + w, 0.98))
                 colour = rng.uniform(0.25, 0.9) * rng.uniform(0.35, 1.0, 3)
                 canvas.albedo[thing] = np.asarray(0.5 * colour**2, np.float32)
                 canvas.lamp[thing] *= np.asarray(0.35 + 0.9 * colour, np.float32)
             x += w * rng.uniform(1.05, 1.7)
-        canvas.albedo[within(pane, shelf, 0, shelf + 0.02, 1)] = 0.05
-        canvas.lamp[within(pane, shelf, 0, shelf + 0.02, 1)] *= np.float32(0.25)
+        canvas.albedo[pane.within(shelf, 0, shelf + 0.02, 1)] = 0.05
+        canvas.lamp[pane.within(shelf, 0, shelf + 0.02, 1)] *= np.float32(0.25)
     for at in np.linspace(0, 1, int(rng.integers(2, 5)) + 1)[1:] - 0.12:
-        bulb = within(pane, 0.27, at, 0.32, at + 2.0 * canvas.unit / width)
+        bulb = pane.within(0.27, at, 0.32, at + 2.0 * canvas.unit / width)
         canvas.albedo[bulb] = 0.55
         canvas.lamp[bulb] += np.array([1.6, 1.2, 0.7], np.float32) if canvas.evening else np.float32(0.18)
 
 
 def _sign(rng: Rng, canvas: Canvas, box: Box, wood: Image) -> None:
     """A name in gilt or white letters on the board above a shop."""
-    height, width = size(box)
+    height, width = box.size
     board = canvas.cover(box, wood * np.float32(0.8), 1.8)
     word = SIGNS[int(rng.integers(len(SIGNS)))]
     font = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX)[int(rng.integers(2))]
@@ -228,8 +215,8 @@ def _sign(rng: Rng, canvas: Canvas, box: Box, wood: Image) -> None:
 
 def _awning(rng: Rng, canvas: Canvas, box: Box, finish: Finish) -> None:
     """Striped cloth on a frame, scalloped at its lower edge."""
-    box = (box[0], slice(max(box[1].start, 0), min(box[1].stop, canvas.relief.shape[1])))
-    height, width = size(box)
+    box = Box(box.rows, slice(max(box.columns.start, 0), min(box.columns.stop, canvas.relief.shape[1])))
+    height, width = box.size
     stripe = max(2, round(3.4 * canvas.unit))
     x = np.arange(width)
     light = np.array([0.82, 0.78, 0.68], np.float32)

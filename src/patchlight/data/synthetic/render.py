@@ -6,19 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.synthetic.canvas import (
-    SCHEMES,
-    Canvas,
-    Finish,
-    Image,
-    Scheme,
-    courses,
-    noise,
-    paint,
-    size,
-    wall,
-    within,
-)
+from patchlight.data.synthetic.canvas import SCHEMES, Box, Canvas, Finish, Image, Scheme, courses, noise, paint, wall
 from patchlight.data.synthetic.layout import Facade, Part, Rng, draw_facade
 from patchlight.data.synthetic.openings import lantern, paint_door, paint_shop, paint_window, surround
 from patchlight.data.synthetic.ornaments import (
@@ -72,8 +60,8 @@ def render(rng: Rng, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
         if part.kind == "door" and lanterns:
             lantern(canvas, part)
         if part.kind == "sill" and finish.flowers and rng.random() < 0.75:
-            box = within(canvas.box(part), 0, 0.1, 1, 0.9)
-            flower_box(rng, canvas, box, box[0].start)
+            box = canvas.box(part).within(0, 0.1, 1, 0.9)
+            flower_box(rng, canvas, box, box.rows.start)
     return photograph(rng, canvas, light(rng, canvas), facade.size)
 
 
@@ -98,36 +86,36 @@ def _draw_finish(rng: Rng, scheme: Scheme) -> Finish:
 def _paint_wall(rng: Rng, canvas: Canvas, facade: Facade, building: Part, scheme: Scheme) -> None:
     """The wall, often with a ground floor of rusticated stone, a plinth, and stains below what keeps off the rain."""
     box = canvas.box(building)
-    albedo, relief = wall(rng, size(box), scheme.kind, paint(rng, scheme.wall), canvas.unit)
+    albedo, relief = wall(rng, box.size, scheme.kind, paint(rng, scheme.wall), canvas.unit)
     canvas.cover(box, albedo, 0.0)
     canvas.relief[box] = relief
     doors = [part for part in facade.parts if part.kind == "door"]
     base = [part for part in facade.parts if part.kind == "molding" and part.y1 < doors[0].y0 + 8 * facade.unit]
     if base and scheme.kind != "boards" and rng.random() < 0.5:
         top = base[0].y0 * canvas.factor
-        stone = (slice(top, box[0].stop), box[1])
+        stone = Box(slice(top, box.rows.stop), box.columns)
         colour = paint(rng, scheme.trim) * np.float32(rng.uniform(0.6, 0.95))
         blocks, joints = courses(
-            rng, size(stone), colour, (8.5 * canvas.unit, 22 * canvas.unit), joint=1.1 * canvas.unit, spread=0.06
+            rng, stone.size, colour, (8.5 * canvas.unit, 22 * canvas.unit), joint=1.1 * canvas.unit, spread=0.06
         )
         canvas.cover(stone, blocks, 0.6)
         canvas.relief[stone] += joints
     _stain(rng, canvas, facade, box)
-    plinth = (slice(box[0].stop - canvas.px(rng.uniform(4, 9)), box[0].stop), box[1])
-    grain: Image = 1 + 0.08 * noise(rng, size(plinth), 2 * canvas.unit)
+    plinth = Box(slice(box.rows.stop - canvas.px(rng.uniform(4, 9)), box.rows.stop), box.columns)
+    grain: Image = 1 + 0.08 * noise(rng, plinth.size, 2 * canvas.unit)
     canvas.cover(plinth, paint(rng, (0.50, 0.49, 0.47)) * grain[:, :, None], 1.4)
 
 
-def _stain(rng: Rng, canvas: Canvas, facade: Facade, wall_box: tuple[slice, slice]) -> None:
+def _stain(rng: Rng, canvas: Canvas, facade: Facade, wall_box: Box) -> None:
     strength = rng.uniform(0.05, 0.32)
-    streaks = np.clip(0.5 + 0.9 * noise(rng, size(wall_box), 1.8 * canvas.unit, stretch=24), 0, 1.4)
+    streaks = np.clip(0.5 + 0.9 * noise(rng, wall_box.size, 1.8 * canvas.unit, stretch=24), 0, 1.4)
     dirt = np.zeros_like(streaks)
     for part in facade.parts:
         if part.kind in _STAINED_BELOW:
             rows, columns = canvas.box(part)
-            y, x = rows.stop - wall_box[0].start, max(columns.start - wall_box[1].start, 0)
+            y, x = rows.stop - wall_box.rows.start, max(columns.start - wall_box.columns.start, 0)
             reach = canvas.px(_STAINED_BELOW[part.kind])
-            below = dirt[max(y, 0) : max(y + reach, 0), x : max(columns.stop - wall_box[1].start, 0)]
+            below = dirt[max(y, 0) : max(y + reach, 0), x : max(columns.stop - wall_box.columns.start, 0)]
             below[:] = np.maximum(below, np.linspace(1, 0, reach, dtype=np.float32)[: below.shape[0], None])
     foot = np.linspace(-9, 1, dirt.shape[0], dtype=np.float32)[:, None]
     dirt = np.maximum(dirt, np.clip(foot, 0, 1))

@@ -14,14 +14,11 @@ from patchlight.data.synthetic.canvas import (
     Image,
     courses,
     fractal,
-    inset,
     noise,
     paint,
     ramp,
     roof,
-    size,
     wall,
-    within,
 )
 from patchlight.data.synthetic.layout import Part, Rng
 
@@ -69,21 +66,21 @@ def paint_neighbours(rng: Rng, canvas: Canvas, facade: Part) -> None:
     """The houses to the left and right, with a few windows, a little further back."""
     box = canvas.box(facade)
     side = canvas.relief.shape[0]
-    for left, right in ((0, box[1].start), (box[1].stop, side)):
+    for left, right in ((0, box.columns.start), (box.columns.stop, side)):
         if right - left < 2:
             continue
         top = int(side * rng.uniform(0.10, 0.46))
         scheme = SCHEMES[int(rng.integers(len(SCHEMES)))]
-        house = (slice(top, box[0].stop), slice(left, right))
-        albedo, relief = wall(rng, size(house), scheme.kind, paint(rng, scheme.wall) * np.float32(0.7), canvas.unit)
+        house = Box(slice(top, box.rows.stop), slice(left, right))
+        albedo, relief = wall(rng, house.size, scheme.kind, paint(rng, scheme.wall) * np.float32(0.7), canvas.unit)
         canvas.cover(house, albedo, -5.0)
         canvas.relief[house] += relief
-        canvas.cover(within(house, 0, 0, 0.025, 1), paint(rng, scheme.trim) * np.float32(0.8), 0.0)
+        canvas.cover(house.within(0, 0, 0.025, 1), paint(rng, scheme.trim) * np.float32(0.8), 0.0)
         pitch, x = canvas.px(rng.uniform(34, 46)), left + canvas.px(rng.uniform(3, 12))
-        for y in range(top + canvas.px(14), box[0].stop - canvas.px(30), pitch):
-            pane = (slice(y, y + canvas.px(20)), slice(x, min(x + canvas.px(12), right)))
-            if pane[1].stop - pane[1].start > canvas.px(3):
-                canvas.cover(inset(pane, -canvas.px(1)), paint(rng, scheme.trim), -4.6)
+        for y in range(top + canvas.px(14), box.rows.stop - canvas.px(30), pitch):
+            pane = Box(slice(y, y + canvas.px(20)), slice(x, min(x + canvas.px(12), right)))
+            if pane.columns.stop - pane.columns.start > canvas.px(3):
+                canvas.cover(pane.inset(-canvas.px(1)), paint(rng, scheme.trim), -4.6)
                 canvas.cover(pane, np.full(3, 0.03, np.float32), -8.0)
                 canvas.glow[pane] = np.array([0.01, 0.014, 0.03] if canvas.evening else [0.05, 0.07, 0.1], np.float32)
                 if canvas.evening and rng.random() < 0.4:
@@ -95,53 +92,55 @@ def paint_roof(rng: Rng, canvas: Canvas, facade: Part) -> None:
     box = canvas.box(facade)
     if rng.random() < 0.3:
         return
-    rise = min(canvas.px(rng.uniform(9, 30)), box[0].start - canvas.px(5))
+    rise = min(canvas.px(rng.uniform(9, 30)), box.rows.start - canvas.px(5))
     colour = paint(rng, ROOFS[int(rng.integers(len(ROOFS)))])
     side = canvas.relief.shape[1]
     for _ in range(int(rng.integers(0, 4))):
-        x = int(rng.uniform(box[1].start + 0.1 * side, box[1].stop - 0.15 * side))
-        _chimney(rng, canvas, x, box[0].start - rise)
-    area: Box = (slice(box[0].start - rise, box[0].start + 1), box[1])
-    height, width = size(area)
+        x = int(rng.uniform(box.columns.start + 0.1 * side, box.columns.stop - 0.15 * side))
+        _chimney(rng, canvas, x, box.rows.start - rise)
+    area = Box(slice(box.rows.start - rise, box.rows.start + 1), box.columns)
+    height, width = area.size
     albedo, relief = roof(rng, (height, width), colour, canvas.unit)
     slope = rng.uniform(0.25, 0.8) * (height - np.arange(height, dtype=np.float32))[:, None]
     columns = np.arange(width, dtype=np.float32)[None, :]
     mask = np.ones((height, width), bool)
-    if area[1].start > 0:
+    if area.columns.start > 0:
         mask &= columns >= slope
-    if area[1].stop < side:
+    if area.columns.stop < side:
         mask &= columns < width - slope
     canvas.albedo[area][mask] = (albedo * ramp(height, 1.15, 0.9))[mask]
     canvas.glow[area][mask] = 0
     canvas.lamp[area][mask] = 0
     canvas.relief[area][mask] = relief[mask]
-    ridge = within(area, 0, 0, 0.07, 1)
-    canvas.albedo[ridge][mask[: size(ridge)[0]]] *= np.float32(0.7)
+    ridge = area.within(0, 0, 0.07, 1)
+    canvas.albedo[ridge][mask[: ridge.size[0]]] *= np.float32(0.7)
 
 
 def _chimney(rng: Rng, canvas: Canvas, x: int, ridge: int) -> None:
     width, top = canvas.px(rng.uniform(8, 14)), ridge - canvas.px(rng.uniform(4, 11))
-    stack: Box = (slice(max(top, 0), ridge + canvas.px(8)), slice(x, x + width))
+    stack = Box(slice(max(top, 0), ridge + canvas.px(8)), slice(x, x + width))
     brick = paint(rng, (0.58, 0.34, 0.27), 0.05)
-    albedo, _ = courses(rng, size(stack), brick, (2.6 * canvas.unit, 5 * canvas.unit), 0.6 * canvas.unit, 0.15)
+    albedo, _ = courses(rng, stack.size, brick, (2.6 * canvas.unit, 5 * canvas.unit), 0.6 * canvas.unit, 0.15)
     canvas.cover(stack, albedo, 1.0)
-    canvas.cover(within(stack, 0, 0, 0.12, 1), brick * np.float32(0.8), 2.0)
+    canvas.cover(stack.within(0, 0, 0.12, 1), brick * np.float32(0.8), 2.0)
     pot = canvas.px(2.2)
     for at in range(x + canvas.px(1), x + width - pot, canvas.px(3.6)):
         if top > canvas.px(4):
-            canvas.cover((slice(top - canvas.px(3.4), top), slice(at, at + pot)), paint(rng, (0.68, 0.42, 0.30)), 1.0)
+            canvas.cover(
+                Box(slice(top - canvas.px(3.4), top), slice(at, at + pot)), paint(rng, (0.68, 0.42, 0.30)), 1.0
+            )
 
 
 def paint_street(rng: Rng, canvas: Canvas, facade: Part) -> None:
     """A pavement of slabs, its kerb and a strip of the road."""
     side = canvas.relief.shape[0]
     start = canvas.box(facade)[0].stop
-    area: Box = (slice(start, side), slice(0, side))
+    area = Box(slice(start, side), slice(0, side))
     colour = paint(rng, (0.60, 0.58, 0.55))
-    albedo, _ = courses(rng, size(area), colour, (3.2 * canvas.unit, 15 * canvas.unit), 0.5 * canvas.unit, 0.06)
+    albedo, _ = courses(rng, area.size, colour, (3.2 * canvas.unit, 15 * canvas.unit), 0.5 * canvas.unit, 0.06)
     slabs = canvas.cover(area, albedo, 7.0)
-    slabs *= (1 + 0.10 * fractal(rng, size(area), 30 * canvas.unit))[:, :, None]
-    kerb = start + int(size(area)[0] * 0.62)
+    slabs *= (1 + 0.10 * fractal(rng, area.size, 30 * canvas.unit))[:, :, None]
+    kerb = start + int(area.size[0] * 0.62)
     canvas.albedo[kerb : kerb + canvas.px(1.2)] = colour * np.float32(1.3)
     road: Image = canvas.albedo[kerb + canvas.px(1.2) :]
     road[:] = paint(rng, (0.36, 0.36, 0.38)) * (1 + 0.12 * noise(rng, road.shape[:2], canvas.unit))[:, :, None]
