@@ -17,8 +17,7 @@ from patchlight.loggers import log_histograms, log_pictures
 from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
 from patchlight.networks import Discriminator, PatchGrid, map_suffixes
-from patchlight.pictures import PatchView, contact_sheet, overlay, patch_map_figure
-from patchlight.pictures import Scale
+from patchlight.pictures import PatchView, Scale, contact_sheet, overlay, patch_map_figure
 
 LATEST = "latest"
 """The folder of the newest pictures, one file per image."""
