@@ -170,8 +170,6 @@ SCHEMES = (
     Scheme("boards", (0.66, 0.31, 0.26), _IVORY, _WHITE, _PINE, _COAL),
 )
 
-ROOFS = ((0.36, 0.38, 0.42), (0.62, 0.34, 0.25), (0.46, 0.47, 0.48), (0.55, 0.40, 0.32), (0.42, 0.52, 0.50))
-
 
 def paint(rng: Rng, colour: Colour, spread: float = 0.03) -> Image:
     """A colour, a little off, as the share of light that it reflects: gamma 2 stands in for the sRGB curve."""
@@ -247,15 +245,3 @@ def _boards(rng: Rng, shape: Shape, colour: Image, pitch: float) -> Surface:
     grain = 1 + 0.05 * noise(rng, shape, 14.0, stretch=0.08)
     albedo = colour * (shade.astype(np.float32)[:, None] * grain)[:, :, None]
     return albedo, np.broadcast_to((1.1 * lap).astype(np.float32)[:, None], shape).copy()
-
-
-def roof(rng: Rng, shape: Shape, colour: Image, unit: float) -> Surface:
-    """Slates or tiles in rows, or sheets of metal with standing seams."""
-    if rng.random() < 0.65:
-        albedo, relief = courses(rng, shape, colour, (3.4 * unit, 5.2 * unit), joint=0.6 * unit, spread=0.16)
-    else:
-        albedo, relief = np.broadcast_to(colour, (*shape, 3)).copy(), np.zeros(shape, np.float32)
-        seams = np.arange(shape[1]) % round(9 * unit) < round(0.9 * unit)
-        albedo[:, seams] *= np.float32(1.3)
-        relief[:, seams] = 0.9 * unit
-    return albedo * (1 + 0.12 * fractal(rng, shape, 24 * unit))[:, :, None], relief

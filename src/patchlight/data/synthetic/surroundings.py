@@ -6,22 +6,23 @@ import cv2
 import numpy as np
 
 from patchlight.data.synthetic.canvas import (
-    ROOFS,
     SCHEMES,
     Box,
     Canvas,
     Colour,
     Image,
+    Shape,
+    Surface,
     courses,
     fractal,
     noise,
     paint,
     ramp,
-    roof,
     wall,
 )
 from patchlight.data.synthetic.layout import Part, Rng
 
+ROOFS = ((0.36, 0.38, 0.42), (0.62, 0.34, 0.25), (0.46, 0.47, 0.48), (0.55, 0.40, 0.32), (0.42, 0.52, 0.50))
 Ramp = tuple[Colour, Colour, Colour]
 DAYS: tuple[Ramp, ...] = (
     ((0.36, 0.57, 0.84), (0.58, 0.75, 0.92), (0.83, 0.90, 0.95)),
@@ -100,7 +101,7 @@ def paint_roof(rng: Rng, canvas: Canvas, facade: Part) -> None:
         _chimney(rng, canvas, x, box.rows.start - rise)
     area = Box(slice(box.rows.start - rise, box.rows.start + 1), box.columns)
     height, width = area.size
-    albedo, relief = roof(rng, (height, width), colour, canvas.unit)
+    albedo, relief = _roof(rng, (height, width), colour, canvas.unit)
     slope = rng.uniform(0.25, 0.8) * (height - np.arange(height, dtype=np.float32))[:, None]
     columns = np.arange(width, dtype=np.float32)[None, :]
     mask = np.ones((height, width), bool)
@@ -114,6 +115,18 @@ def paint_roof(rng: Rng, canvas: Canvas, facade: Part) -> None:
     canvas.relief[area][mask] = relief[mask]
     ridge = area.within(0, 0, 0.07, 1)
     canvas.albedo[ridge][mask[: ridge.size[0]]] *= np.float32(0.7)
+
+
+def _roof(rng: Rng, shape: Shape, colour: Image, unit: float) -> Surface:
+    """Slates or tiles in rows, or sheets of metal with standing seams."""
+    if rng.random() < 0.65:
+        albedo, relief = courses(rng, shape, colour, (3.4 * unit, 5.2 * unit), joint=0.6 * unit, spread=0.16)
+    else:
+        albedo, relief = np.broadcast_to(colour, (*shape, 3)).copy(), np.zeros(shape, np.float32)
+        seams = np.arange(shape[1]) % round(9 * unit) < round(0.9 * unit)
+        albedo[:, seams] *= np.float32(1.3)
+        relief[:, seams] = 0.9 * unit
+    return albedo * (1 + 0.12 * fractal(rng, shape, 24 * unit))[:, :, None], relief
 
 
 def _chimney(rng: Rng, canvas: Canvas, x: int, ridge: int) -> None:
