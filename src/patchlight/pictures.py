@@ -31,27 +31,27 @@ def contact_sheet(rows: Sequence[Mapping[str, Tensor]], gallery: Sequence[Sequen
     side by side with a wider gap between them.
     """
     scale = max(1, -(-MIN_WIDTH // max(rows[0][name].shape[-1] for block in gallery for name, _ in block)))
-    cells = [[[to_picture(row[name], scale) for name, _ in block] for block in gallery] for row in rows]
-    width = max(cell.width for row in cells for block in row for cell in block)
-    heights = [max(cell.height for block in row for cell in block) for row in cells]
+    names = {name for block in gallery for name, _ in block}
+    cells = [{name: to_picture(row[name], scale) for name in names} for row in rows]
+    width = max(cell.width for row in cells for cell in row.values())
+    heights = [max(cell.height for cell in row.values()) for row in cells]
+    columns, right = [], MARGIN
+    for block in gallery:
+        for name, title in block:
+            columns.append((right, name, title))
+            right += width + GAP
+        right += 2 * GAP
     font_size = max(13, width // 12)
-    font = ImageFont.load_default(size=font_size)
     header = int(font_size * 1.9)
-    n_columns = sum(len(block) for block in gallery)
-    sheet_width = 2 * MARGIN + n_columns * width + (n_columns - len(gallery)) * GAP + (len(gallery) - 1) * 3 * GAP
-    sheet_height = MARGIN + header + sum(heights) + (len(rows) - 1) * GAP + MARGIN
-    sheet = Image.new("RGB", (sheet_width, sheet_height), "white")
-    draw = ImageDraw.Draw(sheet)
-    x = MARGIN
-    for b, block in enumerate(gallery):
-        for c, (_, title) in enumerate(block):
-            draw.text((x + width / 2, MARGIN + header * 0.35), title, fill=INK, font=font, anchor="mm")
-            y = MARGIN + header
-            for row, height in zip(cells, heights, strict=True):
-                sheet.paste(row[b][c], (x, y))
-                y += height + GAP
-            x += width + GAP
-        x += 2 * GAP
+    sheet_height = header + sum(heights) + (len(rows) - 1) * GAP + 2 * MARGIN
+    sheet = Image.new("RGB", (right - 3 * GAP + MARGIN, sheet_height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=font_size)
+    for x, name, title in columns:
+        draw.text((x + width / 2, MARGIN + header * 0.35), title, fill=INK, font=font, anchor="mm")
+        y = MARGIN + header
+        for row, height in zip(cells, heights, strict=True):
+            sheet.paste(row[name], (x, y))
+            y += height + GAP
     return sheet
 
 

@@ -45,23 +45,22 @@ class Sample:
 
 def samples_of(facts: Sequence[Facts], paired: bool) -> list[list[Sample]]:
     """The samples of a set, in lists within which they are to be compared: one for pairs, otherwise one a domain."""
-    readable = [f for f in facts if f.views]
     if not paired:
         found: dict[str, list[Sample]] = {"A": [], "B": []}
-        for f in readable:
+        for f in facts:
             for view in f.views:
                 found[view.domain].append(Sample(f.item.split, (view,), (f.item.name,), (f.item.path,)))
         return list(found.values())
     pairs: dict[tuple[str, str, str], list[Facts]] = defaultdict(list)
-    for f in readable:
-        own = f.item.name if f.item.domain == "AB" else ""
-        pairs[f.item.split, f.item.key, own].append(f)
+    for f in facts:
+        if f.views:
+            pairs[f.item.split, f.item.key, f.item.name if f.item.domain == "AB" else ""].append(f)
     samples = []
-    for group in pairs.values():
+    for (split, _, _), group in pairs.items():
         views = tuple(view for f in group for view in f.views)
         if len(views) == 2:
             names, paths = tuple(f.item.name for f in group), tuple(f.item.path for f in group)
-            samples.append(Sample(group[0].item.split, views, names, paths))
+            samples.append(Sample(split, views, names, paths))
     return [samples]
 
 
@@ -89,10 +88,10 @@ def near(
     label maps, whose flat shapes are often alike. They count if their small versions differ by at most `difference`
     levels (root mean square), label maps by at most twice that. Blank images are left out.
     """
-    train = [s for s in samples if s.split == "train" and _has_contrast(s, blank)]
-    others = [s for s in samples if s.split != "train" and _has_contrast(s, blank)]
+    visible = [s for s in samples if all(view.std > blank for view in s.views)]
+    train = [s for s in visible if s.split == "train"]
     known = {s.digest for s in train}
-    others = [s for s in others if s.digest not in known]
+    others = [s for s in visible if s.split != "train" and s.digest not in known]
     if not train or not others:
         return
     for mirrored in (False, True):
@@ -103,10 +102,6 @@ def near(
                 if view.domain != labels or len(train[0].views) == 1:
                     close &= _bits_apart([s.views[d] for s in chunk], [s.views[d] for s in train], mirrored) <= distance
             yield from _verified(chunk, train, close, mirrored, difference, labels)
-
-
-def _has_contrast(sample: Sample, blank: float) -> bool:
-    return all(view.std > blank for view in sample.views)
 
 
 def _bits_apart(a: Sequence[View], b: Sequence[View], mirrored: bool) -> NDArray[np.float32]:
