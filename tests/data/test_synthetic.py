@@ -83,7 +83,7 @@ def test_windows_are_dark_by_day_and_shine_in_the_evening() -> None:
 def test_a_lit_room_leaves_the_bars_of_its_window_dark() -> None:
     brightness_of_bar: list[float] = []
     for relief in (-2.6, 0.0):
-        canvas = Canvas.blank(Facade(64), evening=True)
+        canvas = Canvas(Facade(64), evening=True)
         canvas.albedo[:] = 0.8
         canvas.lamp[100:156, 100:156] = 1.5
         bar = (slice(100, 156), slice(126, 130))

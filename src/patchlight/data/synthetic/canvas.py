@@ -45,48 +45,21 @@ class Box(NamedTuple):
         return Box(slice(y0, max(self.rows.stop - by, y0 + 1)), slice(x0, max(self.columns.stop - by, x0 + 1)))
 
 
-@dataclass(frozen=True)
-class Finish:
-    """What a building looks like whatever its layout: reflected light per material, and styles."""
-
-    trim: Image
-    frame: Image
-    wood: Image
-    shutter: Image
-    iron: Image
-    awning: Image
-    panes: Literal["cross", "casement", "sash", "transom"]
-    surround: bool
-    flowers: bool
-    stone_railing: bool
-    curtains: float
-
-
-@dataclass
 class Canvas:
-    """Linear RGB (H W 3) of what a surface reflects (`albedo`), of the sky and what mirrors it (`glow`) and of lamps;
-    `relief` (H W) in pixels. `factor` is pixels per pixel of the label map, `unit` per unit of the layout."""
+    """A dark canvas of 512 pixels, about: small pictures are scaled down from large ones too.
 
-    albedo: Image
-    glow: Image
-    lamp: Image
-    relief: Image
-    factor: int
-    unit: float
-    evening: bool
+    Linear RGB (H W 3) of what a surface reflects (`albedo`), of the sky and what mirrors it (`glow`) and of lamps;
+    `relief` (H W) in pixels. `factor` is pixels per pixel of the label map, `unit` per unit of the layout.
+    """
 
-    @staticmethod
-    def blank(facade: Facade, *, evening: bool) -> Canvas:
-        """A dark canvas of 512 pixels, about: small pictures are scaled down from large ones too."""
-        factor = min(max(512 // facade.size, 2), 4)
-        side = facade.size * factor
-        albedo, glow, lamp = (np.zeros((side, side, 3), np.float32) for _ in range(3))
-        relief = np.zeros((side, side), np.float32)
-        return Canvas(albedo, glow, lamp, relief, factor, facade.unit * factor, evening)
-
-    @property
-    def exposure(self) -> float:
-        return DUSK_EXPOSURE if self.evening else DAY_EXPOSURE
+    def __init__(self, facade: Facade, *, evening: bool) -> None:
+        self.factor = min(max(512 // facade.size, 2), 4)
+        side = facade.size * self.factor
+        self.albedo, self.glow, self.lamp = (np.zeros((side, side, 3), np.float32) for _ in range(3))
+        self.relief = np.zeros((side, side), np.float32)
+        self.unit = facade.unit * self.factor
+        self.evening = evening
+        self.exposure = DUSK_EXPOSURE if evening else DAY_EXPOSURE
 
     def exposed(self, look: Image) -> Image:
         """The scene's linear light that the camera turns into the colour `look`, in [0, 1)."""
@@ -171,6 +144,9 @@ SCHEMES = (
 )
 
 
+AWNINGS = ((0.62, 0.16, 0.15), (0.16, 0.34, 0.28), (0.18, 0.27, 0.46), (0.78, 0.56, 0.22), (0.50, 0.50, 0.48))
+
+
 def paint(rng: Rng, colour: Colour, spread: float = 0.03) -> Image:
     """A colour, a little off, as the share of light that it reflects: gamma 2 stands in for the sRGB curve."""
     offset = rng.normal(0, spread) + rng.normal(0, 0.6 * spread, 3)
@@ -245,3 +221,20 @@ def _boards(rng: Rng, shape: Shape, colour: Image, pitch: float) -> Surface:
     grain = 1 + 0.05 * noise(rng, shape, 14.0, stretch=0.08)
     albedo = colour * (shade.astype(np.float32)[:, None] * grain)[:, :, None]
     return albedo, np.broadcast_to((1.1 * lap).astype(np.float32)[:, None], shape).copy()
+
+
+class Finish:
+    """What a building looks like whatever its layout: reflected light per material, and styles."""
+
+    def __init__(self, rng: Rng, scheme: Scheme) -> None:
+        frame, self.wood = paint(rng, scheme.frame), paint(rng, scheme.wood)
+        self.trim = paint(rng, scheme.trim)
+        self.frame = self.wood if rng.random() < (0.6 if sum(scheme.wall) < 1.45 else 0.2) else frame
+        self.shutter = paint(rng, scheme.shutter)
+        self.iron = paint(rng, (0.16, 0.17, 0.18))
+        self.awning = paint(rng, AWNINGS[int(rng.integers(len(AWNINGS)))])
+        self.panes = ("cross", "casement", "sash", "transom")[int(rng.integers(4))]
+        self.surround = rng.random() < 0.62
+        self.flowers = rng.random() < 0.32
+        self.stone_railing = rng.random() < 0.25
+        self.curtains = rng.uniform(0.1, 0.6)

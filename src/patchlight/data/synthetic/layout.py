@@ -71,23 +71,26 @@ class Facade:
         return label
 
 
-@dataclass(frozen=True)
 class _Style:
     """What all windows of a building have in common; lengths as fractions of a bay."""
 
-    window_width: float
-    window_height: float
-    twins: bool
-    sill: bool
-    crown: Variant
-    panels: bool
-    shutters: bool
-    rollers: float
-    balcony_floors: frozenset[int]
-    long_balconies: bool
-    molding_floors: frozenset[int]
-    pillars: Variant | None
-    shops: float
+    def __init__(self, rng: Rng, floors: int, bays: int) -> None:
+        upper = range(floors - 1)
+        pillars: list[Variant | None] = [None, "quoins", ""]
+        crowns: list[Variant] = ["", "lintel", "pediment"]
+        self.balcony_floors = {f for f in upper if rng.random() < 0.5} if rng.random() < 0.5 else set()
+        self.shutters = rng.random() < 0.36
+        self.window_width = rng.uniform(0.36, 0.56)
+        self.window_height = rng.uniform(0.5, 0.68)
+        self.twins = bays <= 4 and not self.shutters and rng.random() < 0.3
+        self.sill = rng.random() < 0.8
+        self.crown = crowns[int(rng.choice(3, p=[0.36, 0.4, 0.24]))]
+        self.panels = rng.random() < 0.22
+        self.rollers = 0.22 if rng.random() < 0.45 else 0.03
+        self.long_balconies = rng.random() < 0.25
+        self.molding_floors = set(upper) if rng.random() < 0.4 else {floors - 2}
+        self.pillars = pillars[int(rng.choice(3, p=[0.5, 0.28, 0.22]))]
+        self.shops = rng.choice([0.0, 1.0, 0.6], p=[0.42, 0.36, 0.22])
 
 
 def draw_facade(rng: Rng, size: int) -> Facade:
@@ -102,7 +105,7 @@ def draw_facade(rng: Rng, size: int) -> Facade:
 
     floors = int(rng.choice([2, 3, 4, 5, 6], p=[0.1, 0.32, 0.32, 0.2, 0.06]))
     bays = int(np.clip(round((right - left) / unit / rng.uniform(36, 68)), 2, 7))
-    style = _draw_style(rng, floors, bays)
+    style = _Style(rng, floors, bays)
     cornice = unit * rng.uniform(7, 13)
     frieze = unit * rng.uniform(5, 8) if rng.random() < 0.3 else 0.0
     ground = (street - top) * rng.uniform(1.15, 1.5) / (floors + 0.3)
@@ -123,29 +126,6 @@ def draw_facade(rng: Rng, size: int) -> Facade:
         if floor in style.balcony_floors and style.long_balconies:
             facade.add("balcony", edges[0] + 5 * unit, y1 - (y1 - y0) * 0.32, edges[-1] - 5 * unit, y1 - unit)
     return facade
-
-
-def _draw_style(rng: Rng, floors: int, bays: int) -> _Style:
-    upper = range(floors - 1)
-    balconies = frozenset(f for f in upper if rng.random() < 0.5) if rng.random() < 0.5 else frozenset()
-    shutters = rng.random() < 0.36
-    pillars: list[Variant | None] = [None, "quoins", ""]
-    crowns: list[Variant] = ["", "lintel", "pediment"]
-    return _Style(
-        window_width=rng.uniform(0.36, 0.56),
-        window_height=rng.uniform(0.5, 0.68),
-        twins=bays <= 4 and not shutters and rng.random() < 0.3,
-        sill=rng.random() < 0.8,
-        crown=crowns[int(rng.choice(3, p=[0.36, 0.4, 0.24]))],
-        panels=rng.random() < 0.22,
-        shutters=shutters,
-        rollers=0.22 if rng.random() < 0.45 else 0.03,
-        balcony_floors=balconies,
-        long_balconies=rng.random() < 0.25,
-        molding_floors=frozenset(upper) if rng.random() < 0.4 else frozenset({floors - 2}),
-        pillars=pillars[int(rng.choice(3, p=[0.5, 0.28, 0.22]))],
-        shops=rng.choice([0.0, 1.0, 0.6], p=[0.42, 0.36, 0.22]),
-    )
 
 
 def _bay_edges(rng: Rng, bays: int) -> Edges:

@@ -41,9 +41,9 @@ def render_scene(rng: Rng, size: int, *, evening: bool) -> NDArray[np.uint8]:
 
 def render(rng: Rng, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
     """The photo of a facade, H W 3, RGB, as large as its label map."""
-    canvas = Canvas.blank(facade, evening=evening)
+    canvas = Canvas(facade, evening=evening)
     scheme = SCHEMES[int(rng.integers(len(SCHEMES)))]
-    finish = _draw_finish(rng, scheme)
+    finish = Finish(rng, scheme)
     building = next(part for part in facade.parts if part.kind == "facade")
     paint_sky(rng, canvas)
     paint_neighbours(rng, canvas, building)
@@ -63,24 +63,6 @@ def render(rng: Rng, facade: Facade, *, evening: bool) -> NDArray[np.uint8]:
             box = canvas.box(part).within(0, 0.1, 1, 0.9)
             flower_box(rng, canvas, box, box.rows.start)
     return photograph(rng, canvas, light(rng, canvas), facade.size)
-
-
-def _draw_finish(rng: Rng, scheme: Scheme) -> Finish:
-    frame, wood = paint(rng, scheme.frame), paint(rng, scheme.wood)
-    awnings = ((0.62, 0.16, 0.15), (0.16, 0.34, 0.28), (0.18, 0.27, 0.46), (0.78, 0.56, 0.22), (0.50, 0.50, 0.48))
-    return Finish(
-        trim=paint(rng, scheme.trim),
-        frame=wood if rng.random() < (0.6 if sum(scheme.wall) < 1.45 else 0.2) else frame,
-        wood=wood,
-        shutter=paint(rng, scheme.shutter),
-        iron=paint(rng, (0.16, 0.17, 0.18)),
-        awning=paint(rng, awnings[int(rng.integers(len(awnings)))]),
-        panes=("cross", "casement", "sash", "transom")[int(rng.integers(4))],
-        surround=rng.random() < 0.62,
-        flowers=rng.random() < 0.32,
-        stone_railing=rng.random() < 0.25,
-        curtains=rng.uniform(0.1, 0.6),
-    )
 
 
 def _paint_wall(rng: Rng, canvas: Canvas, facade: Facade, building: Part, scheme: Scheme) -> None:
