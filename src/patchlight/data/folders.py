@@ -42,7 +42,7 @@ class _Paths:
 
 
 class Files(_Paths, ImageSource):
-    """Image files, whose keys are their paths."""
+    """Image files of one domain."""
 
     def read(self, index: int) -> Picture:
         return open_picture(self.paths[index])
