@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patchlight.build import build_method, data_channels, patch_geometries
+from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record, read_checkpoint
 from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import Discriminator, PatchGrid
+from patchlight.runs.preflight import patch_geometries
 from patchlight.runs.records import make_manifest
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")

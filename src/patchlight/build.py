@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from patchlight.config.messages import one_line
 from patchlight.config.validation import locate
 from patchlight.config.validation.signatures import signature
 from patchlight.data.contract import LoaderData, TrainingData
-from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
+from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.wandb_run import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import NetworkSpec, TranslationMethod
-from patchlight.networks import Discriminator, Generator, init_weights, map_suffixes, receptive_field, require_shapes
+from patchlight.networks import Discriminator, Generator, init_weights
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
 from patchlight.system.lightning_internals import is_first
@@ -208,60 +207,6 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
             strategy=build_strategy(cfg.trainer, Path(cfg.paths.run_dir) / "config.yaml"),
         )  # fmt: skip
     return trainer
-
-
-@dataclass(frozen=True)
-class PatchGeometry:
-    """What one map of a discriminator sees: receptive field in pixels, and the map's size for an image.
-
-    `name` is the discriminator's, with the scale's number where it has several maps.
-    """
-
-    name: str
-    receptive_field: int
-    image_size: tuple[int, int]
-    map_size: tuple[int, int]
-
-    def __str__(self) -> str:
-        r, (height, width) = self.receptive_field, self.image_size
-        text = (
-            f"{self.name}: receptive field {r} x {r} px, "
-            f"patch map {self.map_size[0]} x {self.map_size[1]} for {height} x {width} px"
-        )
-        if r > min(height, width):
-            text += f"; the field is larger than the image, so no patch is seen whole (it has {r - min(height, width)}"
-            text += " px of padding in it)"
-        return text
-
-
-def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> list[PatchGeometry]:
-    """Receptive field and patch map of each discriminator, or of each of its scales, compared with a forward pass.
-
-    Raises:
-        EmptyPatchMapError: a map would be empty.
-        ConfigError: they cannot be told, or are not what the forward pass makes.
-    """
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    geometries = []
-    for name, network in method.modules_of("discriminator").items():
-        assert isinstance(network, Discriminator)
-        key = f"model.{method.networks[name].config}"
-        if min(height, width) < network.min_size:
-            field = ""
-            with suppress(ValueError):  # it cannot be told of layers of one's own
-                field = f" its receptive field is {receptive_field(network)} px and"
-            raise EmptyPatchMapError(
-                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} it needs "
-                f"images of at least {network.min_size} px; take fewer {key}.n_layers or larger images"
-            )
-        try:
-            grids = network.patch_grids(height, width)
-            require_shapes(network, grids, height, width)
-        except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
-        for suffix, grid in zip(map_suffixes(len(grids)), grids, strict=True):
-            geometries.append(PatchGeometry(name + suffix, grid.field, (height, width), grid.size))
-    return geometries
 
 
 @contextmanager

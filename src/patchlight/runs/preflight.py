@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight.build import (
-    PatchGeometry,
     build_callbacks,
     build_data,
     build_loggers,
@@ -21,21 +21,45 @@ from patchlight.build import (
     build_performance,
     build_trainer,
     data_channels,
-    patch_geometries,
     try_optimizers,
 )  # fmt: skip
 from patchlight.callbacks import LastCheckpoint, LoopState, RunRecord
 from patchlight.data import ImageDataModule
 from patchlight.data.contract import TrainingData
-from patchlight.errors import ConfigError
+from patchlight.errors import ConfigError, EmptyPatchMapError
 from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
+from patchlight.networks import Discriminator, map_suffixes, receptive_field, require_shapes
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
 from patchlight.runs.monitors import RequireFigures, check_monitors, check_objective
 from patchlight.runs.resume import ResumePoint, find_checkpoint, load_initial_weights, require_fit, set_aside_later
 from patchlight.system.lightning_internals import is_first
+
+
+@dataclass(frozen=True)
+class PatchGeometry:
+    """What one map of a discriminator sees: receptive field in pixels, and the map's size for an image.
+
+    `name` is the discriminator's, with the scale's number where it has several maps.
+    """
+
+    name: str
+    receptive_field: int
+    image_size: tuple[int, int]
+    map_size: tuple[int, int]
+
+    def __str__(self) -> str:
+        r, (height, width) = self.receptive_field, self.image_size
+        text = (
+            f"{self.name}: receptive field {r} x {r} px, "
+            f"patch map {self.map_size[0]} x {self.map_size[1]} for {height} x {width} px"
+        )
+        if r > min(height, width):
+            text += f"; the field is larger than the image, so no patch is seen whole (it has {r - min(height, width)}"
+            text += " px of padding in it)"
+        return text
 
 
 @dataclass
@@ -116,6 +140,36 @@ def _wandb_id(point: ResumePoint | None, run_dir: Path) -> str | None:
         return point.wandb_id
     manifest = run_dir / "manifest.json"
     return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
+
+
+def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> list[PatchGeometry]:
+    """Receptive field and patch map of each discriminator, or of each of its scales, compared with a forward pass.
+
+    Raises:
+        EmptyPatchMapError: a map would be empty.
+        ConfigError: they cannot be told, or are not what the forward pass makes.
+    """
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    geometries = []
+    for name, network in method.modules_of("discriminator").items():
+        assert isinstance(network, Discriminator)
+        key = f"model.{method.networks[name].config}"
+        if min(height, width) < network.min_size:
+            field = ""
+            with suppress(ValueError):  # it cannot be told of layers of one's own
+                field = f" its receptive field is {receptive_field(network)} px and"
+            raise EmptyPatchMapError(
+                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} it needs "
+                f"images of at least {network.min_size} px; take fewer {key}.n_layers or larger images"
+            )
+        try:
+            grids = network.patch_grids(height, width)
+            require_shapes(network, grids, height, width)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from None
+        for suffix, grid in zip(map_suffixes(len(grids)), grids, strict=True):
+            geometries.append(PatchGeometry(name + suffix, grid.field, (height, width), grid.size))
+    return geometries
 
 
 def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks: int) -> None:

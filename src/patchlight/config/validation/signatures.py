@@ -7,13 +7,16 @@ import builtins
 import importlib
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from patchlight.config.messages import one_line
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import where_looked
 
@@ -125,7 +128,7 @@ def locate(target: str, path: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module of the user's may raise any
         raise ConfigError(
-            f"{path}._target_={target} cannot be imported: {' '.join(str(error).split())}{where_looked(module, error)}"
+            f"{path}._target_={target} cannot be imported: {one_line(error)}{where_looked(module, error)}"
         ) from None
 
 
@@ -161,12 +164,9 @@ def _of_class(found: Definition) -> Signature:
 def _hands_on(constructor: ast.FunctionDef) -> bool:
     """Whether a constructor gives what its `**settings` takes to `super().__init__`."""
     settings = constructor.args.kwarg
-    calls = [node for node in ast.walk(constructor) if isinstance(node, ast.Call)]
     return settings is not None and any(
-        k.arg is None and ast.unparse(k.value) == settings.arg
-        for call in calls
-        if ast.unparse(call.func) == "super().__init__"
-        for k in call.keywords
+        re.search(rf"super\(\)\.__init__\(.*\*\*{settings.arg}\)", line)
+        for line in ast.unparse(constructor).splitlines()
     )
 
 
@@ -266,14 +266,13 @@ def _imports_of(module: str) -> dict[str, str]:
     names: dict[str, str] = {}
     for statement in _statements(module):
         if isinstance(statement, ast.Import):
-            names |= {a.asname: a.name for a in statement.names if a.asname}
-            names |= {a.name.partition(".")[0]: a.name.partition(".")[0] for a in statement.names if not a.asname}
+            for a in statement.names:
+                top = a.name.partition(".")[0]
+                names[a.asname or top] = a.name if a.asname else top
         if isinstance(statement, ast.ImportFrom):
-            origin = statement.module or ""
-            if statement.level:
-                parts = package.split(".")
-                origin = ".".join([*parts[: len(parts) - statement.level + 1], *([origin] if origin else [])])
-            names |= {a.asname or a.name: f"{origin}.{a.name}" for a in statement.names}
+            with suppress(ImportError):  # from beyond the package, where no import leads either
+                origin = importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
+                names |= {a.asname or a.name: f"{origin}.{a.name}" for a in statement.names}
     return names
 
 
