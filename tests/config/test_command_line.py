@@ -103,6 +103,7 @@ def test_mappings_whose_keys_are_free() -> None:
     assert cfg.model.discriminator_augment._target_ == "own.Noise"
     assert cfg.callbacks.quality.metrics.mse._target_ == "torchmetrics.regression.MeanSquaredError"
     assert words[-1] == "model.optimizer.lr=1"
+    assert plan(words[1]).folder("s", False) == plan(words[1].removeprefix("++")).folder("s", False)
     wrong = with_free_keys(["model.penalties.r1.gama=3", "model/penalty=r1"], FREE_MAPPINGS)
     with pytest.raises(ConfigError, match=r"^model\.penalties\.r1\.gama is no key .*did you mean gamma\?"):
         validate(compose_config("train", [*wrong]))

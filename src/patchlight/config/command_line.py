@@ -66,7 +66,7 @@ class Plan:
         The values of a grid are left out, so that one with more of them goes on in the same folder; those that a
         sweeper `searches` in belong to its study and stay.
         """
-        words = (o.input_line or "" for o in self.overrides if searches or not _is_swept(o))
+        words = ((o.input_line or "").removeprefix("++") for o in self.overrides if searches or not _is_swept(o))
         return f"{name}-{digest(*sorted(word for word in words if not word.startswith(NOT_PART_OF_A_JOB)))}"
 
 
