@@ -34,7 +34,7 @@ from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.performance import Performance
 from patchlight.system.lightning_internals import is_first
 
-TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment"})
+TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment", "perceptual"})
 """Parts of `model` that are used in the steps of a training only."""
 
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from patchlight.interop import load_reference_weights
-from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks import (
+    GlobalGenerator,
+    LocalEnhancer,
+    MultiscaleDiscriminator,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 
 @dataclass(frozen=True)
@@ -111,5 +119,21 @@ def build(ctor: dict[str, Any]) -> nn.Module:
             return ResNetGenerator(
                 ctor["input_nc"], ctor["output_nc"], n_blocks=ctor["n_blocks"], ngf=ctor["ngf"],
                 norm=ctor["norm"], dropout=ctor["use_dropout"], padding=ctor["padding_type"],
+            )  # fmt: skip
+        case "MultiscaleDiscriminator":
+            return MultiscaleDiscriminator(
+                ctor["input_nc"], ndf=ctor["ndf"], n_layers=ctor["n_layers"], num_scales=ctor["num_D"],
+                norm=ctor["norm"],
+            )  # fmt: skip
+        case "GlobalGenerator":
+            return GlobalGenerator(
+                ctor["input_nc"], ctor["output_nc"], ngf=ctor["ngf"], n_downsampling=ctor["n_downsampling"],
+                n_blocks=ctor["n_blocks"], norm=ctor["norm"],
+            )  # fmt: skip
+        case "LocalEnhancer":
+            return LocalEnhancer(
+                ctor["input_nc"], ctor["output_nc"], ngf=ctor["ngf"], n_downsampling=ctor["n_downsample_global"],
+                n_blocks=ctor["n_blocks_global"], n_local_enhancers=ctor["n_local_enhancers"],
+                n_blocks_local=ctor["n_blocks_local"], norm=ctor["norm"],
             )  # fmt: skip
     raise AssertionError(ctor)

@@ -1,4 +1,4 @@
-"""Twenty optimisation steps of pix2pix and CycleGAN, in float64, against the reference's losses and weights."""
+"""Twenty optimisation steps of each method, in float64, against the reference's losses and weights."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from torch import Tensor, nn
 
 from golden import Golden, files, load
 from patchlight.interop import load_reference_weights, reference_state_dict
-from patchlight.methods import CycleGAN, Pix2Pix
-from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.methods import CycleGAN, Pix2Pix, Pix2PixHD
+from patchlight.networks import (
+    GlobalGenerator,
+    MultiscaleDiscriminator,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 # The figures are not part of the repository, so that its coverage does not rest on them.
 pytestmark = pytest.mark.untraced
@@ -32,6 +39,10 @@ CYCLEGAN_TERMS = {
     "cycle_B": ("cycle_b", 10.0),
     "idt_B": ("identity_a", 5.0),
 }
+
+PIX2PIXHD_TERMS = {
+    "G_GAN": ("g_gan", 1.0), "G_GAN_Feat": ("g_feat", 10.0), "D_real": ("d_real", 1.0), "D_fake": ("d_fake", 1.0),
+}  # fmt: skip
 
 
 class Record(Callback):
@@ -81,7 +92,25 @@ def cyclegan(golden: Golden) -> tuple[CycleGAN, dict[str, nn.Module]]:
     return method, networks
 
 
-def run(golden: Golden, method: Pix2Pix | CycleGAN, networks: dict[str, nn.Module], folder: Path) -> Record:
+def pix2pixhd(golden: Golden) -> tuple[Pix2PixHD, dict[str, nn.Module]]:
+    options = golden.options
+    channels_a, channels_b = golden.meta["shape_a"][1], golden.meta["shape_b"][1]
+    generator = GlobalGenerator(
+        channels_a, channels_b, ngf=options["ngf"], n_downsampling=options["n_downsample_global"],
+        n_blocks=options["n_blocks_global"], norm=options["norm"],
+    )  # fmt: skip
+    discriminator = MultiscaleDiscriminator(
+        channels_a + channels_b, ndf=options["ndf"], n_layers=options["n_layers_D"], num_scales=options["num_D"],
+        norm=options["norm"],
+    )  # fmt: skip
+    method = Pix2PixHD(
+        generator, discriminator, gan_mode="vanilla" if options["no_lsgan"] else "lsgan",
+        lambda_feat=0.0 if options["no_ganFeat_loss"] else options["lambda_feat"],
+    )  # fmt: skip
+    return method, {"G": generator, "D": discriminator}
+
+
+def run(golden: Golden, method: Pix2Pix | CycleGAN | Pix2PixHD, networks: dict[str, nn.Module], folder: Path) -> Record:
     for position, network in enumerate(networks.values()):
         keys = [(k, tuple(v.shape), str(v.dtype).split(".")[1]) for k, v in reference_state_dict(network).items()]
         load_reference_weights(network, golden.weights(keys, base=1000 * position))
@@ -117,6 +146,15 @@ def compare(
         np.testing.assert_allclose(norms, golden[f"final_norm_f64/{name}"], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
+def compare_images(golden: Golden, method: Pix2PixHD) -> None:
+    """The generated images of the last step, and what the trained generator makes of one more."""
+    fake = method.last_step.images["fake_B"]
+    np.testing.assert_allclose(fake[..., ::4, ::4], golden["last_fake_stride4_f64"], rtol=1e-7, atol=1e-9)
+    with torch.no_grad():
+        after = method.generator.double()(golden.image(golden.meta["shape_a"], 2 * golden.meta["steps"]).double())
+    np.testing.assert_allclose(after[..., ::4, ::4], golden["after_fake_stride4_f64"], rtol=1e-7, atol=1e-9)
+
+
 # Slow: steps in float64 on images of 128 pixels, for which the figures were computed.
 @pytest.mark.parametrize("family", ["pix2pix_traj", "cyclegan_traj"])
 def test_twenty_steps(family: str, shared: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
@@ -126,3 +164,14 @@ def test_twenty_steps(family: str, shared: Path, tmp_path: Path, subtests: pytes
             method, networks = pix2pix(golden) if family == "pix2pix_traj" else cyclegan(golden)
             record = run(golden, method, networks, tmp_path)
             compare(golden, record, networks, PIX2PIX_TERMS if family == "pix2pix_traj" else CYCLEGAN_TERMS)
+
+
+def test_twenty_steps_of_pix2pixhd(shared: Path, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for path in files("hd_traj", shared):
+        with subtests.test(path.stem):
+            golden = load(path)
+            method, networks = pix2pixhd(golden)
+            record = run(golden, method, networks, tmp_path)
+            compare(golden, record, networks, PIX2PIXHD_TERMS)
+            compare_images(golden, method)
+            assert ("g_feat" in record.losses[0]) == (method.generator_terms.need_features(0))

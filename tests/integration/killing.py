@@ -40,6 +40,10 @@ MODELS = {
         "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
         "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10",
     ),
+    "pix2pixhd": (
+        "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=2",
+        "model.generator.ngf=8",
+    ),
 }  # fmt: skip
 
 IMAGES = 24

@@ -41,6 +41,11 @@ CYCLEGAN = (
     "model.generator.ngf=4", "model.pool_size=0", "callbacks=ema",
 )  # fmt: skip
 
+PIX2PIXHD = (
+    "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=1",
+    "model.generator.ngf=4", "callbacks=ema",
+)  # fmt: skip
+
 ONE = ("trainer=cpu", "data.batch_size=2")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1")
 
@@ -135,6 +140,17 @@ def test_two_ranks_compute_what_one_process_does(norm: str, sets: Sets, tmp_path
         assert pictures[0].read_bytes() == pictures[1].read_bytes()
         figures = [json.loads((tmp_path / run / "metrics.json").read_text())["last"] for run in ("one", launcher)]
         assert figures[1] == pytest.approx(figures[0], rel=1e-5)
+
+
+def test_two_ranks_compute_what_one_process_does_in_pix2pixhd(sets: Sets, tmp_path: Path) -> None:
+    """Features of the discriminator are compared on each rank for its own images, at every scale."""
+    command = (*COMMON, *PIX2PIXHD, f"data.root={sets('paired')}", "model.accumulate=2")
+    train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    assert {"train/g_feat", "train/g_gan"} <= rows(tmp_path / "one")[1].keys()
+    train(tmp_path, *command, *TWO, "hydra.run.dir=two")
+    assert_equal(tmp_path / "one", tmp_path / "two")
+    pictures = [[path.name for path in sorted((tmp_path / run).rglob("*scale*.png"))] for run in ("one", "two")]
+    assert pictures[0] == pictures[1] != []
 
 
 def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_path: Path) -> None:

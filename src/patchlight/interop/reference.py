@@ -1,4 +1,4 @@
-"""Weights in the key layout of the reference PyTorch CycleGAN/pix2pix code and of CUT, read and written."""
+"""Weights in the key layout of the reference code of CycleGAN and pix2pix, of CUT and of pix2pixHD, both ways."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks import (
+    GlobalGenerator,
+    LocalEnhancer,
+    MultiscaleDiscriminator,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 from patchlight.networks.layers import BlurDownsample, BlurUpsample, binomial
 from patchlight.networks.resnet import ResidualBlock
 
@@ -96,8 +104,9 @@ def reference_layers(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Te
 
 
 def _in_order(layers: Mapping[str, dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    def by_number(layer: str) -> list[int]:
-        return [int(number) for number in re.findall(r"\d+", layer)]
+    def by_number(layer: str) -> tuple[bool, list[int]]:
+        # pix2pixHD's local enhancers, model1_1 and so on, come after what its global generator, model, makes.
+        return bool(re.match(r"model\d", layer)), [int(number) for number in re.findall(r"\d+", layer)]
 
     return {layer: layers[layer] for layer in sorted(layers, key=by_number)}
 
@@ -166,6 +175,17 @@ def _reference_layer_names(network: nn.Module) -> list[str]:
             return _resnet_names(network)
         case UNetGenerator():
             return _unet_names(network)
+        case MultiscaleDiscriminator():
+            return [
+                f"scale{copy}_layer{group}.{number}"
+                for copy, scale in enumerate(network.scales)
+                for group, layers in enumerate(scale.children())
+                for number in _numbers_within(layers)
+            ]
+        case GlobalGenerator():
+            return [f"model.{number}" for number in _numbers_within(network.trunk, network.head)]
+        case LocalEnhancer():
+            return _enhancer_names(network)
     raise ValueError(f"the reference code has no {type(network).__name__}")
 
 
@@ -210,6 +230,27 @@ def _resnet_names(network: ResNetGenerator) -> list[str]:
                 inner += 1 + (isinstance(part, nn.Conv2d) and not has_norm)
         elif layer.state_dict():
             names.append(f"model.{number}")
+    return names
+
+
+def _numbers_within(*parts: nn.Module) -> list[str]:
+    """Numbers of the layers with parameters in a sequence that lies in several parts, with those within blocks."""
+    numbers: list[str] = []
+    for number, layer in enumerate(layer for part in parts for layer in part.children()):
+        if isinstance(layer, ResidualBlock):
+            numbers += [f"{number}.conv_block.{inner}" for inner in _numbers_within(layer.layers)]
+        elif layer.state_dict():
+            numbers.append(str(number))
+    return numbers
+
+
+def _enhancer_names(network: LocalEnhancer) -> list[str]:
+    """The global generator's are `model`, those of the n-th enhancer `model{n}_1` and `model{n}_2`."""
+    names = [f"model.{number}" for number in _numbers_within(network.coarse)]
+    for n, enhancer in enumerate(network.enhancers, start=1):
+        up = [enhancer.get_submodule("up"), *([network.head] if n == len(network.enhancers) else [])]
+        names += [f"model{n}_1.{number}" for number in _numbers_within(enhancer.get_submodule("down"))]
+        names += [f"model{n}_2.{number}" for number in _numbers_within(*up)]
     return names
 
 

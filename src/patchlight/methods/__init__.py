@@ -6,6 +6,7 @@ from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.networks import NetworkSpec
 from patchlight.methods.optimization import Loss, Terms, batch_weights, mean_terms
 from patchlight.methods.pix2pix import Pix2Pix
+from patchlight.methods.pix2pixhd import Pix2PixHD
 from patchlight.methods.state import Batch
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Loss",
     "NetworkSpec",
     "Pix2Pix",
+    "Pix2PixHD",
     "Terms",
     "TranslationMethod",
     "batch_weights",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +43,8 @@ class DiscriminatorLoss(NamedTuple):
     real: Maps
     """B 1 h w for each scale, detached."""
     fake: Maps
+    real_features: Features | None = None
+    """The discriminator's features of the real images, detached, where they were asked for."""
 
 
 class AdversarialLoss(nn.Module):
@@ -96,22 +98,30 @@ class AdversarialLoss(nn.Module):
         self.augment = augment
         self.register_load_state_dict_pre_hook(_adapt_state)  # type: ignore[no-untyped-call]
 
-    def generator(self, critic: Discriminator, real: Tensor, fake: Tensor, *, features: bool = False) -> GeneratorLoss:
+    def generator(
+        self,
+        critic: Discriminator,
+        real: Tensor,
+        fake: Tensor,
+        *,
+        features: bool = False,
+        real_features: Features | None = None,
+    ) -> GeneratorLoss:
         """The generator's loss: its images, B C H W, are to be taken for real.
 
         With `features` those of the critic are returned, too, of both images as they are, without an augmentation that
-        would make two different images of a pair.
+        would make two different images of a pair. `real_features` are those of the real images, where they are known.
         """
         if not features:
             return GeneratorLoss(self._generator_term(critic, real, fake))
         fake_features = critic.features(fake)
-        with torch.no_grad():
-            real_features = critic.features(real)
+        if real_features is None:
+            with torch.no_grad():
+                real_features = critic.features(real)
         if self.augment is not None:
             return GeneratorLoss(self._generator_term(critic, real, fake), fake_features, real_features)
-        maps_fake, maps_real = [tuple(maps[-1] for maps in found) for found in (fake_features, real_features)]
-        term = self.objective.generator(maps_fake, maps_real if self.objective.needs_real else None)
-        return GeneratorLoss(term, fake_features, real_features)
+        maps_real = _last(real_features) if self.objective.needs_real else None
+        return GeneratorLoss(self.objective.generator(_last(fake_features), maps_real), fake_features, real_features)
 
     def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         maps_fake = as_maps(critic(self._augmented(fake)))
@@ -119,16 +129,31 @@ class AdversarialLoss(nn.Module):
         return self.objective.generator(maps_fake, maps_real)
 
     def discriminator(
-        self, critic: nn.Module, real: Tensor, fake: Tensor, *, fake_first: bool, step: int
+        self,
+        critic: Discriminator,
+        real: Tensor,
+        fake: Tensor,
+        *,
+        fake_first: bool,
+        step: int,
+        features: bool = False,
     ) -> DiscriminatorLoss:
         """The loss of a discriminator's step on real and generated images, B C H W.
 
         Both go through the discriminator in one pass if that makes no difference (`is_batch_independent`); otherwise
         `fake_first` is the order of the two passes, which the running statistics of batch norm remember. `step` counts
-        the discriminator's steps, for the penalties' intervals.
+        the discriminator's steps, for the penalties' intervals. With `features` those of the real images are returned,
+        unless there is an augmentation, of whose images they would be.
         """
         fake = fake.detach()
-        maps_real, maps_fake = _maps_of_both(critic, self._augmented(real), self._augmented(fake), fake_first)
+        real_features: Features | None = None
+        if features and self.augment is None:
+            real_features, fake_features = _of_both(critic, critic.features, real, fake, fake_first)
+            maps_real, maps_fake = _last(real_features), _last(fake_features)
+            real_features = tuple(tuple(each.detach() for each in scale) for scale in real_features)
+        else:
+            seen = self._augmented(real), self._augmented(fake)
+            (maps_real,), (maps_fake,) = _of_both(critic, lambda images: (as_maps(critic(images)),), *seen, fake_first)
         terms = self.objective.discriminator(maps_real, maps_fake)
         objective = terms["total"]
         for name, penalty in self.penalties.items():
@@ -136,10 +161,10 @@ class AdversarialLoss(nn.Module):
             if penalty.due(step):
                 terms[name], terms[f"{name}_norm"] = penalty(lambda images: critic(self._augmented(images)), real, fake)
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
-        detached = [tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake)]
+        seen_real, seen_fake = (tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake))
         if isinstance(self.augment, AdaptiveAugment):
-            self.augment.observe(*detached)
-        return DiscriminatorLoss(terms, objective, *detached)
+            self.augment.observe(seen_real, seen_fake)
+        return DiscriminatorLoss(terms, objective, seen_real, seen_fake, real_features)
 
     def _augmented(self, images: Tensor) -> Tensor:
         """What a discriminator sees of images in training.
@@ -177,15 +202,23 @@ def is_batch_independent(network: nn.Module) -> bool:
     )
 
 
-def _maps_of_both(critic: nn.Module, real: Tensor, fake: Tensor, fake_first: bool) -> tuple[Maps, Maps]:
-    """The maps of real and of fake images."""
+def _of_both(
+    critic: nn.Module, compute: Callable[[Tensor], Features], real: Tensor, fake: Tensor, fake_first: bool
+) -> tuple[Features, Features]:
+    """What is computed of real and of fake images by a critic."""
     if real.shape == fake.shape and is_batch_independent(critic):
-        halves = [maps.chunk(2) for maps in as_maps(critic(torch.cat([real, fake])))]
-        return tuple(half[0] for half in halves), tuple(half[1] for half in halves)
+        halves = [[made.chunk(2) for made in scale] for scale in compute(torch.cat([real, fake]))]
+        first, second = (tuple(tuple(made[i] for made in scale) for scale in halves) for i in range(2))
+        return first, second
     if fake_first:
-        maps_fake = as_maps(critic(fake))
-        return as_maps(critic(real)), maps_fake
-    return as_maps(critic(real)), as_maps(critic(fake))
+        of_fake = compute(fake)
+        return compute(real), of_fake
+    return compute(real), compute(fake)
+
+
+def _last(features: Features) -> Maps:
+    """The maps that features end in."""
+    return tuple(scale[-1] for scale in features)
 
 
 def _require_alone(adversarial: object, gan_mode: str | None, labels: tuple[float, float]) -> None:

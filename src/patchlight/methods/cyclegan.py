@@ -265,7 +265,7 @@ class CycleGAN(TranslationMethod):
         terms_by_name["g_total"] = terms_by_name.pop("total")
         return terms_by_name
 
-    def _d_terms(self, name: str, critic: nn.Module, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
+    def _d_terms(self, name: str, critic: Discriminator, pool: ImagePool, real: Tensor, fake: Tensor) -> Terms:
         loss = self.adversarial.discriminator(critic, real, pool.query(fake), fake_first=False, step=self.d_steps)
         self.last_step.logits[name] = loss.real, loss.fake
         return {**loss.terms, "objective": loss.objective}

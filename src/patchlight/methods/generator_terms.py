@@ -60,6 +60,10 @@ class GeneratorTerms(nn.ModuleDict):
         """Whether a term of the generators' step of this number, counted from 0, looks at discriminators' features."""
         return any(term.needs_features and term.due(step) for term in self._terms().values())
 
+    def are_enough_alone(self) -> bool:
+        """Whether there is a term that does not need discriminators, which may not have begun."""
+        return any(term.weight > 0 and not term.needs_features for term in self._terms().values())
+
     def add_to(self, terms: dict[str, Tensor], images: StepImages, step: int, key: str = "{}") -> dict[str, Tensor]:
         """The terms of a loss with those that are due, before their weights; `total` is the sum with their weights.
 

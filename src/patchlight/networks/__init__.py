@@ -1,8 +1,10 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Condition, Discriminator, Generator, recomputed
+from patchlight.networks.base import Condition, Discriminator, Generator, Network, recomputed
+from patchlight.networks.global_generator import GlobalGenerator, LocalEnhancer
 from patchlight.networks.layers import ReflectionPad2d, init_weights
 from patchlight.networks.maps import Maps, PatchGrid, as_maps, map_suffixes
+from patchlight.networks.multiscale import MultiscaleDiscriminator
 from patchlight.networks.norms import InstanceNorm2d, SyncBatchNorm
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import patch_grids, receptive_field, require_shapes
@@ -14,8 +16,12 @@ __all__ = [
     "Condition",
     "Discriminator",
     "Generator",
+    "GlobalGenerator",
     "InstanceNorm2d",
+    "LocalEnhancer",
     "Maps",
+    "MultiscaleDiscriminator",
+    "Network",
     "PatchDiscriminator",
     "PatchGrid",
     "PixelDiscriminator",

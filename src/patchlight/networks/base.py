@@ -36,7 +36,18 @@ class Condition:
         return f"{what} of shape {' x '.join(shape)}" if shape else f"one of {what}" if self.classes else "a number"
 
 
-class Generator(nn.Module):
+class Network(nn.Module):
+    """A generator or discriminator."""
+
+    def initial_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The whole state to begin a training with, of the weights that `init_from` has for this network.
+
+        A network that can begin with those of a smaller one, and draw the rest anew, overrides this.
+        """
+        return dict(state)
+
+
+class Generator(Network):
     """A network from images to images of the same size; own ones derive from it to be used in a configuration."""
 
     conditions: Mapping[str, Condition] = {}
@@ -54,7 +65,7 @@ class Generator(nn.Module):
         raise ValueError(f"{type(self).__name__} cannot compute its features again: it has no recompute_features")
 
 
-class Discriminator(nn.Module):
+class Discriminator(Network):
     """A network from images to a map of logits, B 1 h w, or to a tuple of maps, one for each scale.
 
     Own ones derive from it to be used in a configuration.

@@ -114,6 +114,17 @@ def binomial(taps: int) -> Tensor:
     return kernel / kernel.sum()
 
 
+def halve(image: Tensor) -> Tensor:
+    """The mean of 3 x 3 pixels around every second one, at the edge of those that are there: B C H W -> B C H/2 W/2.
+
+    Odd sides are rounded up.
+
+    Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs", section
+    3.2, the image pyramids.
+    """
+    return F.avg_pool2d(image, kernel_size=3, stride=2, padding=1, count_include_pad=False)
+
+
 def normalise_spectrum(network: nn.Module) -> None:
     """Divide the weight of every convolution of a network by its largest singular value, in place.
 

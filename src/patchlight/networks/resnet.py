@@ -85,30 +85,35 @@ class ResNetGenerator(Generator):
         if not self._recompute:
             translated: Tensor = self.layers(image)
             return translated
-        for section in self._sections():
+        for section in sections(self.layers):
             image = recomputed(section, image)
         return image
 
-    def _sections(self) -> list[nn.Sequential]:
-        """The layers in groups, each from a convolution (and the padding before it) to the next."""
-        starts = [
-            i
-            for i, layer in enumerate(self.layers)
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | ReflectionPad2d | ResidualBlock)
-            and not (i > 0 and isinstance(self.layers[i - 1], ReflectionPad2d))
-        ]
-        return [self.layers[start:end] for start, end in zip(starts, [*starts[1:], len(self.layers)], strict=True)]
+
+def sections(layers: nn.Sequential) -> list[nn.Sequential]:
+    """The layers in groups, each from a convolution (and the padding before it) to the next."""
+    starts = [
+        i
+        for i, layer in enumerate(layers)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | ReflectionPad2d | ResidualBlock)
+        and not (i > 0 and isinstance(layers[i - 1], ReflectionPad2d))
+    ]
+    return [layers[start:end] for start, end in zip(starts, [*starts[1:], len(layers)], strict=True)]
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions of the same width, added to their input: (B, channels, H, W) -> the same shape.
 
+    `bias` is that of the convolutions, by default as `norm` needs it.
+
     Source: He et al. 2016, without the ReLU after the sum (Gross and Wilber 2016).
     """
 
-    def __init__(self, channels: int, norm: Norm, dropout: bool, padding: Padding) -> None:
+    def __init__(
+        self, channels: int, norm: Norm, dropout: bool, padding: Padding, bias: bool | None = None
+    ) -> None:  # fmt: skip
         super().__init__()
-        bias = bias_before(norm)
+        bias = bias_before(norm) if bias is None else bias
         self.layers = nn.Sequential(
             *_padding_layers(padding),
             WinogradConv2d(channels, channels, padding=_zero_padding(padding), bias=bias),

@@ -104,7 +104,7 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
             logger.keep(point.csv_rows if same_run and point else 0)
     callbacks = build_callbacks(cfg)
     if cfg.init_from is not None:
-        load_initial_weights(cfg.init_from, cfg.resume, method, callbacks, is_resuming=point is not None)
+        notes += load_initial_weights(cfg.init_from, cfg.resume, method, callbacks, is_resuming=point is not None)
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     evaluation = Evaluation(cfg, method, data, callbacks)
     evaluation.prepare()

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lightning.pytorch import Callback
+from torch import Tensor
 
 from patchlight.callbacks import EMA
 from patchlight.checkpoint import EMA_KEY, LAST, read_checkpoint, verify
 from patchlight.errors import ConfigError, DataError
 from patchlight.methods import TranslationMethod
+from patchlight.networks import Network
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,11 @@ def load_initial_weights(
     callbacks: Mapping[str, Callback],
     *,
     is_resuming: bool,
-) -> None:
+) -> list[str]:
     """Begin a training with the weights of a checkpoint, the averages of `callbacks=ema` too, and nothing else of it.
 
-    A run that goes on with a checkpoint of its own, by resume=auto, keeps its weights.
+    A run that goes on with a checkpoint of its own, by resume=auto, keeps its weights. Returns a sentence about each
+    network that begins with the weights of a smaller one (`initial_state`).
 
     Raises:
         ConfigError: `resume` names a checkpoint, too; or the file holds other networks.
@@ -165,12 +168,12 @@ def load_initial_weights(
     if resume not in (None, "auto"):
         raise ConfigError("init_from begins a new training and resume goes on with one: give one of the two")
     if is_resuming:
-        return
+        return []
     checkpoint = read_checkpoint(init_from)
     prefixes = tuple(f"{name}." for name in method.networks)
     # The rest of a method's state, such as its labels, is that of the new configuration.
     own = {key: value for key, value in method.state_dict().items() if not key.startswith(prefixes)}
-    state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith(prefixes)}
+    state, smaller = _initial_states(method, checkpoint["state_dict"])
     try:
         method.load_state_dict({**own, **state})
     except RuntimeError as error:
@@ -181,5 +184,21 @@ def load_initial_weights(
         ) from None
     for callback in callbacks.values():
         if isinstance(callback, EMA):
-            callback.averages = dict(checkpoint.get(EMA_KEY, {}))
+            averages, _ = _initial_states(method, checkpoint.get(EMA_KEY, {}))
+            callback.averages = {key: value.clone() for key, value in averages.items()}
             callback.batches = checkpoint.get("ema_batches", 0)
+    return [f"{name} begins with the weights of a smaller network in {init_from}; the rest is new" for name in smaller]
+
+
+def _initial_states(method: TranslationMethod, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The states that a method's networks begin with, given some of a checkpoint, and those that had a smaller one."""
+    found: dict[str, Tensor] = {}
+    smaller = []
+    for name, network in method.modules_of().items():
+        prefix = f"{name}."
+        given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        initial = network.initial_state(given) if isinstance(network, Network) else given
+        found |= {prefix + key: value for key, value in initial.items()}
+        if initial.keys() != given.keys():
+            smaller.append(name)
+    return found, smaller

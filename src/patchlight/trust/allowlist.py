@@ -18,9 +18,9 @@ def _of(module: str, names: str) -> Names:
     return frozenset(f"{module}.{name}" for name in names.split())
 
 
-METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN")
-GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator")
-DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator")
+METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD")
+GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator GlobalGenerator LocalEnhancer")
+DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator")
 OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
 PENALTIES = _of("patchlight.losses", "R1 R2 GradientPenalty")
 OPTIMIZERS = _of(
@@ -132,6 +132,7 @@ PLACES: Mapping[str, Place] = {
 LIMITS: Mapping[str, Mapping[str, int]] = {
     "model": {
         "ngf": 1024, "ndf": 1024, "n_blocks": 256, "num_downs": 16, "n_layers": 16, "pool_size": 100_000,
+        "n_downsampling": 16, "n_local_enhancers": 4, "n_blocks_local": 256, "num_scales": 8,
     },
     "data": {
         "channels_a": 1024, "channels_b": 1024, "image_size": 4096, "load_size": 4096, "batch_size": 4096,
