@@ -95,7 +95,7 @@ def test_every_job_of_every_sweep_of_every_experiment_composes(sweep: str, exper
 
 def test_norms_of_discriminators() -> None:
     """A built-in discriminator has the norm of the method's paper; one of another kind gets no key from the method."""
-    for model, norm in (("pix2pix", "batch"), ("cyclegan", "instance")):
+    for model, norm in (("pix2pix", "batch"), ("cyclegan", "instance"), ("pix2pixhd", "instance")):
         for path in sorted((config_dir() / "model/discriminator").glob("*.yaml")):
             cfg = compose_config("train", [f"model={model}", f"model/discriminator={path.stem}"])
             assert cfg.model.discriminator.norm == norm, path
@@ -117,9 +117,13 @@ def targets(node: Any) -> list[dict[str, Any]]:
 FROM_CODE: dict[str, tuple[str, ...]] = {
     "patchlight.networks.UNetGenerator": ("in_channels", "out_channels"),
     "patchlight.networks.ResNetGenerator": ("in_channels", "out_channels"),
+    "patchlight.networks.GlobalGenerator": ("in_channels", "out_channels"),
+    "patchlight.networks.LocalEnhancer": ("in_channels", "out_channels"),
     "patchlight.networks.PatchDiscriminator": ("in_channels",),
+    "patchlight.networks.MultiscaleDiscriminator": ("in_channels",),
     "patchlight.networks.PixelDiscriminator": ("in_channels",),
     "patchlight.methods.Pix2Pix": ("generator", "discriminator"),
+    "patchlight.methods.Pix2PixHD": ("generator", "discriminator"),
     "patchlight.methods.CycleGAN": ("generator_ab", "generator_ba", "discriminator_a", "discriminator_b"),
 }
 """Arguments that the program gives: the data and the networks decide them."""

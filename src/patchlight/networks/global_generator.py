@@ -20,8 +20,8 @@ class GlobalGenerator(Generator):
     """Residual generator with `n_downsampling` halvings, `n_blocks` residual blocks and as many doublings.
 
     Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), values in [-1, 1] (tanh). H and W are multiples of
-    2^n_downsampling, and at least twice that. The residual blocks are ngf 2^n_downsampling wide. All convolutions have
-    a bias.
+    2^n_downsampling, and at least twice that. The residual blocks are ngf 2^n_downsampling wide; `dropout` of 0.5 acts
+    in them. All convolutions have a bias.
 
     Raises:
         ValueError: an argument out of range, or an image of another size.
@@ -38,12 +38,13 @@ class GlobalGenerator(Generator):
         n_downsampling: Depth = 4,
         n_blocks: NonNegativeInt = 9,
         norm: Norm = "instance",
+        dropout: bool = False,
     ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("out_channels", out_channels, 1)
         self.size_multiple = 2**n_downsampling
-        self.trunk = _trunk(in_channels, ngf, n_downsampling, n_blocks, norm)
+        self.trunk = _trunk(in_channels, ngf, n_downsampling, n_blocks, norm, dropout)
         self.head = _head(ngf, out_channels)
         self._recompute = False
 
@@ -81,15 +82,16 @@ class LocalEnhancer(Generator):
         n_local_enhancers: Annotated[int, Field(ge=1, le=4)] = 1,
         n_blocks_local: NonNegativeInt = 3,
         norm: Norm = "instance",
+        dropout: bool = False,
     ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("out_channels", out_channels, 1)
         require_at_least("n_local_enhancers", n_local_enhancers, 1)
         self.size_multiple = 2 ** (n_downsampling + n_local_enhancers)
-        self.coarse = _trunk(in_channels, ngf * 2**n_local_enhancers, n_downsampling, n_blocks, norm)
+        self.coarse = _trunk(in_channels, ngf * 2**n_local_enhancers, n_downsampling, n_blocks, norm, dropout)
         widths = [ngf * 2 ** (n_local_enhancers - n) for n in range(1, n_local_enhancers + 1)]
-        self.enhancers = nn.ModuleList(_Enhancer(in_channels, width, n_blocks_local, norm) for width in widths)
+        self.enhancers = nn.ModuleList(_Enhancer(in_channels, width, n_blocks_local, norm, dropout) for width in widths)
         self.head = _head(ngf, out_channels)
         self._recompute = False
 
@@ -118,13 +120,15 @@ class LocalEnhancer(Generator):
 class _Enhancer(nn.Module):
     """What makes features 2w wide, of half the size, of an image, and what brings them back to its size, w wide."""
 
-    def __init__(self, in_channels: int, width: int, n_blocks: int, norm: Norm) -> None:
+    def __init__(self, in_channels: int, width: int, n_blocks: int, norm: Norm, dropout: bool) -> None:
         super().__init__()
         self.down = nn.Sequential(*_entrance(in_channels, width, norm), *_halving(width, norm))
-        self.up = nn.Sequential(*_blocks(2 * width, n_blocks, norm), *_doubling(2 * width, norm))
+        self.up = nn.Sequential(*_blocks(2 * width, n_blocks, norm, dropout), *_doubling(2 * width, norm))
 
 
-def _trunk(in_channels: int, ngf: int, n_downsampling: int, n_blocks: int, norm: Norm) -> nn.Sequential:
+def _trunk(
+    in_channels: int, ngf: int, n_downsampling: int, n_blocks: int, norm: Norm, dropout: bool
+) -> nn.Sequential:  # fmt: skip
     """A global generator without its last layer: features ngf wide of the size of the image."""
     require_at_least("ngf", ngf, 1)
     require_at_least("n_downsampling", n_downsampling, 1)
@@ -132,7 +136,7 @@ def _trunk(in_channels: int, ngf: int, n_downsampling: int, n_blocks: int, norm:
     layers = _entrance(in_channels, ngf, norm)
     for i in range(n_downsampling):
         layers += _halving(ngf * 2**i, norm)
-    layers += _blocks(ngf * 2**n_downsampling, n_blocks, norm)
+    layers += _blocks(ngf * 2**n_downsampling, n_blocks, norm, dropout)
     for i in range(n_downsampling, 0, -1):
         layers += _doubling(ngf * 2**i, norm)
     return nn.Sequential(*layers)
@@ -147,8 +151,8 @@ def _halving(width: int, norm: Norm) -> list[nn.Module]:
     return [convolution, *norm_layers(norm, 2 * width), nn.ReLU(inplace=True)]
 
 
-def _blocks(width: int, n_blocks: int, norm: Norm) -> list[nn.Module]:
-    return [ResidualBlock(width, norm=norm, dropout=False, padding="reflect", bias=True) for _ in range(n_blocks)]
+def _blocks(width: int, n_blocks: int, norm: Norm, dropout: bool) -> list[nn.Module]:
+    return [ResidualBlock(width, norm=norm, dropout=dropout, padding="reflect", bias=True) for _ in range(n_blocks)]
 
 
 def _doubling(width: int, norm: Norm) -> list[nn.Module]:
