@@ -6,10 +6,16 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
+
+from commands import Outcome, Typed, call_main
+from composition import remember_compositions
+from tracing import import_libraries, leave_out_libraries, untraced
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -28,6 +34,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("untraced")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Imports libraries before the first test file does, and without watching them."""
+    if isinstance(collector, pytest.Session):
+        import_libraries()
+
+
 def pytest_collection_finish() -> None:
     """Takes what is imported by now, which stays, out of every later garbage collection."""
     gc.collect()
@@ -37,13 +50,17 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Stops watching lines in tests marked `untraced`; pytest-cov's own `no_cover` does not in processes of xdist."""
-    tracer = sys.gettrace()
-    if item.get_closest_marker("untraced") is not None:
-        sys.settrace(None)
-    try:
+    with untraced() if item.get_closest_marker("untraced") is not None else nullcontext():
         return (yield)
-    finally:
-        sys.settrace(tracer)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _libraries_take_less_time() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        remember_compositions(patch)
+        if sys.gettrace() is not None:
+            leave_out_libraries(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +71,39 @@ def logging_as_before() -> Iterator[None]:
     yield
     logger.setLevel(level)
     logger.handlers[:] = handlers
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
+    """Runs a command in an empty folder, as it is typed: `typed("translate", "ckpt=model.ckpt", ...)`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(module: str, *arguments: str) -> Outcome:
+        capsys.readouterr()
+        return Outcome(call_main(module, *arguments), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def patchlight_train(typed: Typed) -> Callable[..., Outcome]:
+    """Runs `patchlight-train` in an empty folder."""
+    return partial(typed, "train")
+
+
+@pytest.fixture(scope="session")
+def tiny_sets(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a small synthetic set, paired or unpaired, which is rendered once and not changed."""
+    root = tmp_path_factory.mktemp("sets")
+
+    @cache
+    def folder(pairing: str) -> Path:
+        from patchlight.data import SyntheticSet  # with which comes PyTorch, which many tests do not need
+
+        SyntheticSet(n_train=8, n_test=3, size=64).write(root / pairing, pairing)
+        return root / pairing
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight.cli import doctor
+from commands import Outcome, Typed
 
-Type = Callable[..., tuple[int, str, str]]
+Type = Callable[..., Outcome]
 
 
 def picture(seed: int, height: int = 32, width: int = 64) -> Image.Image:
@@ -26,25 +28,14 @@ def picture(seed: int, height: int = 32, width: int = 64) -> Image.Image:
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Type:
+def typed(monkeypatch: pytest.MonkeyPatch, typed: Typed) -> Type:
     """Runs the command in `tmp_path`, which holds the pairs of `set`: exit status and both outputs."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     for split, first, number in (("train", 0, 5), ("val", 5, 2), ("test", 7, 2)):
         Path("set", split).mkdir(parents=True)
         for i in range(first, first + number):
             picture(i).save(f"set/{split}/{i}.png")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["patchlight-doctor", *arguments])
-        status = 0
-        try:
-            doctor.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(typed, "doctor")
 
 
 def test_a_good_set(typed: Type, tmp_path: Path) -> None:
@@ -153,7 +144,7 @@ def test_an_output_that_cannot_be_written(typed: Type, monkeypatch: pytest.Monke
     assert complaints == (
         "patchlight-doctor: output=doctor cannot be written to (No space left on device): choose another folder\n"
     )
-    monkeypatch.setattr(doctor.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert "output=doctor cannot be written to: choose another folder, or null" in typed("data=set")[2]
 
 

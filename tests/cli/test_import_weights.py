@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,18 @@ import pytest
 import torch
 
 import patchlight
+from commands import Outcome
 from golden import Golden, files, load
-from patchlight.cli import import_weights
 from patchlight.interop import reference_state_dict
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 
-Typed = Callable[..., tuple[int, str, str]]
+Typed = Callable[..., Outcome]
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
+def typed(typed: Typed) -> Typed:
     """Runs the command in an empty folder: exit status and both outputs."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["patchlight-import", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            import_weights.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(typed, "import_weights")
 
 
 def save(network: torch.nn.Module, path: str, **how: Any) -> dict[str, torch.Tensor]:

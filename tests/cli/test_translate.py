@@ -6,58 +6,39 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
 import patchlight
-from patchlight.build import build_method, data_channels
-from patchlight.checkpoint import make_record
-from patchlight.cli import translate
-from patchlight.config.compose import compose_config
+from commands import Outcome, Typed
 from patchlight.system.devices import has_bf16_units
+from small_models import write_checkpoint
 
-Type = Callable[..., tuple[int, str, str]]
+Type = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint, which is not changed."""
-    overrides = ["model=cyclegan", "data=unpaired", "data.root=x", "model.discriminator.ndf=4"]
-    overrides += ["model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=8"]
-    cfg = compose_config("train", overrides)
-    config = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "data")}
-    torch.manual_seed(1)
-    method = build_method(cfg.model, data_channels(cfg.data))
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
-    torch.save({"state_dict": method.state_dict(), "patchlight": make_record(config)}, path)
+    write_checkpoint(path, "cyclegan")
     return path
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Path, tmp_path: Path) -> Type:
+def typed(typed: Typed, model: Path) -> Type:
     """Runs the command in `tmp_path`, which holds model.ckpt and three images in `in`: exit status and both outputs."""
-    monkeypatch.chdir(tmp_path)
     shutil.copy(model, "model.ckpt")
     Path("in").mkdir()
     for i in range(3):
         noise = np.random.default_rng(i).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         Image.fromarray(noise).save(f"in/{i}.png")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["patchlight-translate", *arguments])
-        status = 0
-        try:
-            translate.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(typed, "translate")
 
 
 def test_a_folder(typed: Type, tmp_path: Path) -> None:

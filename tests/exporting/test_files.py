@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import patchlight
+from commands import Typed
 from patchlight.exporting import parity, run
 from patchlight.exporting.graph import ImageGraph
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., TranslationMethod]
-Typed = Callable[..., tuple[int, str, str]]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from commands import Typed
 from patchlight.interop import reference_state_dict
 from patchlight.methods import TranslationMethod
 
 Make = Callable[..., TranslationMethod]
-Typed = Callable[..., tuple[int, str, str]]
 
 
 def test_pix2pix(make: Make, typed: Typed) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchlight.cli import evaluate
+from commands import Outcome, Typed
 
-Eval = Callable[..., tuple[int, str, str]]
+Eval = Callable[..., Outcome]
 
 TINY = (
     "data.render.n_train=6", "data.render.n_test=3", "data.val_size=2", "data.load_size=32", "data.image_size=32",
@@ -31,20 +31,9 @@ MODELS = {
 
 
 @pytest.fixture
-def evaluated(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Eval:
+def evaluated(typed: Typed) -> Eval:
     """Runs the command: exit status and both outputs."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["patchlight-eval", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            evaluate.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(typed, "evaluate")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from lightning.pytorch import Callback
 
+from commands import Typed
 from patchlight.build import build_method, data_channels
 from patchlight.callbacks import EMA
 from patchlight.config.compose import compose_config
@@ -19,8 +19,6 @@ from patchlight.errors import ConfigError
 from patchlight.interop import reference_state_dict
 from patchlight.networks import PatchDiscriminator, UNetGenerator
 from patchlight.runs.resume import load_initial_weights
-
-Typed = Callable[..., tuple[int, str, str]]
 
 QUICK = (
     "data.root=set", "data.image_size=32", "data.load_size=36", "data.num_workers=0", "data.val_size=2", "logger=csv",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
 import os
@@ -11,18 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
-from patchlight.build import build_method, data_channels
-from patchlight.checkpoint import make_record
-from patchlight.config.compose import compose_config
+from commands import Outcome, call_main
+from small_models import write_checkpoint
 
 sys.path.append(str(Path(__file__).parent))  # importlib mode finds no module beside this one
 
@@ -62,31 +57,16 @@ def good() -> Callable[[Path, int], None]:
     return write
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind: exit status and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
 Command = Callable[..., Outcome]
 
 
 def call(arguments: Sequence[str], folder: Path) -> Outcome:
     """A command of the project, `translate`, `train` or `doctor` and its arguments, in this process and a folder."""
-    command, *rest = arguments
-    main = importlib.import_module(f"patchlight.cli.{command}").main
-    out, err, status = io.StringIO(), io.StringIO(), 0
+    out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(folder)
         patch.setenv("COLUMNS", "200")
-        patch.setattr(sys, "argv", [f"patchlight-{command}", *rest])
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
+        status = call_main(*arguments)
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
@@ -103,25 +83,20 @@ def typed() -> Command:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model, as a training would leave it."""
-    overrides = ["model=cyclegan", "data=unpaired", "data.root=x", "model.discriminator.ndf=4"]
-    overrides += ["model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=2"]
-    cfg = compose_config("train", overrides)
-    config = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "data")}
-    torch.manual_seed(1)
-    method = build_method(cfg.model, data_channels(cfg.data))
     path = tmp_path_factory.mktemp("model") / "model.ckpt"
-    torch.save({"state_dict": method.state_dict(), "patchlight": make_record(config)}, path)
+    write_checkpoint(path, "cyclegan", "model.generator.ngf=2")
     return path
 
 
 RUNNER = """
-import dataclasses, importlib.util, json, sys
+import importlib.util, json, sys
 from pathlib import Path
+sys.path.append(str(Path(sys.argv[1]).parents[1] / "support"))
 spec = importlib.util.spec_from_file_location("kit", sys.argv[1])
 kit = importlib.util.module_from_spec(spec)
 sys.modules["kit"] = kit
 spec.loader.exec_module(kit)
-print(json.dumps([dataclasses.asdict(kit.call(line, Path.cwd())) for line in json.loads(sys.argv[2])]))
+print(json.dumps([kit.call(line, Path.cwd()) for line in json.loads(sys.argv[2])]))
 """
 
 
@@ -139,7 +114,7 @@ def without_powers() -> Callable[[list[list[str]], Path], list[Outcome]]:
         done = subprocess.run(line, capture_output=True, text=True, timeout=120, cwd=folder, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-        return [Outcome(**outcome) for outcome in json.loads(done.stdout.splitlines()[-1])]
+        return [Outcome(*outcome) for outcome in json.loads(done.stdout.splitlines()[-1])]
 
     return run
 

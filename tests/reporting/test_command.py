@@ -5,14 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from patchlight.cli import report
+from commands import Outcome, Typed
 
 MakeRun = Callable[..., Path]
-Type = Callable[..., tuple[int, str, str]]
+Type = Callable[..., Outcome]
 
 WATCHED = """
 import sys
@@ -27,20 +28,9 @@ finally:
 
 
 @pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Type:
+def typed(typed: Typed) -> Type:
     """Runs the command in `tmp_path`: exit status, what it printed and what it complained about."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["patchlight-report", *arguments])
-        status = 0
-        try:
-            report.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return partial(typed, "report")
 
 
 def watched(argument: str, cwd: Path) -> subprocess.CompletedProcess[str]:

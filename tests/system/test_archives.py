@@ -14,26 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from archives_of import tar_of, zip_of
 from patchlight.errors import DataError
 from patchlight.system import archives
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=0) as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zip_of(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as opened:
-        for name, content in files.items():
-            opened.writestr(name, content)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("place", [-8, -4], ids=["checksum", "length"])

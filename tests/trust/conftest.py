@@ -12,9 +12,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record
 from patchlight.config.compose import compose_config
+from small_models import make_checkpoint
 
 Config = dict[str, Any]
 
@@ -38,12 +38,8 @@ def recorded() -> Config:
 @pytest.fixture(scope="session")
 def trained(recorded: Config) -> dict[str, Any]:
     """The content of a small checkpoint; not to be changed."""
-    cfg = OmegaConf.create(recorded)
-    torch.manual_seed(1)
-    method = build_method(cfg.model, data_channels(cfg.data))
-    state = {name: value.detach() for name, value in method.state_dict().items()}
-    ema = {name: value * 0.5 for name, value in state.items() if name.startswith("generator") and "num" not in name}
-    return {"state_dict": state, "ema": ema, "global_step": 7, "epoch": 1, "patchlight": make_record(recorded)}
+    content, _ = make_checkpoint(OmegaConf.create(recorded), ema=True, groups=tuple(recorded))
+    return {**content, "global_step": 7, "epoch": 1}
 
 
 @pytest.fixture

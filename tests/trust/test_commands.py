@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import patchlight
+from commands import Typed
 from patchlight.build import build_method, data_channels
 from patchlight.errors import DataError
 from patchlight.runs.resume import load_initial_weights
 
 Put = Callable[..., dict[str, Any]]
 Save = Callable[..., Path]
-Typed = Callable[..., tuple[int, str, str]]
 
 COMMANDS = {
     "translate": ("translate", ["input=in.png", "output=out", "device=cpu"]),
@@ -63,27 +62,15 @@ Pix2Pix = run
 
 
 @pytest.fixture
-def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+def typed(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Runs a command in a folder with an image, a set and a module that says if it is imported."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("SECRET", "the-secret")
     Path("evil.py").write_text(EVIL, encoding="utf-8")
     Image.new("RGB", (64, 64), "gray").save("in.png")
     Path("set/test").mkdir(parents=True)
     Image.new("RGB", (128, 64), (40, 90, 120)).save("set/test/0.png")
-
-    def run(module: str, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [f"patchlight-{module}", *arguments])
-        capsys.readouterr()
-        status = 0
-        try:
-            import_module(f"patchlight.cli.{module}").main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return typed
 
 
 @pytest.mark.parametrize("command", COMMANDS)
