@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import cache, partial
 from pathlib import Path
 
@@ -25,13 +26,30 @@ for name in [name for name in os.environ if name.startswith("WANDB_")]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves tests that train with the command out of the coverage, but for those marked `covered`.
+    """Leaves slow tests and those that train with the command out of the coverage, but for those marked `covered`.
 
     Watching every line doubles the time of a training, and most of them go through the same lines.
     """
     for item in items:
-        if "patchlight_train" in getattr(item, "fixturenames", ()) and item.get_closest_marker("covered") is None:
+        trains = not {"patchlight_train", "finished"}.isdisjoint(getattr(item, "fixturenames", ()))
+        if (trains or is_slow(item)) and item.get_closest_marker("covered") is None:
             item.add_marker("untraced")
+    items[:] = slow_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """The order in which each of the equal parts that xdist's workers begin with has its share of slow tests in front.
+
+    What is left at the end, when a worker takes over what another has not begun with, is quick.
+    """
+    slow, quick = ([item for item in items if is_slow(item) == kind] for kind in (True, False))
+    bounds = [len(quick) * worker // workers for worker in range(workers + 1)]
+    parts = [slow[worker::workers] + quick[slice(*bounds[worker : worker + 2])] for worker in range(workers)]
+    return [item for part in parts for item in part]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,6 +107,23 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 def patchlight_train(typed: Typed) -> Callable[..., Outcome]:
     """Runs `patchlight-train` in an empty folder."""
     return partial(typed, "train")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder `run` of the training that `patchlight-train` does with overrides, in an empty folder; not changed."""
+
+    @cache
+    def folder(*overrides: str) -> Path:
+        root = tmp_path_factory.mktemp("finished")
+        said = io.StringIO()
+        with untraced(), pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+            patch.chdir(root)
+            status = call_main("train", *overrides, "hydra.run.dir=run")
+        assert status == 0, said.getvalue()
+        return root / "run"
+
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ SMALL = (
     "trainer.log_every_n_steps=1", "data=paired", "callbacks=ema", "callbacks.patch_maps=null",
 )  # fmt: skip
 
+Finished = Callable[..., Path]
+
 
 def checkpoint(run: Path, name: str = "last.ckpt") -> dict[str, Any]:
     loaded: dict[str, Any] = torch.load(run / "checkpoints" / name, weights_only=True)
@@ -44,26 +46,30 @@ def command(tiny_sets: Callable[[str], Path]) -> tuple[str, ...]:
     return (*SMALL, f"data.root={tiny_sets('paired')}", "resume=auto")
 
 
+EACH_EPOCH = "trainer.val_check_interval=1.0"
+"""The setting of a run that several tests begin with, which is trained once."""
+
+
 # Slow: up to five trainings of several epochs, which must end alike.
 @pytest.mark.parametrize(
     ("setting", "stops"),
     [
-        pytest.param("trainer.val_check_interval=1.0", (4, 6), marks=pytest.mark.covered),
+        pytest.param(EACH_EPOCH, (4, 6), marks=pytest.mark.covered),
         ("trainer.val_check_interval=0.5", (9,)),
         ("model.accumulate=4", (6, 9)),
     ],
 )
 def test_a_run_goes_on_within_an_epoch_and_after_one(
-    setting: str, stops: tuple[int, ...], patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
-) -> None:
+    setting: str, stops: tuple[int, ...], finished: Finished, patchlight_train: Any, command: tuple[str, ...],
+    tmp_path: Path,
+) -> None:  # fmt: skip
     """Six batches make an epoch; also where validation is due just then, or batches wait for their step.
 
     A run that ends within an epoch has validated, too, and has a best checkpoint.
     """
     command = (*command, setting)
-    assert patchlight_train(*command, "hydra.run.dir=whole").status == 0
-    whole = checkpoint(tmp_path / "whole")
-    table = (tmp_path / "whole/metrics.csv").read_bytes().splitlines()
+    whole = checkpoint(finished(*command))
+    table = (finished(*command) / "metrics.csv").read_bytes().splitlines()
     for stop in stops:
         run = f"stopped-{stop}"
         assert patchlight_train(*command, f"hydra.run.dir={run}", f"trainer.max_steps={stop}").status == 0
@@ -98,10 +104,11 @@ def test_learning_rates_are_those_of_the_formula(
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
-    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+    finished: Finished, patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert patchlight_train(*command, "hydra.run.dir=whole").status == 0
-    assert patchlight_train(*command, "hydra.run.dir=run", "trainer.max_epochs=3").status == 0
+    command = (*command, EACH_EPOCH)
+    whole = finished(*command)
+    shutil.copytree(whole, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     (folder / "best.ckpt").unlink()
     damaged = bytearray((folder / "last.ckpt").read_bytes())
@@ -110,11 +117,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     outcome = patchlight_train(*command, "hydra.run.dir=run")
     assert outcome.status == 0, outcome.err
     assert "run/checkpoints/last.ckpt is damaged" in outcome.out
-    assert "going on from previous.ckpt, batch 12" in outcome.out
-    assert (
-        list(differences(checkpoint(tmp_path / "whole")["state_dict"], checkpoint(tmp_path / "run")["state_dict"]))
-        == []
-    )
+    assert "going on from previous.ckpt, batch 18" in outcome.out
+    assert list(differences(checkpoint(whole)["state_dict"], checkpoint(tmp_path / "run")["state_dict"])) == []
 
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes()[:1000])
@@ -182,9 +186,10 @@ def test_a_run_is_not_written_over(patchlight_train: Any, command: tuple[str, ..
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_anew(
-    patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
+    finished: Finished, patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert patchlight_train(*command, "hydra.run.dir=run").status == 0
+    command = (*command, EACH_EPOCH)
+    shutil.copytree(finished(*command), tmp_path / "run")
     expected = (tmp_path / "run" / "metrics.csv").read_text()
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     assert patchlight_train(*command, "hydra.run.dir=run").status == 0
@@ -192,7 +197,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew(
 
 
 def test_weights_and_averages_are_both_there(patchlight_train: Any, command: tuple[str, ...], tmp_path: Path) -> None:
-    assert patchlight_train(*command, "hydra.run.dir=run", "callbacks.ema.decay=0.5").status == 0
+    short = ("trainer.max_epochs=1", "callbacks.ema.decay=0.5")
+    assert patchlight_train(*command, "hydra.run.dir=run", *short).status == 0
     saved = checkpoint(tmp_path / "run")
     assert set(saved["ema"]) == {key for key in saved["state_dict"] if key.startswith("generator.")}
     assert any(not torch.equal(value, saved["state_dict"][key]) for key, value in saved["ema"].items())

@@ -95,9 +95,14 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
         assert name in outcome.out
 
 
-def test_a_checkpoint_rebuilds_its_model(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
-    assert patchlight_train(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}").status == 0
-    run = the_run(tmp_path)
+@pytest.fixture
+def whole(finished: Callable[..., Path], tiny_sets: Callable[[str], Path]) -> Path:
+    """The folder of a small training that has all of its two epochs of six batches, and each of them in its table."""
+    return finished(*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.log_every_n_steps=1")
+
+
+def test_a_checkpoint_rebuilds_its_model(whole: Path) -> None:
+    run = whole
     checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 12
     assert checkpoint["images_seen"] == 12
@@ -107,12 +112,15 @@ def test_a_checkpoint_rebuilds_its_model(patchlight_train: Any, tiny_sets: Any, 
     assert not any(key.startswith(("quality", "metric")) for key in checkpoint["state_dict"])
 
 
-def test_the_same_seed_gives_the_same_run(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_run(
+    whole: Path, patchlight_train: Any, tiny_sets: Any, tmp_path: Path
+) -> None:  # fmt: skip
     """Also with another number of workers, and with validation in between."""
     data = ("data=paired", f"data.root={tiny_sets('paired')}", "trainer.log_every_n_steps=1")
-    for name, extra in (("a", ()), ("b", ("data.num_workers=2", "trainer.val_check_interval=3")), ("c", ("seed=1",))):
+    runs = {"a": whole, "b": tmp_path / "b", "c": tmp_path / "c"}
+    for name, extra in (("b", ("data.num_workers=2", "trainer.val_check_interval=3")), ("c", ("seed=1",))):
         assert patchlight_train(*SMALL, *data, *extra, f"hydra.run.dir={name}").status == 0
-    losses = {n: [r["train/g_total"] for r in rows(tmp_path / n) if r["train/g_total"]] for n in "abc"}
+    losses = {name: [r["train/g_total"] for r in rows(run) if r["train/g_total"]] for name, run in runs.items()}
     assert len(losses["a"]) == 12
     assert losses["a"] == losses["b"]
     assert losses["a"] != losses["c"]
