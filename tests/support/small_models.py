@@ -44,7 +44,7 @@ def make_checkpoint(
     method = build_method(cfg.model, data_channels(cfg.data))
     if perturbed:
         _perturb(method)
-    config: dict[str, Any] = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in groups}
+    config = {key: _plain(cfg[key]) for key in groups}
     content: dict[str, Any] = {"state_dict": method.state_dict(), "patchlight": make_record(config)}
     if ema:
         content["ema"] = {
@@ -63,6 +63,10 @@ def write_checkpoint(
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return method
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 
 @torch.no_grad()

@@ -21,7 +21,10 @@ IMPORTED = (
 )  # fmt: skip
 """Libraries that most of the suite uses."""
 
-CALLED = ("hydra._internal.config_loader_impl:ConfigLoaderImpl.load_configuration", "torch:save", "torch:load")
+CALLED = (
+    "hydra._internal.config_loader_impl:ConfigLoaderImpl.load_configuration", "torch:save", "torch:load",
+    "torch.onnx:export", "torch.export:export", "matplotlib.figure:Figure.savefig",
+)  # fmt: skip
 """Functions of libraries in which little or nothing of this package runs, by module and name."""
 
 
