@@ -51,7 +51,7 @@ def test_a_process_that_ends_is_told_of(tmp_path: Path) -> None:
         one.turn(13)
 
 
-# Slow: two processes import torch and Lightning.
+@pytest.mark.slow
 def test_a_step_is_measured(tmp_path: Path) -> None:
     told: list[str] = []
     measuring = Bench(tmp_path, "cpu", "32-true", 2, None, told.append, turn_seconds=0.01)
