@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from functools import cache, partial
@@ -20,19 +21,27 @@ from tracing import import_libraries, leave_out_libraries, untraced
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+WATCHED_CASES = 6
+"""So many cases of a parametrized test count for the coverage."""
+
 # Tests say themselves how W&B is to be used, whatever it is told by the shell that runs them.
 for name in [name for name in os.environ if name.startswith("WANDB_")]:
     del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leaves slow tests and those that train with the command out of the coverage, but for those marked `covered`.
+    """Leaves out of the coverage what goes through lines that others go through, unless it is marked `covered`.
 
-    Watching every line doubles the time of a training, and most of them go through the same lines.
+    That are slow tests, those that train with the command, and all but the first cases of a test of many. Watching
+    every line doubles the time that Python takes.
     """
+    cases: Counter[str] = Counter()
     for item in items:
+        function = item.nodeid.partition("[")[0]
+        cases[function] += 1
         trains = not {"patchlight_train", "finished"}.isdisjoint(getattr(item, "fixturenames", ()))
-        if (trains or is_slow(item)) and item.get_closest_marker("covered") is None:
+        left_out = trains or is_slow(item) or cases[function] > WATCHED_CASES
+        if left_out and item.get_closest_marker("covered") is None:
             item.add_marker("untraced")
     items[:] = slow_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 

@@ -37,7 +37,8 @@ LONGEST = 40
 COMMON = (
     "data.image_size=32", "data.load_size=36", "data.num_workers=0", "data.val_size=2", "data.cache=0", "logger=csv",
     "trainer=cpu", "trainer.log_every_n_steps=1", "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=0",
-    "callbacks.patch_maps.n_images=2", "callbacks.patch_maps.n_scored=2", "callbacks.health.n_images=2", "seed=0",
+    "callbacks.patch_maps.n_images=2", "callbacks.patch_maps.n_scored=2", "callbacks.patch_maps.every_n_validations=2",
+    "callbacks.health.n_images=2", "seed=0",
 )  # fmt: skip
 
 RENDERED = {"n_train": 6, "n_test": 3, "size": 64}
@@ -146,6 +147,7 @@ def test_each_is_short() -> None:
 
 
 # Slow: two trainings, and a command that reads what they leave; the others follow the two ranks below.
+@pytest.mark.untraced
 @pytest.mark.parametrize("name", NAMES)
 def test_example(name: str, patchlight: Patchlight, images: Path) -> None:
     example = Example.read(name)
