@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from patchlight.benchmarking.plain import flops_of, matmul_peak, plain_dir, plain_module
+from patchlight.benchmarking.cases import flops_of, matmul_peak, plain_dir, plain_module
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
 
 CPU = torch.device("cpu")

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from patchlight.exporting.graph import ImageGraph
+from patchlight.exporting.graph import ImageGraph, open_graph, write_graph
 from patchlight.exporting.parity import FLOAT_LIMIT, compare
-from patchlight.exporting.write import open_graph, write_graph
 from patchlight.networks import Generator, ResNetGenerator, UNetGenerator
 
 GENERATORS: dict[str, Callable[[Any], Generator]] = {

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
-from patchlight.exporting.graph import ImageGraph
+from patchlight.exporting.graph import ImageGraph, open_graph, write_graph
 from patchlight.exporting.parity import compare
-from patchlight.exporting.write import open_graph, write_graph
-from patchlight.inference.backends import speed_up
+from patchlight.inference.onnx import speed_up
 from patchlight.inference.translator import Translator
 from patchlight.methods import NetworkSpec, Pix2Pix
 from patchlight.methods.inference import condition_values, draw_noise, image_seed

@@ -14,7 +14,7 @@ from torch import Tensor
 import patchlight
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator, tiled, tiles
-from patchlight.inference.global_statistics import GlobalStatistics
+from patchlight.inference.tiled import GlobalStatistics
 from patchlight.inference.tiles import Cuts, Grid, spread_crops
 from patchlight.methods import TranslationMethod
 

@@ -15,9 +15,9 @@ import patchlight
 from patchlight.data.images import read_image, to_array, to_float, to_planes, to_uint8
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import Translator
-from patchlight.inference.backends import speed_up
 from patchlight.inference.files import write_pixels
 from patchlight.inference.jobs import Job
+from patchlight.inference.onnx import speed_up
 from patchlight.inference.pipeline import translate_files
 from patchlight.inference.pixels import from_array
 from patchlight.methods import TranslationMethod

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from patchlight.inference.loading import TrainedModel
-from patchlight.page.palette import FACADES
+from patchlight.page.intake import FACADES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from patchlight.errors import DataError
-from patchlight.page.intake import Limits, read_drawing, read_upload, showable
-from patchlight.page.palette import ANY, FACADES
+from patchlight.page.intake import ANY, FACADES, Limits, read_drawing, read_upload, showable
 
 LIMITS = Limits(max_bytes=2**20, max_pixels=1000)
 

@@ -11,11 +11,9 @@ from two_scales import TwoScales
 from patchlight.errors import DataError
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels
-from patchlight.page.catalogue import Catalogue
-from patchlight.page.models import Models, find_choices
-from patchlight.page.palette import ANY
-from patchlight.page.score_summary import ScoreSummary, common_scale
-from patchlight.page.studio import Studio
+from patchlight.page.catalogue import Catalogue, Models, find_choices
+from patchlight.page.intake import ANY
+from patchlight.page.studio import ScoreSummary, Studio, common_scale
 from patchlight.pictures import overlay
 
 

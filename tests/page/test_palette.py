@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from patchlight.errors import ConfigError
-from patchlight.page.palette import ANY, FACADES, Palette, choose_palette, parse_palette, to_hex
+from patchlight.page.intake import ANY, FACADES, Palette, choose_palette, parse_palette, to_hex
 
 
 def test_pixels_go_to_the_nearest_colour() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from patchlight.reporting.collect import Run
-from patchlight.reporting.curves import BINS, curve_names, group_curve, progress_name
+from patchlight.reporting.plots import BINS, curve_names, group_curve, progress_name
 from patchlight.reporting.table import Group
 
 

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from patchlight.reporting.collect import collect
 from patchlight.reporting.differences import find_differences
-from patchlight.reporting.files import markdown, terminal, write_runs_csv, write_table_csv
 from patchlight.reporting.protocols import Protocol, Protocols
 from patchlight.reporting.table import Cell, Column, Table, direction, make_groups, make_table
+from patchlight.reporting.write import markdown, terminal, write_runs_csv, write_table_csv
 
 MakeRun = Callable[..., Path]
 

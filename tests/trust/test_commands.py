@@ -93,8 +93,7 @@ def test_a_command_refuses_a_hostile_checkpoint(typed: Typed, save: Save, put: P
 
 
 def test_from_python_and_in_a_folder_of_the_page(typed: Typed, save: Save, put: Put) -> None:
-    from patchlight.page.catalogue import Catalogue
-    from patchlight.page.models import Models, find_choices
+    from patchlight.page.catalogue import Catalogue, Models, find_choices
 
     Path("runs").mkdir()
     for i, (key, value) in enumerate(HOSTILE.items()):

@@ -15,8 +15,7 @@ from typing import Any
 
 import torch
 
-from patchlight.benchmarking.cases import StepCase
-from patchlight.benchmarking.plain import flops_of, plain_module
+from patchlight.benchmarking.cases import StepCase, flops_of, plain_module
 from patchlight.benchmarking.turns import peak_bytes, serve
 from patchlight.errors import UserError
 from patchlight.system.devices import device_of, retain_allocator_memory

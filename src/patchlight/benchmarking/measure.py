@@ -24,9 +24,10 @@ from patchlight.benchmarking.cases import (
     TRANSLATIONS,
     Scale,
     StepCase,
+    matmul_peak,
+    plain_dir,
 )  # fmt: skip
 from patchlight.benchmarking.ours import training_overrides, write_inputs
-from patchlight.benchmarking.plain import matmul_peak, plain_dir
 from patchlight.benchmarking.results import Comparison, exponent
 from patchlight.benchmarking.turns import TimedProcess
 from patchlight.errors import BenchError

@@ -100,8 +100,8 @@ def epochs(root: Path, images: int, cache: float) -> Callable[[], None]:
 def translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
     """All files of a folder, as `patchlight-translate` does them."""
     from patchlight.inference import load
-    from patchlight.inference.backends import speed_up
     from patchlight.inference.jobs import Job
+    from patchlight.inference.onnx import speed_up
     from patchlight.inference.pipeline import translate_files
 
     translator = load(spec["checkpoint"], device=str(device_of(spec["accelerator"])), precision="auto")

@@ -42,7 +42,7 @@ def demo(config: DemoConfig) -> None:
         raise ConfigError("the page needs Gradio: pip install 'patchlight[demo]'")
     # Here, so that --help does not wait for them.
     import_lightning()
-    from patchlight.page.palette import parse_palette
+    from patchlight.page.intake import parse_palette
     from patchlight.page.serve import Options, serve
 
     serve(

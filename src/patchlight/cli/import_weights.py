@@ -41,8 +41,7 @@ def import_weights(config: ImportConfig) -> None:
     import torch
     from rich.console import Console
 
-    from patchlight.interop.assemble import assemble
-    from patchlight.interop.files import find_files, left_out
+    from patchlight.interop.assemble import assemble, find_files, left_out
     from patchlight.interop.settings import Assumptions
     from patchlight.system.files import check_free, whole_file
 

@@ -56,9 +56,9 @@ def translate(config: TranslateConfig) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from patchlight.inference.backends import speed_up
     from patchlight.inference.jobs import find_jobs
     from patchlight.inference.loading import TrainedModel
+    from patchlight.inference.onnx import speed_up
     from patchlight.inference.pipeline import translate_files
 
     console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from patchlight.errors import DataError
-from patchlight.exporting.graph import ImageGraph
-from patchlight.exporting.write import Compute
+from patchlight.exporting.graph import Compute, ImageGraph
 from patchlight.system.devices import retain_allocator_memory
 
 FLOAT_LIMIT = 1e-4

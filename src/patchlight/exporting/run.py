@@ -13,16 +13,32 @@ from torch import nn
 from patchlight.checkpoint import Weights
 from patchlight.errors import ConfigError, DataError
 from patchlight.exporting.description import describe, plain
-from patchlight.exporting.graph import RANGES, ImageGraph, ValueRange
-from patchlight.exporting.networks import networks_of
+from patchlight.exporting.graph import (
+    RANGES,
+    ImageGraph,
+    ValueRange,
+    open_graph,
+    open_tensors,
+    write_graph,
+    write_tensors,
+)
 from patchlight.exporting.parity import compare, limit, measure
 from patchlight.exporting.reference import command_line_options, reference_files, remarks, write_reference
-from patchlight.exporting.write import open_graph, open_tensors, write_graph, write_tensors
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.onnx import PACKAGES, require
 from patchlight.inference.translator import Direction, Translator
 from patchlight.methods.inference import InferenceMode
 from patchlight.system.files import check_free, whole_file
+
+
+def networks_of(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
+    """The networks by their names in the method, in evaluation mode; of generators the averages if `which` says so.
+
+    Raises:
+        DataError: the checkpoint holds other networks than its own record describes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return {name: model.network(name, which, nn.Module) for name in model.specs}
 
 
 @dataclass(frozen=True)

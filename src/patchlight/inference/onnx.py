@@ -1,21 +1,24 @@
-"""A network as an ONNX graph for images of any number and size, and as ONNX Runtime computes it."""
+"""A generator as an ONNX graph for images of any size, and the backends of a translator: PyTorch and ONNX Runtime."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from patchlight.errors import ConfigError
+from patchlight.inference.translator import Translator
 from patchlight.networks import Generator
+from patchlight.system.devices import retain_allocator_memory
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -115,3 +118,55 @@ def random_conditions(generator: Generator, images: Tensor, seed: int) -> list[T
         else:
             values.append(torch.randn(shape, generator=random))
     return values
+
+
+Backend = Literal["torch", "onnx"]
+
+
+def speed_up(translator: Translator, backend: Backend = "torch", compile: bool = False) -> None:
+    """Let a translator compute by what is fastest on its device, at the price of the last bits.
+
+    On the CPU the process is told to keep the memory that it has had, see `retain_allocator_memory`.
+
+    Raises:
+        ConfigError: the backend is not installed, or cannot compute what the translator does.
+    """
+    if translator.device.type == "cpu":
+        retain_allocator_memory()
+        translator.keeps_memory = True
+    if backend == "onnx":
+        if compile:
+            raise ConfigError("compile=true is PyTorch's: leave it out with backend=onnx")
+        translator.network = OnnxNetwork(translator)
+    elif compile:
+        translator.network = torch.compile(translator.call)
+
+
+class OnnxNetwork:
+    """A generator as ONNX Runtime computes it: float32 B C H W to float32 B C H W, of any size; its conditions follow.
+
+    Raises:
+        ConfigError: ONNX Runtime is not installed; or the generator is used as in training, which it cannot do.
+    """
+
+    def __init__(self, translator: Translator) -> None:
+        require(PACKAGES, "backend=onnx", "onnx")
+        if translator.one_by_one:
+            raise ConfigError(
+                "backend=onnx has no dropout and no statistics of the image itself, which inference_mode=paper asks "
+                "for: use backend=torch or inference_mode=eval"
+            )
+        if translator.bf16:
+            raise ConfigError("backend=onnx computes in float32: give precision=32-true")
+        call = translator.call
+        example = [tensor.to(translator.device) for tensor in example_for(translator.in_channels, call)]
+        self.names = (IMAGE, *call.conditions)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "generator.onnx"
+            write_onnx(trace(call, example), file, names=self.names)
+            self.session = session(file, cuda=translator.device.type == "cuda")
+
+    def __call__(self, images: Tensor, *values: Tensor) -> Tensor:
+        inputs = zip(self.names, (images, *values), strict=True)
+        (result,) = self.session.run(None, {name: value.cpu().numpy() for name, value in inputs})
+        return torch.from_numpy(result).to(images.device)

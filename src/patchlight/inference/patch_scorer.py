@@ -10,8 +10,8 @@ from torch import Tensor
 
 from patchlight.data.images import to_8_bits
 from patchlight.errors import DataError
-from patchlight.inference.global_statistics import GlobalStatistics
 from patchlight.inference.pixels import Array, to_values
+from patchlight.inference.tiled import GlobalStatistics
 from patchlight.inference.tiles import AUTO_SIDE, SAMPLE_PIXELS, WHOLE_PIXELS, spread_crops, up_to
 from patchlight.methods.inference import inference
 from patchlight.networks import Discriminator, Maps, PatchGrid, as_maps

@@ -10,13 +10,11 @@ import gradio as gr
 from gradio.routes import App, ORJSONResponse
 from starlette.types import Receive, Scope, Send
 
-from patchlight.page.catalogue import DIRECTIONS, Catalogue
+from patchlight.page.catalogue import DIRECTIONS, Catalogue, Choice
 from patchlight.page.events import Comparison, Input, Output, Settings, connect
 from patchlight.page.guard import Guard
 from patchlight.page.handlers import Handlers
-from patchlight.page.intake import Limits
-from patchlight.page.models import Choice
-from patchlight.page.palette import Setting
+from patchlight.page.intake import Limits, Setting
 from patchlight.page.studio import Studio
 
 HEAD = (

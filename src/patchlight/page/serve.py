@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchlight.errors import ConfigError
+from patchlight.page.catalogue import Models, find_choices
 from patchlight.page.guard import OVERHEAD, Guard, Hosts, Uploads
-from patchlight.page.intake import Limits
-from patchlight.page.models import Models, find_choices
-from patchlight.page.palette import Setting
+from patchlight.page.intake import Limits, Setting
 from patchlight.page.studio import Studio
 from patchlight.system.devices import choose_device
 

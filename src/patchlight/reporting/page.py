@@ -13,11 +13,10 @@ from markupsafe import Markup
 
 from patchlight.reporting.collect import Run
 from patchlight.reporting.differences import Settings, natural
-from patchlight.reporting.files import NOTHING
 from patchlight.reporting.pictures import Grid, Picture
 from patchlight.reporting.plots import MAX_BANDS, Plot, colour_of, dashes_of
 from patchlight.reporting.protocols import Protocols
-from patchlight.reporting.table import Group, Table
+from patchlight.reporting.table import NOTHING, Group, Table
 
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 WEIGHTS_TITLES = {"last": "last weights", "best": "best weights", "untrained": "untrained weights"}

@@ -17,6 +17,9 @@ HIGHER_IS_BETTER = ("psnr", "ssim", "ms_ssim")
 WORDS = {"higher": 1, "lower": -1}
 """What the description of a metric of the configuration says."""
 
+NOTHING = "-"
+"""The text of an empty cell."""
+
 DIGITS = 4
 """Significant digits of a column's largest mean."""
 
