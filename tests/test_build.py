@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from patchlight.build import build_method, data_channels
 from patchlight.checkpoint import make_record, read_checkpoint
 from patchlight.config.compose import compose_config
-from patchlight.errors import ConfigError, DataError, UserError
+from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import Discriminator, PatchGrid
 from patchlight.runs.preflight import patch_geometries
@@ -66,6 +66,40 @@ def test_patch_geometry(size: Any, text: str) -> None:
 def test_empty_patch_maps_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"empty patch map for data.image_size=64: .* 286 px .* at least 96 px"):
         patch_geometries(method("model/discriminator=patch286"), 64)
+
+
+class Halving(Discriminator):
+    """Four halvings, of which it does not say what images they need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(6, 1, 4, stride=2), *(nn.Conv2d(1, 1, 4, stride=2) for _ in range(3)))
+        self.only: int | None = None
+
+    def forward(self, image: Tensor) -> Tensor:
+        if self.only not in (None, image.shape[-1]):
+            raise RuntimeError(f"it takes {self.only} pixels only")
+        logits: Tensor = self.layers(image)
+        return logits
+
+
+def test_an_empty_map_of_a_discriminator_that_does_not_say_its_smallest_image() -> None:
+    built = method()
+    built.discriminator = Halving()
+    (geometry,) = patch_geometries(built, 46)
+    assert (geometry.receptive_field, geometry.map_size) == (46, (1, 1))
+    message = (
+        r"^model.discriminator leaves an empty patch map for data.image_size=45: its receptive field is 46 px and "
+        r"Halving takes no image of 45 x 45 px \(.*\); take fewer layers or larger images$"
+    )
+    with pytest.raises(EmptyPatchMapError, match=message):
+        patch_geometries(built, 45)
+    with pytest.raises(EmptyPatchMapError, match="Halving takes no image of 64 x 3 px"):
+        patch_geometries(built, [64, 3])
+    built.discriminator.only = 64
+    with pytest.raises(ConfigError, match="^model.discriminator: Halving takes no image of 128 x 128 px") as refused:
+        patch_geometries(built, 128)
+    assert not isinstance(refused.value, EmptyPatchMapError)
 
 
 class Pooled(Discriminator):

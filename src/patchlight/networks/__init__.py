@@ -3,7 +3,7 @@
 from patchlight.networks.base import Condition, Discriminator, Generator, Network, recomputed
 from patchlight.networks.global_generator import GlobalGenerator, LocalEnhancer
 from patchlight.networks.layers import ReflectionPad2d, init_weights
-from patchlight.networks.maps import Maps, PatchGrid, as_maps, map_suffixes
+from patchlight.networks.maps import EmptyMapError, Maps, PatchGrid, as_maps, map_suffixes
 from patchlight.networks.multiscale import MultiscaleDiscriminator
 from patchlight.networks.norms import InstanceNorm2d, SyncBatchNorm
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
@@ -15,6 +15,7 @@ from patchlight.networks.winograd import WinogradConv2d
 __all__ = [
     "Condition",
     "Discriminator",
+    "EmptyMapError",
     "Generator",
     "GlobalGenerator",
     "InstanceNorm2d",

@@ -18,6 +18,10 @@ Maps = tuple[Tensor, ...]
 """The maps of logits of a discriminator, B 1 h w, one for each scale."""
 
 
+class EmptyMapError(ValueError):
+    """An image is so small that not a single patch of it is left."""
+
+
 def as_maps(output: Tensor | Sequence[Tensor]) -> Maps:
     """The maps of a discriminator, however many it returns.
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from patchlight.networks.maps import PatchGrid, output_shapes, possible_channels, skeleton, takes
+from patchlight.networks.maps import EmptyMapError, PatchGrid, output_shapes, possible_channels, skeleton, takes
 from patchlight.networks.tracing import Step, Trace, random_image, trace
 
 SIDES = (64, 128, 256, 512, 1024, 4096)
@@ -75,11 +75,17 @@ def patch_grids(network: nn.Module, height: int, width: int) -> tuple[PatchGrid,
     The sizes of the maps are those of a real forward pass. Values that see all of the image have a patch of its size.
 
     Raises:
+        EmptyMapError: the image is too small for a patch.
         ValueError: as `receptive_field`; the network takes no such image, or makes other maps of it than its patches
             would fill.
     """
     found = _places(network)
-    n_channels, shapes = output_shapes(network, found.channels, height, width)
+    try:
+        n_channels, shapes = output_shapes(network, found.channels, height, width)
+    except ValueError as error:
+        missing = min(height, width) - found.side
+        lefts = [n + missing / place.stride for n, place in zip(found.patches, found.places, strict=True) if place]
+        raise (EmptyMapError(str(error)) if lefts and min(lefts) < 1 else error) from None
     if len(found.places) not in (0, len(shapes)):
         raise cannot_be_told(
             network, f"it makes {len(shapes)} maps of {height} x {width} px and {len(found.places)} of others"

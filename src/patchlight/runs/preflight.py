@@ -30,7 +30,7 @@ from patchlight.errors import ConfigError, EmptyPatchMapError
 from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
 from patchlight.methods.schedules import beyond_end
-from patchlight.networks import Discriminator, map_suffixes, receptive_field, require_shapes
+from patchlight.networks import Discriminator, EmptyMapError, map_suffixes, receptive_field, require_shapes
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
 from patchlight.runs.monitors import RequireFigures, check_monitors, check_objective
@@ -154,17 +154,19 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
     for name, network in method.modules_of("discriminator").items():
         assert isinstance(network, Discriminator)
         key = f"model.{method.networks[name].config}"
-        if min(height, width) < network.min_size:
+        try:
+            if min(height, width) < network.min_size:
+                raise EmptyMapError(f"it needs images of at least {network.min_size} px")
+            grids = network.patch_grids(height, width)
+            require_shapes(network, grids, height, width)
+        except EmptyMapError as error:
             field = ""
             with suppress(ValueError):  # it cannot be told of layers of one's own
                 field = f" its receptive field is {receptive_field(network)} px and"
             raise EmptyPatchMapError(
-                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} it needs "
-                f"images of at least {network.min_size} px; take fewer {key}.n_layers or larger images"
-            )
-        try:
-            grids = network.patch_grids(height, width)
-            require_shapes(network, grids, height, width)
+                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} {error}; "
+                f"take fewer {f'{key}.n_layers' if network.min_size > 1 else 'layers'} or larger images"
+            ) from None
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from None
         for suffix, grid in zip(map_suffixes(len(grids)), grids, strict=True):
