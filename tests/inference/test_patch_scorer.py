@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference import patch_scorer as scoring
+from patchlight.inference import tiled
 from patchlight.inference.loading import TrainedModel
 from patchlight.inference.pixels import to_values
 from patchlight.methods import TranslationMethod
@@ -80,7 +81,7 @@ def test_a_large_image_in_parts(
         return
     assert torch.corrcoef(torch.stack([in_parts.ravel(), whole.ravel()]))[0, 1] > 0.7
     # With the statistics of the whole image the parts are the whole.
-    monkeypatch.setattr(scoring, "spread_crops", lambda *_: [(slice(None), slice(None))])
+    monkeypatch.setattr(tiled, "spread_crops", lambda *_: [(slice(None), slice(None))])
     torch.testing.assert_close(*scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
 
 
@@ -100,8 +101,6 @@ def test_pictures(make: Make, picture: Draw, monkeypatch: pytest.MonkeyPatch) ->
     reduced = np.asarray(only).astype(int)
     assert reduced.shape == (100, 150, 3)
     assert np.abs(reduced - drawn[::2, ::2]).mean() < 6
-    values = torch.rand(3, 64, 64)
-    assert [picture.size for picture in scorer.picture(values, values)] == [(128, 128)]
     deep = np.full((4, 5, 1), 257 * 7, np.uint16)
     assert (np.asarray(scoring.as_picture(deep)) == 7).all()
 
@@ -123,7 +122,7 @@ def test_a_map_for_each_scale(make: Make, picture: Draw, monkeypatch: pytest.Mon
     assert [heat_map.size for heat_map in drawn] == [(500, 326)] * 2
     monkeypatch.setattr(scoring, "WHOLE_PIXELS", 0)
     monkeypatch.setattr(scoring, "AUTO_SIDE", 64)
-    monkeypatch.setattr(scoring, "spread_crops", lambda *_: [(slice(None), slice(None))])
+    monkeypatch.setattr(tiled, "spread_crops", lambda *_: [(slice(None), slice(None))])
     torch.testing.assert_close(scorer.of_arrays(image, source), whole, atol=1e-4, rtol=1e-4)
 
 

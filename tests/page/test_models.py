@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from two_scales import TwoScales
 
 from patchlight.errors import DataError
 from patchlight.inference.patch_scorer import PatchScorer
-from patchlight.inference.pixels import Pixels
+from patchlight.inference.pixels import Pixels, from_array
 from patchlight.page.catalogue import Catalogue, Models, find_choices
 from patchlight.page.intake import ANY
 from patchlight.page.studio import ScoreSummary, Studio, common_scale
@@ -98,6 +99,22 @@ def test_the_patch_maps_of_all_scales_stand_side_by_side() -> None:
         assert np.array_equal(picture[:, columns], np.asarray(overlay(image, logits, grid, scale)))
     assert "of 62x78 and 30x38 patches taken for real" in summary.words()
     assert summary.mean == pytest.approx(np.mean([float(logits.mean()) for logits in summary.maps]))
+
+
+def test_the_alpha_of_a_network_of_four_channels_is_one_of_them(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path, models = save("a.ckpt", "pix2pix", "data.channels_a=4", "data.channels_b=4"), Models("cpu")
+    studio = Studio(models, tmp_path)
+    array = np.random.default_rng(0).integers(0, 256, (64, 48, 4), dtype=np.uint8)
+    scene = studio.translate(path, "AtoB", "raw", from_array(array), "a")
+    assert np.array_equal(np.asarray(Image.open(scene.result)), models(path).translator("AtoB", "raw")(array))
+    assert "of 30x22 patches taken for real" in scene.scores
+    assert studio.compare(scene, from_array(array)).scores.count("of 30x22 patches") == 2
+    for refused in (
+        lambda: studio.translate(path, "AtoB", "raw", from_array(array[..., :3]), "a"),
+        lambda: studio.compare(scene, from_array(array[..., :3])),
+    ):
+        with pytest.raises(DataError, match="^The image does not fit this network: it has 3 channels where 4 are want"):
+            refused()
 
 
 def test_an_image_too_small_for_a_patch_map_is_still_translated(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

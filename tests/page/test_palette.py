@@ -23,7 +23,7 @@ def test_what_is_painted_in_the_palette_stays() -> None:
     colours = np.array([list(FACADES.colours.values())], np.uint8)
     assert np.array_equal(FACADES.snapped(colours), colours)
     assert len(FACADES.colours) == 12
-    assert FACADES.background == (0, 0, 222)
+    assert next(iter(FACADES.colours.values())) == (0, 0, 222)
 
 
 def test_a_list_of_colours_is_a_label_map() -> None:

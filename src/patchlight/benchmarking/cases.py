@@ -7,10 +7,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -51,10 +51,6 @@ class StepCase:
             f"data.batch_size={self.batch}",
             f"perf.compile={str(self.compile).lower()}",
         ]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain types, from which a further process makes the case again."""
-        return asdict(self)
 
 
 STEPS = (

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,7 @@ class Bench:
         found = []
         for case in cases:
             self.report_progress(f"step: {case.name}")
-            plain = {"do": "plain_step", "case": case.as_dict()}
-            found.append(self._compare(case.name, plain, self._training(case)))
+            found.append(self._compare(case.name, {"do": "plain_step", "case": asdict(case)}, self._training(case)))
         return found
 
     def overhead(self, cases: Sequence[StepCase] = OVERHEAD) -> list[Comparison]:
@@ -77,7 +77,7 @@ class Bench:
         found = []
         for case in cases:
             self.report_progress(f"overhead: {case.name}")
-            bare = {"do": "bare_step", "case": case.as_dict(), "precision": self.precision}
+            bare = {"do": "bare_step", "case": asdict(case), "precision": self.precision}
             comparison = self._compare(case.name, bare, self._training(case))
             comparison.against = "bare loop, same networks"
             comparison.notes["overhead"] = 1 / comparison.ratio - 1
@@ -105,7 +105,7 @@ class Bench:
             self.report_progress(f"{name}: a checkpoint and images")
             checkpoint, files = self.folder / f"{case.method}.ckpt", self.folder / "inputs"
             # In a process of its own, because this one may be in the middle of Hydra's work already.
-            with self._process({"do": "checkpoint", "case": case.as_dict(), "path": str(checkpoint)}) as writer:
+            with self._process({"do": "checkpoint", "case": asdict(case), "path": str(checkpoint)}) as writer:
                 writer.turn(1)
             write_inputs(self.root or self._built_in(), case.size, images, files)
             plain = {"do": "plain_translation", "checkpoint": str(checkpoint), "files": str(files)}
@@ -131,18 +131,15 @@ class Bench:
         first, help_ = Comparison("start, first step"), Comparison("start, --help", against="import torch")
         begun = Comparison(f"start, first step of {small.name}", against=IMPORTS)
         refused = {mistake: Comparison(f"start, refused {mistake}", against=IMPORTS) for mistake in MISTAKES}
+        train = ["-m", "patchlight", "train"]
         for _ in range(self.rounds):
             self.report_progress("start")
-            first.plain.append(_seconds(["-c", script]))
-            first.ours.append(self._first_step(case))
-            help_.plain.append(_seconds(["-c", "import torch"]))
-            help_.ours.append(_seconds(["-m", "patchlight", "train", "--help"]))
+            first.add(_seconds(["-c", script]), self._first_step(case))
+            help_.add(_seconds(["-c", "import torch"]), _seconds([*train, "--help"]))
             imported = _seconds(["-c", IMPORTS])
-            begun.plain.append(imported)
-            begun.ours.append(self._first_step(small))
+            begun.add(imported, self._first_step(small))
             for mistake, comparison in refused.items():
-                comparison.plain.append(imported)
-                comparison.ours.append(_seconds(["-m", "patchlight", "train", mistake], status=1))
+                comparison.add(imported, _seconds([*train, mistake], status=1))
         for comparison in (begun, *refused.values()):
             comparison.notes["of_the_time"] = 1 / comparison.ratio
         return [first, help_, begun, *refused.values()]
@@ -168,7 +165,7 @@ class Bench:
         return found
 
     def _training(self, case: StepCase) -> dict[str, Any]:
-        return {"do": "train", "case": case.as_dict(), "precision": self.precision}
+        return {"do": "train", "case": asdict(case), "precision": self.precision}
 
     def _process(self, spec: dict[str, Any]) -> TimedProcess:
         name = f"{next(self._numbers):02d}-{spec['do']}"

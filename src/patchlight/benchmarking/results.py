@@ -14,19 +14,20 @@ from patchlight.system.files import write_json
 
 @dataclass
 class Comparison:
-    """Two ways of doing the same, measured in turns: seconds for each of `per` things, one pair per round.
-
-    `peaks` and `starts` are the most memory that either took, and what it had before its first step, in bytes.
-    """
+    """Two ways of doing the same, measured in turns: seconds, one pair per round, and the most memory in bytes."""
 
     name: str
-    unit: str = "s"
     plain: list[float] = field(default_factory=list)
     ours: list[float] = field(default_factory=list)
     plain_peak: int | None = None
     ours_peak: int | None = None
     against: str = "plain"
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, plain: float, ours: float) -> None:
+        """Take in the seconds of a round."""
+        self.plain.append(plain)
+        self.ours.append(ours)
 
     def ratios(self) -> list[float]:
         """How many times faster ours was, by round, in order of size."""
@@ -49,7 +50,7 @@ class Comparison:
         ratios = self.ratios()
         return {
             "name": self.name,
-            "unit": self.unit,
+            "unit": "s",
             "against": self.against,
             "plain": {"values": self.plain, "median": statistics.median(self.plain), "peak_bytes": self.plain_peak},
             "ours": {"values": self.ours, "median": statistics.median(self.ours), "peak_bytes": self.ours_peak},
@@ -99,21 +100,11 @@ class Results:
 
     def tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         """The header and the rows, as text, of the comparisons and of what was varied."""
-        return [
-            (HEADER, [self._row(comparison) for comparison in self.comparisons]),
-            (SCALING_HEADER, self._scaling_rows()),
-        ]
-
-    def _scaling_rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                what,
-                ", ".join(f"{v:g}: {_seconds(s)}" for v, s in zip(row["values"], row["seconds"], strict=True)),
-                f"{row['time_exponent']:.2f}",
-                f"{row['memory_exponent']:.2f}",
-            )
-            for what, row in self.scaling.items()
-        ]
+        scaling: list[tuple[str, ...]] = []
+        for what, row in self.scaling.items():
+            times = ", ".join(f"{v:g}: {_seconds(s)}" for v, s in zip(row["values"], row["seconds"], strict=True))
+            scaling.append((what, times, f"{row['time_exponent']:.2f}", f"{row['memory_exponent']:.2f}"))
+        return [(HEADER, [self._row(comparison) for comparison in self.comparisons]), (SCALING_HEADER, scaling)]
 
     def _row(self, c: Comparison) -> tuple[str, ...]:
         ratios = c.ratios()
@@ -143,14 +134,11 @@ def write_bench(results: Results, folder: Path) -> list[Path]:
         f"{', '.join(results.machine.get('gpus', [])) or 'no GPU'}; precision of ours {results.precision}; "
         f"medians of {results.rounds} rounds in turns, with the lowest and highest ratio."
     ]
-    parts += [_markdown(header, rows) for header, rows in results.tables() if rows]
+    for header, rows in results.tables():
+        lines = [header, ["---"] * len(header), *rows]
+        parts += ["\n".join(f"| {' | '.join(line)} |" for line in lines)] if rows else []
     table.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     return [data, table]
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _seconds(value: float) -> str:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -63,23 +62,20 @@ class TimedProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def turn(self, times: int) -> Turn:
         """Let the process do its task so many times."""
         try:
             self._line.send(times)
-            turn: Turn = self._line.recv()
+            return self._line.recv()  # type: ignore[no-any-return]
         except (EOFError, ConnectionError):
             self.close()
             said = self._log.read_text(encoding="utf-8", errors="replace") if self._log.is_file() else ""
             raise BenchError(
                 f"a process that was to be timed ended by itself: {' '.join(said.split())[-800:]}"
             ) from None
-        return turn
 
     def close(self) -> None:
         """End the process and those that it has started."""
@@ -90,14 +86,9 @@ class TimedProcess:
         self._line.close()
 
     def _keep_output(self, master: int) -> None:
-        with self._log.open("wb") as file, os.fdopen(master, "rb", buffering=0) as terminal:
-            while True:
-                try:
-                    piece = terminal.read(65536)
-                except OSError:  # nobody has the terminal any more
-                    return
-                if not piece:
-                    return
+        # An OSError says that nobody has the terminal any more.
+        with self._log.open("wb") as file, os.fdopen(master, "rb", buffering=0) as terminal, suppress(OSError):
+            while piece := terminal.read(65536):
                 file.write(piece)
                 file.flush()
 
@@ -117,10 +108,9 @@ def serve(line: int, run: Callable[[], object], **notes: Any) -> None:
 def _next_turn(line: Connection) -> int:
     """The number of times of the next turn; 0 where there is none."""
     try:
-        times: int = line.recv()
+        return int(line.recv())
     except (EOFError, ConnectionError):
         return 0
-    return times
 
 
 def wait_for_device() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from patchlight import __version__
-from patchlight.checkpoint import RECORD_KEY
+from patchlight.checkpoint import EMA_KEY, RECORD_KEY, Weights
 from patchlight.errors import DataError
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
@@ -20,14 +20,18 @@ from patchlight.inference.translator import Translator
 from patchlight.runs.records import git_state
 from patchlight.trust import read_json
 
+OF_IMAGES = ("direction", "image_size", "load_size", "channels_a", "channels_b")
+"""Keys of the data that matter to images, and say nothing of the machine."""
+
 
 def describe(
-    model: TrainedModel, translator: Translator, graph: ImageGraph, *, weights: str, license: str | None
+    model: TrainedModel, translator: Translator, graph: ImageGraph, weights: Weights, license: str | None
 ) -> dict[str, str]:
     """Direction, values, sizes, origin and licence of an exported generator; every value is a string.
 
     `license` is that of the weights, which only the one who trained them knows; None is said to be unknown.
     """
+    data = plain(model.config.data)
     return {
         "direction": translator.direction,
         "in_channels": str(translator.in_channels),
@@ -38,14 +42,7 @@ def describe(
         "conditions": ", ".join(f"{name} ({what})" for name, what in translator.call.conditions.items()) or "none",
         "inference_mode": translator.inference_mode,
         "dropout": "left out",
-        "weights": weights,
-        **origin(model, license),
-    }
-
-
-def origin(model: TrainedModel, license: str | None) -> dict[str, str]:
-    """Who made a file from what, the networks' own configuration as JSON included."""
-    return {
+        "weights": weights if EMA_KEY in model.checkpoint else "raw",
         "license": license if license is not None else "not stated",
         "producer": f"patchlight {__version__}",
         "commit": _commit(git_state()),
@@ -54,7 +51,7 @@ def origin(model: TrainedModel, license: str | None) -> dict[str, str]:
         "torch": version("torch"),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model": json.dumps(plain(model.config.model)),
-        "data": json.dumps(_of_images(plain(model.config.data))),
+        "data": json.dumps({key: data[key] for key in OF_IMAGES if key in data}),
     }
 
 
@@ -77,10 +74,3 @@ def plain(section: DictConfig) -> dict[str, Any]:
     """A section of a configuration as plain values."""
     content: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
     return content
-
-
-def _of_images(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the data's configuration matters to images, and says nothing of the machine."""
-    return {
-        key: data[key] for key in ("direction", "image_size", "load_size", "channels_a", "channels_b") if key in data
-    }

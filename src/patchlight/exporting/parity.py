@@ -72,31 +72,16 @@ def _computed(compute: Compute, batch: Sequence[torch.Tensor]) -> torch.Tensor:
     try:
         with torch.no_grad():
             return compute(*batch)
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except Exception as error:
+        own = isinstance(error, RuntimeError | AssertionError | ValueError)
+        if not own and not type(error).__module__.startswith("onnxruntime"):
+            raise
         detail = next(iter(str(error).splitlines()), type(error).__name__)[:200]
         raise DataError(f"the exported graph cannot take {shape} ({detail}): no file was kept") from None
-    except Exception as error:
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise DataError(f"the exported graph cannot take {shape} ({error}): no file was kept") from None
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Images a second of one image after the other, on this machine's CPU."""
-
-    side: int
-    exported: float
-    torch: float
-
-    @property
-    def ratio(self) -> float:
-        """How many images the file translates while PyTorch translates one."""
-        return self.exported / self.torch
-
-
-def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> Speed:
-    """The speed of a file beside that of the same network in PyTorch as it is, for images of that side."""
+def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> tuple[float, float]:
+    """Images a second, of that side and one after the other on the CPU: by a file, and by PyTorch as it is."""
     batch = graph.random_batch((1, channels, side, side), seed=0)
     retain_allocator_memory()  # or PyTorch would ask the system for every feature map, and be slow for that
 
@@ -111,4 +96,4 @@ def measure(compute: Compute, graph: ImageGraph, channels: int, side: int) -> Sp
         times = [max(1, round(SECONDS / each)) for each in warm]
         pairs = [(seconds(compute, times[0]), seconds(graph, times[1])) for _ in range(ROUNDS)]
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return Speed(side, 1 / ours, 1 / theirs)
+    return 1 / ours, 1 / theirs

@@ -31,16 +31,6 @@ from patchlight.methods.inference import InferenceMode
 from patchlight.system.files import check_free, whole_file
 
 
-def networks_of(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
-    """The networks by their names in the method, in evaluation mode; of generators the averages if `which` says so.
-
-    Raises:
-        DataError: the checkpoint holds other networks than its own record describes.
-    """
-    with torch.random.fork_rng(devices=[]):
-        return {name: model.network(name, which, nn.Module) for name in model.specs}
-
-
 @dataclass(frozen=True)
 class ExportOptions:
     """What is to be exported, and how."""
@@ -60,19 +50,26 @@ class ExportOptions:
 
 
 def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
-    """Write .onnx or .pt2.
+    """Write .onnx or .pt2, and keep it if it computes what PyTorch does.
 
     Raises:
-        UserError: see `export`.
+        UserError: the file cannot be made, or computes something else.
     """
     check_free(options.output, options.overwrite)
     if kind == "onnx":
         require(PACKAGES, f"output={options.output}", "onnx")
-    console = _console()
     model, translator = _translator(options)
     graph = ImageGraph(translator.call, options.value_range, translator.inference_mode)
-    description = describe(model, translator, graph, weights=_said(model, options.weights), license=options.license)
-    _explain(console, translator, graph)
+    description = describe(model, translator, graph, options.weights, options.license)
+    _say(
+        f"{translator.direction}, inference_mode={translator.inference_mode}, values: {RANGES[graph.value_range]}; "
+        f"sides are multiples of {translator.generator.size_multiple}"
+    )
+    if translator.one_by_one:
+        _say(
+            "note: batch norm takes the statistics of each image, as in training and in its tests; the dropout that "
+            "they had is left out"
+        )
     with whole_file(options.output) as temporary:
         write_graph(graph, kind, temporary, description, options.opset)
         compute, read = open_graph(kind, temporary)
@@ -80,7 +77,7 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
             raise DataError(f"{options.output} lost its description: no file was kept")
         found = compare(compute, graph, translator.in_channels)
         unit = "levels" if options.value_range == "bytes" else "in the range of its values"
-        console.print(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
+        _say(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
         worst = max(agreement.difference for agreement in found)
         if not worst <= limit(graph):
             raise DataError(
@@ -90,37 +87,29 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
         size = model.config.data.image_size
         multiple = translator.generator.size_multiple
         side = -(-(size if isinstance(size, int) else max(size)) // multiple) * multiple
-        speed = measure(compute, graph, translator.in_channels, side)
+        exported, ours = measure(compute, graph, translator.in_channels, side)
         name = "ONNX Runtime" if kind == "onnx" else "the exported program"
-        console.print(
-            f"{speed.exported:.2f} images a second by {name}, {speed.torch:.2f} by PyTorch as it is: a ratio of "
-            f"{speed.ratio:.2f} ({speed.side}x{speed.side} pixels, {torch.get_num_threads()} threads)"
+        _say(
+            f"{exported:.2f} images a second by {name}, {ours:.2f} by PyTorch as it is: a ratio of "
+            f"{exported / ours:.2f} ({side}x{side} pixels, {torch.get_num_threads()} threads)"
         )
-    _done(console, options.output)
+    _done(options.output)
 
 
 def export_tensors(options: ExportOptions) -> None:
-    """Write .safetensors.
+    """Write .safetensors, and keep it if it holds the very same weights.
 
     Raises:
-        UserError: see `export`.
+        UserError: the file cannot be made, or holds others.
     """
     check_free(options.output, options.overwrite)
     require(("safetensors",), f"output={options.output}", "export")
-    console = _console()
     model, translator = _translator(options)
     graph = ImageGraph(translator.call, "normalised", translator.inference_mode)
-    networks: dict[str, nn.Module] = {}
-    if options.every_network:
-        networks = {
-            name: network
-            for name, network in networks_of(model, options.weights).items()
-            if name not in model.untrained
-        }
-    else:
-        networks[model.generators[translator.direction]] = translator.generator
-    said = describe(model, translator, graph, weights=_said(model, options.weights), license=options.license)
-    description = {**said, "generator": model.generators[translator.direction], "networks": ", ".join(networks)}
+    name = model.generators[translator.direction]
+    networks = _trained(model, options.weights) if options.every_network else {name: translator.generator}
+    said = describe(model, translator, graph, options.weights, options.license)
+    description = {**said, "generator": name, "networks": ", ".join(networks)}
     del description["dropout"]  # which is a matter of what is built around the weights
     with whole_file(options.output) as temporary:
         write_tensors(networks, temporary, description)
@@ -131,23 +120,20 @@ def export_tensors(options: ExportOptions) -> None:
         different = [key for key, value in own.items() if not torch.equal(tensors[key], value.cpu())]
         if different:
             raise DataError(f"{options.output} has other values in {different[0]}: no file was kept")
-    console.print(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
-    _done(console, options.output)
+    _say(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
+    _done(options.output)
 
 
 def export_reference(options: ExportOptions) -> None:
-    """Write a folder of latest_net_G.pth and so on.
+    """Write a folder of latest_net_G.pth and so on, each kept if it holds the very same weights.
 
     Raises:
-        UserError: see `export`.
+        UserError: a file cannot be made, or the reference code has no such network.
     """
     if options.direction is not None or options.inference_mode is not None or options.value_range != "normalised":
         raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
-    console = _console()
     model = TrainedModel(options.ckpt, trust=options.trust)
-    networks = {
-        name: network for name, network in networks_of(model, options.weights).items() if name not in model.untrained
-    }
+    networks = _trained(model, options.weights)
     if not any(model.specs[name].kind == "generator" for name in networks):
         raise DataError(f"{options.ckpt} has no generator but those with initial weights: train it first")
     files = reference_files(networks, options.output, options.overwrite)
@@ -158,15 +144,15 @@ def export_reference(options: ExportOptions) -> None:
         raise DataError(f"{options.ckpt} does not say the {error.args[0]} of its networks") from None
     write_reference(networks, files)
     for name, path in files.items():
-        console.print(f"{path}: {name}")
+        _say(f"{path}: {name}")
     direction = model.trained_direction
-    console.print(
+    _say(
         f"equal to the bit when read again; the reference's A is domain {direction[0]} as it lies on the disk and its "
         f"B is {direction[-1]}, by its option --direction {direction}"
     )
-    console.print(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
+    _say(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
     for remark in changes:
-        console.print(f"note: {remark}")
+        _say(f"note: {remark}")
 
 
 def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:
@@ -177,25 +163,15 @@ def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:
     return model, translator
 
 
-def _said(model: TrainedModel, which: Weights) -> str:
-    return "ema" if which == "ema" and "ema" in model.checkpoint else "raw"
+def _trained(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
+    """All networks by their names in the method, but for those that an import left with initial weights."""
+    with torch.random.fork_rng(devices=[]):
+        return {name: model.network(name, which, nn.Module) for name in model.specs if name not in model.untrained}
 
 
-def _explain(console: Console, translator: Translator, graph: ImageGraph) -> None:
-    console.print(
-        f"{translator.direction}, inference_mode={translator.inference_mode}, values: {RANGES[graph.value_range]}; "
-        f"sides are multiples of {translator.generator.size_multiple}"
-    )
-    if translator.one_by_one:
-        console.print(
-            "note: batch norm takes the statistics of each image, as in training and in its tests; the dropout that "
-            "they had is left out"
-        )
+def _say(line: str) -> None:
+    Console(highlight=False, soft_wrap=True, markup=False).print(line)
 
 
-def _done(console: Console, path: Path) -> None:
-    console.print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True, markup=False)
+def _done(path: Path) -> None:
+    _say(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")

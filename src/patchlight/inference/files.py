@@ -24,11 +24,10 @@ FORMATS: dict[str, Format] = {
 }  # fmt: skip
 """Which format a file name asks for."""
 
-PILLOW_NAMES: dict[Format, str] = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF", "webp": "WEBP"}
-
 # PNG files of level 1 are a fifth larger than those of Pillow's level 6, and are written three times faster.
 OPTIONS: dict[Format, dict[str, Any]] = {
-    "png": {"compress_level": 1}, "jpg": {"quality": 95}, "tif": {"compression": "tiff_lzw"}, "webp": {"quality": 95},
+    "png": {"format": "PNG", "compress_level": 1}, "jpg": {"format": "JPEG", "quality": 95},
+    "tif": {"format": "TIFF", "compression": "tiff_lzw"}, "webp": {"format": "WEBP", "quality": 95},
 }  # fmt: skip
 """How Pillow writes each format."""
 
@@ -99,7 +98,7 @@ def write_pixels(path: Path, pixels: Pixels) -> None:
         if pixels.is_16bit:
             file.write(_encode_deep(pixels, f".{kind}"))
         else:
-            Image.fromarray(pixels.array()).save(file, PILLOW_NAMES[kind], **OPTIONS[kind])
+            Image.fromarray(pixels.array()).save(file, **OPTIONS[kind])
 
     _write(path, encode)
 
@@ -110,7 +109,7 @@ def write_picture(path: Path, picture: Image.Image) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    _write(path, lambda file: picture.save(file, "PNG", **OPTIONS["png"]))
+    _write(path, lambda file: picture.save(file, **OPTIONS["png"]))
 
 
 def _write(path: Path, encode: Callable[[IO[bytes]], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from patchlight.data.folders import refuse_folder
@@ -83,21 +84,12 @@ def _find(given: str, output: Path) -> tuple[Path, list[Path]]:
         return path.parent, [path]
     if not glob.has_magic(str(path)):
         raise DataError(f"input={given} is not there: give a file, a folder, or a pattern such as 'DIR/*.png'")
-    fixed = Path(*_until_wildcard(path))
+    fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     found = [match for match in matches if is_image(match) and not os.path.isdir(match)]
     if not found:
         raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     return fixed, found
-
-
-def _until_wildcard(pattern: Path) -> list[str]:
-    parts: list[str] = []
-    for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return parts
 
 
 def _below(folder: Path, output: Path) -> list[Path]:

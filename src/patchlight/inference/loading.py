@@ -96,12 +96,8 @@ class TrainedModel:
             self.specs: Mapping[str, NetworkSpec] = self.method.networks
         self.config: DictConfig = OmegaConf.create(recorded)
         self.channels = data_channels(self.config.data)
-
-    @property
-    def trained_direction(self) -> Direction:
+        self.trained_direction: Direction = self.config.data.direction
         """`data.direction` of the training, between the domains as they lie on the disk."""
-        direction: Direction = self.config.data.direction
-        return direction
 
     @cached_property
     def blueprint(self) -> TranslationMethod:

@@ -7,7 +7,6 @@ import importlib.util
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,17 +43,12 @@ def trace(network: nn.Module, example: Sequence[Tensor]) -> ExportedProgram:
     """
     dynamic = torch.export.Dim.DYNAMIC
     image, *further = ({0: dynamic} | ({2: dynamic, 3: dynamic} if tensor.ndim == 4 else {}) for tensor in example)
+    shapes = (image, tuple(further)) if further else (image,)
     # Without this, a size of 1 somewhere in the network is taken for a special case, and is the innermost map of a
     # U-Net at the size of its training.
-    shapes = (image, tuple(further)) if further else (image,)
-    with _size_oblivious(), torch.no_grad():
-        return torch.export.export(network.eval(), tuple(example), dynamic_shapes=shapes, strict=False)
-
-
-def _size_oblivious() -> AbstractContextManager[None]:
     config: Any = importlib.import_module("torch.fx.experimental._config")
-    patched: AbstractContextManager[None] = config.patch(backed_size_oblivious=True)
-    return patched
+    with config.patch(backed_size_oblivious=True), torch.no_grad():
+        return torch.export.export(network.eval(), tuple(example), dynamic_shapes=shapes, strict=False)
 
 
 def write_onnx(
@@ -94,9 +88,8 @@ def session(file: Path, *, cuda: bool = False) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    available = onnxruntime.get_available_providers()
-    wanted = ["CUDAExecutionProvider"] if cuda else []
-    providers = [name for name in [*wanted, "CPUExecutionProvider"] if name in available]
+    wanted = [*(["CUDAExecutionProvider"] if cuda else []), "CPUExecutionProvider"]
+    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
     return onnxruntime.InferenceSession(file, options, providers=providers)
 
 

@@ -12,10 +12,10 @@ from patchlight.data.images import to_8_bits
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiled import GlobalStatistics
-from patchlight.inference.tiles import AUTO_SIDE, SAMPLE_PIXELS, WHOLE_PIXELS, spread_crops, up_to
+from patchlight.inference.tiles import AUTO_SIDE, WHOLE_PIXELS, up_to
 from patchlight.methods.inference import inference
 from patchlight.networks import Discriminator, Maps, PatchGrid, as_maps
-from patchlight.pictures import Scale, overlay_picture, to_picture
+from patchlight.pictures import Scale, overlay_picture
 
 MIN_CROP = 256
 """Pixels of the squares from which the statistics of large images are taken: those of images in training, about."""
@@ -75,11 +75,8 @@ class PatchScorer:
         maps = tuple(torch.empty(grid.size, device=self.device) for grid in grids)
         stride = max(int(grid.stride) for grid in grids)
         with GlobalStatistics(self.discriminator, own_statistics=True) as whole:
-            if whole.norms:
-                side = up_to(max(MIN_CROP, 2 * self.discriminator.min_size), stride)
-                crops = spread_crops(height, width, side, stride, SAMPLE_PIXELS)
-                with whole.sampled():
-                    self._run(torch.cat([read(rows, columns) for rows, columns in crops]))
+            side = up_to(max(MIN_CROP, 2 * self.discriminator.min_size), stride)
+            whole.sample(self._run, read, (height, width), side, stride)
             for top, rows in _tiles(height, grids, axis=0):
                 for left, columns in _tiles(width, grids, axis=1):
                     for logits, grid, part in zip(maps, grids, self._run(read(rows, columns)), strict=True):
@@ -101,10 +98,6 @@ class PatchScorer:
             and float(largest).is_integer()
             for grid, other in zip(grids, others, strict=True)
         )
-
-    def picture(self, image: Tensor, source: Tensor) -> list[Image.Image]:
-        """The heat maps of an image, C H W in [-1, 1], on the image."""
-        return self.draw(to_picture(image), self(image, source))
 
     def draw(self, image: Image.Image, maps: Maps) -> list[Image.Image]:
         """Each patch map on its image, red where it is taken for fake and blue where for real.

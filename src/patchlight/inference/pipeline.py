@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -57,12 +58,6 @@ class Decoded:
     array: Array
     """As the network takes it: H W C."""
 
-    @property
-    def n_pixels(self) -> int:
-        """Pixels of the image."""
-        height, width = self.pixels.size
-        return height * width
-
 
 def translate_files(
     translator: Translator,
@@ -91,16 +86,19 @@ def translate_files(
 
     on_cpu = translator.device.type == "cpu"
     workers = 2 if on_cpu else min(MAX_THREADS, max(2, os.cpu_count() or 1))
-    begin = _step_back if on_cpu else _go_ahead
-    readers, writers = (ThreadPoolExecutor(workers, initializer=begin) for _ in range(2))
+    readers, writers = (ThreadPoolExecutor(workers, initializer=_step_back if on_cpu else None) for _ in range(2))
     with readers, writers:
         writing: deque[tuple[Decoded, Future[None]]] = deque()
         try:
             with torch.inference_mode():
                 decoded = _decoded(readers, translator, jobs, finish)
-                for batch in _batches(decoded, _batch_size(translator, batch_size)):
-                    writing.extend(_submit(writers, translator, scorer, batch))
-                    while len(writing) > WAITING_BATCHES * max(len(batch), workers) or _are_many(writing):
+                for batch in _batches(decoded, translator, batch_size):
+                    outputs = zip(batch, _outputs(translator, scorer, batch), strict=True)
+                    writing.extend((item, writers.submit(write)) for item, write in outputs)
+                    while (
+                        len(writing) > WAITING_BATCHES * max(len(batch), workers)
+                        or sum(math.prod(item.pixels.size) for item, _ in writing) >= WAITING_PIXELS
+                    ):
                         item, future = writing.popleft()
                         finish(item.job, future)
             for item, future in writing:
@@ -116,10 +114,6 @@ def _step_back() -> None:
     """Let a thread wait for the network's, which all wait for one another where one of them is interrupted."""
     if sys.platform == "linux":  # where each thread has a priority of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOW_PRIORITY)
-
-
-def _go_ahead() -> None:
-    """The network computes elsewhere: nothing to wait for."""
 
 
 def _decoded(
@@ -145,56 +139,45 @@ def _decoded(
             finish(job, future)
 
 
-def _are_many(writing: Iterable[tuple[Decoded, Future[None]]]) -> bool:
-    return sum(item.n_pixels for item, _ in writing) >= WAITING_PIXELS
-
-
 def _read(job: Job, channels: int) -> Decoded:
     pixels = read_pixels(job.source)
     return Decoded(job, pixels, pixels.for_network(channels))
 
 
-def _batch_size(translator: Translator, given: int | None) -> Callable[[Array], int]:
+def _batch_size(translator: Translator, given: int | None, height: int, width: int) -> int:
     """How many images of a size go at once."""
-
-    def size(array: Array) -> int:
-        if translator.one_by_one or translator.in_tiles(*array.shape[:2]):
-            return 1
-        at_once = AT_ONCE.get(translator.device.type, AT_ONCE["cpu"])
-        return given or max(1, at_once // (array.shape[0] * array.shape[1]))
-
-    return size
+    if translator.one_by_one or translator.in_tiles(height, width):
+        return 1
+    return given or max(1, AT_ONCE.get(translator.device.type, AT_ONCE["cpu"]) // (height * width))
 
 
-def _batches(images: Iterable[Decoded], batch_size: Callable[[Array], int]) -> Iterator[list[Decoded]]:
+def _batches(images: Iterable[Decoded], translator: Translator, batch_size: int | None) -> Iterator[list[Decoded]]:
     """Images of the same size and depth together; the oldest go as they are where too many wait for others."""
     groups: dict[tuple[object, ...], list[Decoded]] = {}
     for image in images:
         key = (*image.array.shape, image.array.dtype)
         group = groups.setdefault(key, [])
         group.append(image)
-        if len(group) >= batch_size(image.array):
+        if len(group) >= _batch_size(translator, batch_size, *image.array.shape[:2]):
             yield groups.pop(key)
         elif sum(map(len, groups.values())) >= WAITING_BATCHES * MAX_THREADS:
             yield groups.pop(next(iter(groups)))
     yield from groups.values()
 
 
-def _submit(
-    writers: ThreadPoolExecutor, translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]
-) -> Iterator[tuple[Decoded, Future[None]]]:
-    """Translate a batch and hand each result to a thread, which waits for the device and writes it."""
+def _outputs(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
+    """Translate a batch; returns for each image what writes its result, or raises why there is none."""
+    failure: DataError
     try:
         if translator.in_tiles(*batch[0].array.shape[:2]):
             (item,) = batch
             result = translator.translate_array(item.array, seed=image_seed(item.job.source))
             scored = scorer is not None and scorer.fits(*item.pixels.size)
             maps = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
-            outputs: list[Callable[[], None]] = [partial(_write, item, scorer, maps, result)]
-        else:
-            outputs = _translated(translator, scorer, batch)
+            return [partial(_write, item, scorer, maps, result)]
+        return _translated(translator, scorer, batch)
     except DataError as error:
-        failure: Exception = error
+        failure = error
     except (RuntimeError, MemoryError) as error:
         if "memory" not in str(error) and not isinstance(error, MemoryError):
             raise
@@ -202,14 +185,11 @@ def _submit(
         failure = DataError(
             f"there is not enough memory for {len(batch)} x {width}x{height} pixels: give a smaller batch_size or tile"
         )
-    else:
-        for item, write in zip(batch, outputs, strict=True):
-            yield item, writers.submit(write)
-        return
-    for item in batch:
-        failed: Future[None] = Future()
-        failed.set_exception(failure)
-        yield item, failed
+
+    def fail() -> None:
+        raise failure
+
+    return [fail] * len(batch)
 
 
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:

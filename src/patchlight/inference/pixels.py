@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.images import to_8_bits, to_float, unit_levels
+from patchlight.data.images import picture_levels, to_8_bits, to_float, unit_levels
 from patchlight.errors import DataError
 
 Array = NDArray[Any]
@@ -52,8 +52,7 @@ class Pixels:
 
     def array(self) -> Array:
         """H W for gray, else H W C, alpha last."""
-        parts = [self.colour] if self.alpha is None else [self.colour, self.alpha[:, :, None]]
-        whole = np.concatenate(parts, axis=2) if len(parts) > 1 else self.colour
+        whole = self.colour if self.alpha is None else np.dstack([self.colour, self.alpha])
         return whole[:, :, 0] if whole.shape[2] == 1 else whole
 
     def for_network(self, channels: int) -> Array:
@@ -70,31 +69,16 @@ class Pixels:
                 raise DataError(f"it has {whole.shape[2]} channels where {channels} are wanted")
             return whole
         if not self.is_16bit:
-            return _eight_bits(self, channels)
+            # By Pillow, whose rounding the training has seen.
+            return picture_levels(Image.fromarray(self.array()), channels)
         colour = self.colour.astype(np.float64)
         if self.alpha is not None:
             share = self.alpha[:, :, None] / FULL
             colour = colour * share + FULL * (1 - share)
         if channels == 1 and colour.shape[2] == 3:
             colour = colour @ np.array(LUMA)[:, None]
-        return _repeated(colour.round().astype(np.uint16), channels)
-
-
-def _eight_bits(pixels: Pixels, channels: int) -> Array:
-    """By Pillow, whose rounding the training has seen."""
-    colour = pixels.colour
-    if pixels.alpha is not None:
-        rgba = np.concatenate([_repeated(colour, 3), pixels.alpha[:, :, None]], axis=2)
-        image = Image.fromarray(rgba)
-        paper = Image.new("RGBA", image.size, "white")
-        colour = np.asarray(Image.alpha_composite(paper, image).convert("RGB"))
-    if channels == 1 and colour.shape[2] == 3:
-        colour = np.asarray(Image.fromarray(colour).convert("L"))[:, :, None]
-    return _repeated(colour, channels)
-
-
-def _repeated(colour: Array, channels: int) -> Array:
-    return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
+        colour = colour.round().astype(np.uint16)
+        return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
 
 
 def from_array(array: Array) -> Pixels:
@@ -142,22 +126,11 @@ def to_image(pixels: Pixels) -> Image.Image:
 
 def upright(array: Array, orientation: int) -> Array:
     """H W or H W C turned and mirrored as an EXIF orientation says; values that EXIF does not define change nothing."""
-    match orientation:
-        case 2:
-            return array[:, ::-1]
-        case 3:
-            return array[::-1, ::-1]
-        case 4:
-            return array[::-1]
-        case 5:
-            return array.swapaxes(0, 1)
-        case 6:
-            return array[::-1].swapaxes(0, 1)
-        case 7:
-            return array[::-1, ::-1].swapaxes(0, 1)
-        case 8:
-            return array.swapaxes(0, 1)[::-1]
-    return array
+    if orientation in (3, 4, 6, 7):
+        array = array[::-1]
+    if orientation in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    return array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
 
 
 def to_values(arrays: list[Array], device: torch.device) -> Tensor:

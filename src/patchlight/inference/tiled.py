@@ -20,6 +20,15 @@ from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Margins, Place, marg
 from patchlight.networks import Generator
 from patchlight.system.devices import retain_allocator_memory, return_memory
 
+MIN_CROP = 64
+"""Pixels of the squares from which the statistics of an image are taken: many small ones are the best sample."""
+
+Read = Callable[[slice, slice], Tensor]
+"""Rows and columns of an image with its margins, as 1 C h w in [-1, 1] on the generator's device."""
+
+Write = Callable[[slice, Tensor], None]
+"""Takes finished rows of the result, without margins, as C h W."""
+
 
 class GlobalStatistics:
     """Stands in for the layers of a network that look at a whole image, while it computes single tiles.
@@ -27,8 +36,8 @@ class GlobalStatistics:
     Instance norm has the same statistics in every tile: those that crops from all over the image have together. With
     `own_statistics` so have norms with running statistics, such as batch norm, and dropout has the part of the image's
     noise that lies on the tile, drawn from `noise_seed` as for the image in one piece. It is a context, outside of
-    which the network is as it was: within `sampled` one batch of crops goes through the network, then each tile. Where
-    there is dropout, `grid` holds all tiles, and `place` is set before each.
+    which the network is as it was: first come the crops of `sample`, then each tile. Where there is dropout, `grid`
+    holds all tiles, and `place` is set before each.
     """
 
     def __init__(
@@ -58,13 +67,15 @@ class GlobalStatistics:
         for handle in self._handles:
             handle.remove()
 
-    @contextmanager
-    def sampled(self) -> Iterator[None]:
-        """Within it, the statistics of what goes through the network are kept for the tiles."""
-        self._sampling = True
-        try:
-            yield
-        finally:
+    def sample(self, run: Callable[[Tensor], object], read: Read, size: tuple[int, int], side: int, step: int) -> None:
+        """Keep the statistics that squares from all over an image of that size have together, for the tiles.
+
+        The squares have `side` pixels and begin at multiples of `step`.
+        """
+        if self.norms:
+            crops = spread_crops(*size, side, step, SAMPLE_PIXELS)
+            self._sampling = True
+            run(torch.cat([read(rows, columns) for rows, columns in crops]))
             self._sampling = False
 
     def _normalised(self, norm: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -88,11 +99,12 @@ class GlobalStatistics:
         assert self.grid is not None
         assert self.place is not None
         height, width = features.shape[-2:]
-        down, across = height / self.place.height, width / self.place.width
+        rows, columns = self.place.rows, self.place.columns
+        down, across = height / (rows.stop - rows.start), width / (columns.stop - columns.start)
         if layer not in self._kept:
             size = round(self.grid.rows.length * down), round(self.grid.columns.length * across)
             self._kept[layer] = self._draw(features, size, 1 - layer.p)
-        top, left = round(self.place.top * down), round(self.place.left * across)
+        top, left = round(rows.start * down), round(columns.start * across)
         kept = self._kept[layer][..., top : top + height, left : left + width]
         return torch.mul(features, kept, out=output).div_(1 - layer.p)
 
@@ -103,16 +115,6 @@ class GlobalStatistics:
         shape = (1, features.shape[1], *size)
         noise = torch.empty(shape, dtype=torch.bool, device=features.device)
         return noise.bernoulli_(share, generator=self._generator)
-
-
-MIN_CROP = 64
-"""Pixels of the squares from which the statistics of an image are taken: many small ones are the best sample."""
-
-Read = Callable[[slice, slice], Tensor]
-"""Rows and columns of an image with its margins, as 1 C h w in [-1, 1] on the generator's device."""
-
-Write = Callable[[slice, Tensor], None]
-"""Takes finished rows of the result, without margins, as C h W."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +185,9 @@ class TiledPass:
                 write(slice(first - top, last - top), values[:, first - row : last - row, left : left + width])
 
         with whole, _large_blocks(self.keeps_memory):
-            if whole.norms:
-                multiple = self.generator.size_multiple
-                side = max(MIN_CROP, 2 * multiple)
-                crops = spread_crops(self.grid.rows.length, self.grid.columns.length, side, multiple, SAMPLE_PIXELS)
-                with whole.sampled():
-                    self.run(torch.cat([read(rows, columns) for rows, columns in crops]))
+            multiple = self.generator.size_multiple
+            sides = self.grid.rows.length, self.grid.columns.length
+            whole.sample(self.run, read, sides, max(MIN_CROP, 2 * multiple), multiple)
             self.grid.blend(run, finished, self.device)
 
 
@@ -206,7 +205,7 @@ def _large_blocks(keeps_memory: bool) -> Iterator[None]:
 
 
 def _pad(array: Array, by: Margins) -> Array:
-    """H W C with its margins, by the rules of `padding.pad`."""
+    """H W C with its margins, by the rules of `tiles.pad`."""
     left, right, top, bottom = by
     for axis, (before, after) in enumerate(((top, bottom), (left, right))):
         if before or after:

@@ -22,13 +22,8 @@ Margins = tuple[int, int, int, int]
 
 def margins(height: int, width: int, multiple: int) -> Margins:
     """What brings an image to sides that are multiples of `multiple`, the same on both sides or one more at the end."""
-    missing_x, missing_y = _missing(width, multiple), _missing(height, multiple)
-    return missing_x // 2, missing_x - missing_x // 2, missing_y // 2, missing_y - missing_y // 2
-
-
-def _missing(side: int, multiple: int) -> int:
-    wanted = max(side, MIN_SIDE)
-    return -(-wanted // multiple) * multiple - side
+    x, y = (up_to(max(side, MIN_SIDE), multiple) - side for side in (width, height))
+    return x // 2, x - x // 2, y // 2, y - y // 2
 
 
 def pad(images: Tensor, by: Margins) -> Tensor:
@@ -114,24 +109,10 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Place:
-    """A tile of an image: its rows and columns, and its place among the others."""
+    """A tile of an image: the rows and columns that it covers."""
 
-    top: int
-    left: int
-    height: int
-    width: int
-    row: int
-    column: int
-
-    @property
-    def rows(self) -> slice:
-        """The rows of the image that the tile covers."""
-        return slice(self.top, self.top + self.height)
-
-    @property
-    def columns(self) -> slice:
-        """The columns of the image that the tile covers."""
-        return slice(self.left, self.left + self.width)
+    rows: slice
+    columns: slice
 
 
 @dataclass(frozen=True)
@@ -159,14 +140,6 @@ class Grid:
             return None
         return cls(*(Cuts.even(length, side, overlap, multiple) for length in (height, width)))
 
-    def places(self) -> list[Place]:
-        """All tiles, row by row."""
-        return [
-            Place(top, left, self.rows.tile, self.columns.tile, r, c)
-            for r, top in enumerate(self.rows.starts)
-            for c, left in enumerate(self.columns.starts)
-        ]
-
     def blend(
         self, run: Callable[[Place], Tensor], finished: Callable[[int, Tensor], None], device: torch.device
     ) -> None:
@@ -178,16 +151,17 @@ class Grid:
         row_weights, column_weights = self.rows.weights(device), self.columns.weights(device)
         ends = [*self.rows.starts[1:], self.rows.length]
         band: Tensor | None = None
-        for place in self.places():
-            tile = run(place)
-            if band is None:
-                band = torch.zeros(tile.shape[0], self.rows.tile, self.columns.length, device=device)
-            weight = row_weights[place.row][:, None] * column_weights[place.column]
-            band[:, :, place.left : place.left + place.width] += tile * weight
-            if place.column == len(self.columns.starts) - 1:
-                done = ends[place.row] - place.top
-                finished(place.top, band[:, :done])
-                band = torch.cat([band[:, done:], torch.zeros_like(band[:, :done])], dim=1)
+        for row, top in enumerate(self.rows.starts):
+            for column, left in enumerate(self.columns.starts):
+                place = Place(slice(top, top + self.rows.tile), slice(left, left + self.columns.tile))
+                tile = run(place)
+                if band is None:
+                    band = torch.zeros(tile.shape[0], self.rows.tile, self.columns.length, device=device)
+                band[:, :, place.columns] += tile * (row_weights[row][:, None] * column_weights[column])
+            assert band is not None
+            done = ends[row] - top
+            finished(top, band[:, :done])
+            band = torch.cat([band[:, done:], torch.zeros_like(band[:, :done])], dim=1)
 
 
 def up_to(pixels: int, multiple: int) -> int:
@@ -202,14 +176,10 @@ def spread_crops(height: int, width: int, side: int, multiple: int, pixels: int)
     """
     high, wide = min(side, height), min(side, width)
     n = max(1, pixels // (high * wide))
-    n_rows = _clamp(round((n * height / width) ** 0.5), height // high)
-    n_columns = _clamp(n // n_rows, width // wide)
+    n_rows = max(1, min(round((n * height / width) ** 0.5), height // high))
+    n_columns = max(1, min(n // n_rows, width // wide))
     tops, lefts = _spread(height - high, n_rows, multiple), _spread(width - wide, n_columns, multiple)
     return [(slice(top, top + high), slice(left, left + wide)) for top in tops for left in lefts]
-
-
-def _clamp(n: int, most: int) -> int:
-    return max(1, min(n, most))
 
 
 def _spread(last: int, n: int, multiple: int) -> list[int]:

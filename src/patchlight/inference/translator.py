@@ -99,9 +99,9 @@ class Translator:
             return self._pixels(from_array(image), conditions).array()
         return self._tensor(image, conditions)
 
-    def _pixels(self, pixels: Pixels, conditions: Mapping[str, Any]) -> Pixels:
-        result = self.translate_array(pixels.for_network(self.in_channels), conditions)
-        return pixels.with_colour(result, self.in_channels)
+    def _pixels(self, pixels: Pixels, given: Mapping[str, Any]) -> Pixels:
+        array = pixels.for_network(self.in_channels)
+        return pixels.with_colour(self.translate_array(array, given), self.in_channels)
 
     def _tensor(self, image: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
@@ -115,10 +115,10 @@ class Translator:
 
     def translate_array(self, array: Array, conditions: Mapping[str, Any] = NOTHING, seed: int = NOISE_SEED) -> Array:
         """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
-        grid = self.grid(*array.shape[:2])
+        height, width = array.shape[:2]
+        grid = self.grid(height, width)
         if grid is not None and not self._spatial:
-            values = self._values(conditions, [seed], (array.shape[0], array.shape[1]))
-            return self._tiled(grid, values).array(array)
+            return self._tiled(grid, self._values(conditions, [seed], (height, width))).array(array)
         result = self.translate(to_values([array], self.device), conditions, [seed])
         return to_arrays(to_levels(result, np.iinfo(array.dtype).max))[0]
 

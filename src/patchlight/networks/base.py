@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -108,13 +107,11 @@ def recomputed(network: nn.Module, inputs: Any, compute: Callable[[Any], Tensor]
     compute = compute or network
     if not torch.is_grad_enabled():
         return compute(inputs)
-    output = checkpoint(compute, inputs, use_reentrant=False, context_fn=partial(_contexts, network))
+    output = checkpoint(
+        compute, inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(network))
+    )
     assert isinstance(output, Tensor)
     return output
-
-
-def _contexts(network: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    return nullcontext(), _statistics_kept(network)
 
 
 @contextmanager

@@ -90,7 +90,8 @@ class SyncBatchNorm(nn.BatchNorm2d):
     """Use the statistics of this rank only: for evaluation, where ranks have different numbers of batches."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.alone or not self.training or not _several_ranks():
+        several_ranks = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+        if self.alone or not self.training or not several_ranks:
             return super().forward(input)
         # Mean first, then the squares of what lies around it: stable where E[x^2] - E[x]^2 is not.
         x = input.to(torch.promote_types(input.dtype, torch.float32))
@@ -113,10 +114,6 @@ class SyncBatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked.add_(1)
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
-
-
-def _several_ranks() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.translator import Direction, Translator
 from patchlight.page.intake import FACADES, Palette, Setting, choose_palette, to_hex
 
+DIRECTIONS: dict[Direction, str] = {"AtoB": "A → B", "BtoA": "B → A"}
+"""How the page writes them."""
+
 KEPT = 3
 """How many models stay in memory."""
 
@@ -130,10 +133,6 @@ class Models:
             return self._load(path, changed)
 
 
-DIRECTIONS: dict[Direction, str] = {"AtoB": "A → B", "BtoA": "B → A"}
-"""How the page writes them."""
-
-
 class Catalogue:
     """The checkpoints of the page by name; those that turn out to be unusable are marked from then on.
 
@@ -146,18 +145,16 @@ class Catalogue:
         self.palette = palette
         self.paths = {choice.name: choice.path for choice in choices}
         self.problems = {choice.name: choice.problem for choice in choices if choice.problem}
-        self.first = self._first_usable()
+        self.first = next((name for name in self.paths if name not in self.problems and self._is_usable(name)), "")
+        if not self.first:
+            raise DataError(f"none of the checkpoints can be used: {next(iter(self.problems.values()))}")
 
-    def _first_usable(self) -> str:
-        for name in self.paths:
-            if name in self.problems:
-                continue
-            try:
-                self.loaded(name)
-            except UserError:
-                continue
-            return name
-        raise DataError(f"none of the checkpoints can be used: {next(iter(self.problems.values()))}")
+    def _is_usable(self, name: str) -> bool:
+        try:
+            self.loaded(name)
+        except UserError:
+            return False
+        return True
 
     @property
     def labels(self) -> list[tuple[str, str]]:
@@ -170,10 +167,9 @@ class Catalogue:
         Raises:
             DataError: there is none, or it cannot be used.
         """
-        if name not in self.paths:
-            raise DataError("Choose a checkpoint first.")
+        path = self.path(name)
         try:
-            loaded = self.models(self.paths[name])
+            loaded = self.models(path)
         except UserError as error:
             self.problems[name] = str(error)
             raise
@@ -181,11 +177,7 @@ class Catalogue:
         return loaded
 
     def path(self, name: str) -> Path:
-        """Where the checkpoint of that name lies.
-
-        Raises:
-            DataError: there is none.
-        """
+        """Where the checkpoint of that name lies; raises a DataError if there is none."""
         if name not in self.paths:
             raise DataError("Choose a checkpoint first.")
         return self.paths[name]
@@ -193,6 +185,15 @@ class Catalogue:
     def palette_for(self, name: str, direction: Direction) -> Palette:
         """The colours to paint with for that network."""
         return choose_palette(self.palette, self.loaded(name).model.config, direction)
+
+    def note(self, name: str) -> str:
+        """HTML: what the page says of a checkpoint."""
+        model = self.loaded(name)
+        ways = " and ".join(DIRECTIONS[one] for one in model.directions)
+        return (
+            f'<p class="pl-note">Trained on squares of <b>{model.side} pixels</b>, {ways}. Images keep their size; '
+            "those of about that scale come out best.</p>"
+        )
 
     def canvas(self, name: str, direction: Direction, example: int | None = None) -> str:
         """The canvas for that network, as canvas.js takes it; with the `example`-th house on it if there is one."""

@@ -110,38 +110,36 @@ class Guard:
             return
         headers = Headers(scope=scope)
         refusal = self.hosts.refusal(headers)
-        if scope["type"] == "websocket":
-            if refusal is None:
-                await app(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": 1008, "reason": refusal[:100]})
-            return
-        if refusal is not None:
+        if refusal is not None and scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": refusal[:100]})
+        elif refusal is not None:
             await PlainTextResponse(refusal, 403)(scope, receive, send)
-        elif scope["method"] in ("POST", "PUT", "PATCH"):
+        elif scope["type"] == "http" and scope["method"] in ("POST", "PUT", "PATCH"):
             await self._with_body(app, headers, scope, receive, send)
         else:
             await app(scope, receive, send)
 
     async def _with_body(self, app: ASGIApp, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
-        size = headers.get("content-length", "")
+        length = headers.get("content-length", "")
         uploading = scope["path"].rstrip("/").endswith(UPLOAD)
         limit = self.max_bytes + OVERHEAD if uploading else BODY_LIMIT
-        if not size.isdecimal():
+        coming = int(length) if uploading and length.isdecimal() else 0
+        refusal = None
+        if not length.isdecimal():
             refusal = PlainTextResponse("The length of a request must be given.", 411)
-        elif int(size) > limit:
-            refusal = PlainTextResponse(f"The request has {int(size)} bytes: at most {limit} are allowed.", 413)
+        elif int(length) > limit:
+            refusal = PlainTextResponse(f"The request has {int(length)} bytes: at most {limit} are allowed.", 413)
         # Gradio puts copies of results into the same folder, so that every event may have to make room.
-        elif not self.uploads.make_room(int(size) if uploading else 0) and uploading:
+        elif not self.uploads.make_room(coming) and uploading:
             refusal = PlainTextResponse("Too many uploads are under way: try again in a moment.", 503)
-        else:
-            self.uploads.coming += int(size) if uploading else 0
-            try:
-                await app(scope, receive, send)
-            finally:
-                self.uploads.coming -= int(size) if uploading else 0
+        if refusal is not None:
+            await refusal(scope, receive, send)
             return
-        await refusal(scope, receive, send)
+        self.uploads.coming += coming
+        try:
+            await app(scope, receive, send)
+        finally:
+            self.uploads.coming -= coming
 
 
 def _name(url: str) -> str | None:

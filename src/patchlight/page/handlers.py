@@ -1,8 +1,9 @@
-"""Handlers of the page's events: from its inputs to its outputs."""
+"""The events of the page and their handlers, each from the values of some components to updates of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from html import escape
 from pathlib import Path
@@ -19,14 +20,58 @@ from patchlight.page.intake import Limits, read_drawing, read_upload, showable
 from patchlight.page.studio import Scene, Studio
 
 View = Literal["result", "input", "off"]
-Updates = tuple[Any, ...]
-"""One value or update for each output of an event, in their order."""
+Updates = Any
+"""By component, a value or `gr.update`; or `gr.skip()`, which changes nothing."""
 
 SMALL = 300
 """Pictures of fewer pixels a side are shown with their pixels, larger ones smoothly."""
 
+DRAWING = """(drawing, ...others) => {
+  const canvas = document.querySelector("#pl-canvas canvas");
+  const visible = canvas !== null && canvas.offsetParent !== null;
+  return [visible ? canvas.toDataURL("image/png") : null, ...others];
+}"""
+"""Sends the drawing along if it is what the page shows."""
+
+NETWORK = "network"
+"""One image at a time goes through the network, and a checkpoint is loaded once."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Components:
+    """What of the page has events, or changes with them."""
+
+    checkpoint: gr.Dropdown
+    direction: gr.Radio
+    weights: gr.Radio
+    view: gr.Radio
+    upload: gr.File
+    given: gr.Image
+    canvas: gr.HTML
+    translate: gr.Button
+    note: gr.HTML
+    empty: gr.HTML
+    result: gr.Image
+    download: gr.DownloadButton
+    no_map: gr.HTML
+    heat: gr.Image
+    legend: gr.HTML
+    summary: gr.HTML
+    download_map: gr.DownloadButton
+    real: gr.File
+    real_given: gr.Image
+    real_heat: gr.Image
+    fake_heat: gr.Image
+    common_legend: gr.HTML
+    compared: gr.HTML
+    scene: gr.State
+    before: gr.State
+    """The checkpoint that is chosen, for the case that another cannot be used."""
+    count: gr.State
+    """How many examples were drawn."""
 
 
 def _as_html(error: UserError) -> str:
@@ -34,7 +79,7 @@ def _as_html(error: UserError) -> str:
     return escape(str(error), quote=False)
 
 
-def _said(handler: Callable[P, R]) -> Callable[P, R]:
+def _told(handler: Callable[P, R]) -> Callable[P, R]:
     """The same, with what the user can put right as a message on the page."""
 
     @wraps(handler)
@@ -48,72 +93,98 @@ def _said(handler: Callable[P, R]) -> Callable[P, R]:
 
 
 class Handlers:
-    """The functions behind the page's events; public ones take its inputs in their order and return its outputs."""
+    """The handlers of the page's events, which take the values of their inputs in order."""
 
-    def __init__(self, catalogue: Catalogue, studio: Studio, limits: Limits) -> None:
+    def __init__(self, components: Components, catalogue: Catalogue, studio: Studio, limits: Limits) -> None:
+        self.components = components
         self.catalogue = catalogue
         self.studio = studio
         self.limits = limits
-        self.choose = _said(self._choose)
-        self.turn = _said(self._turn)
-        self.example = _said(self._example)
-        self.uploaded = _said(self._uploaded)
-        self.translate = _said(self._translate)
-        self.compare = _said(self._compare)
 
-    def _choose(self, name: str, before: str) -> Updates:
-        """To checkpoint, the one before, direction, weights, canvas, note."""
+    def connect(self) -> None:
+        """Give all events their handlers; called while the page is built."""
+        c = self.components
+        settings = [c.checkpoint, c.direction, c.weights, c.view]
+        shown = [c.scene, c.result, c.heat, c.empty, c.no_map, c.legend, c.summary, c.download, c.download_map]
+        progress = [c.result, c.heat, c.empty, c.no_map]
+        c.checkpoint.input(
+            self.choose, [c.checkpoint, c.before], [c.before, c.checkpoint, c.direction, c.weights, c.canvas, c.note],
+            concurrency_id=NETWORK, concurrency_limit=1, show_progress_on=c.note, api_visibility="private",
+        )  # fmt: skip
+        c.direction.input(
+            self.turn, [c.checkpoint, c.direction], c.canvas, show_progress="hidden", api_visibility="private"
+        )
+        c.canvas.click(
+            self.example, [c.checkpoint, c.direction, c.count], [c.canvas, c.count], show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
+        c.view.input(
+            self.show, [c.scene, c.view], [c.heat, c.legend, c.summary, c.download_map], show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
+        translated = [
+            c.upload.upload(
+                self.uploaded, [c.upload, *settings], [c.given, *shown], concurrency_id=NETWORK,
+                show_progress_on=progress, api_visibility="private",
+            ),
+            c.translate.click(
+                self.translate, [c.canvas, c.upload, *settings], shown, js=DRAWING, concurrency_id=NETWORK,
+                show_progress_on=progress, api_visibility="private",
+            ),
+        ]  # fmt: skip
+        comparing: list[Any] = [c.real.upload, c.real.clear, *(one.success for one in translated)]
+        for listen in comparing:
+            listen(
+                self.compare, [c.scene, c.real], [c.real_given, c.real_heat, c.fake_heat, c.common_legend, c.compared],
+                concurrency_id=NETWORK, show_progress="minimal", api_visibility="private",
+            )  # fmt: skip
+        hide = gr.update(visible=False)
+        c.upload.clear(lambda: hide, None, c.given, show_progress="hidden", api_visibility="private")
+
+    @_told
+    def choose(self, name: str, before: str) -> Updates:
+        """Another checkpoint, or the one before where it cannot be used."""
+        c = self.components
         try:
             model = self.catalogue.loaded(name)
         except UserError as error:
             gr.Warning(_as_html(error), title="This checkpoint cannot be used")
-            skips = [gr.skip()] * 5
-            return (gr.update(choices=self.catalogue.labels, value=before), *skips)
+            return {c.checkpoint: gr.update(choices=self.catalogue.labels, value=before)}
         direction = model.directions[0]
-        return (
-            gr.update(choices=self.catalogue.labels),
-            name,
-            gr.update(choices=[(DIRECTIONS[one], one) for one in model.directions], value=direction),
-            gr.update(choices=list(model.weights), value=model.weights[0]),
-            self.catalogue.canvas(name, direction),
-            self.note(name),
-        )
+        return {
+            c.before: name,
+            c.checkpoint: gr.update(choices=self.catalogue.labels),
+            c.direction: gr.update(choices=[(DIRECTIONS[one], one) for one in model.directions], value=direction),
+            c.weights: gr.update(choices=list(model.weights), value=model.weights[0]),
+            c.canvas: self.catalogue.canvas(name, direction),
+            c.note: self.catalogue.note(name),
+        }
 
-    def note(self, name: str) -> str:
-        """HTML: what the page says of a checkpoint."""
-        model = self.catalogue.loaded(name)
-        ways = " and ".join(DIRECTIONS[one] for one in model.directions)
-        return (
-            f'<p class="pl-note">Trained on squares of <b>{model.side} pixels</b>, {ways}. Images keep their size; '
-            "those of about that scale come out best.</p>"
-        )
-
-    def _turn(self, name: str, direction: Direction) -> str:
-        """To the canvas, whose colours may be others."""
+    @_told
+    def turn(self, name: str, direction: Direction) -> str:
+        """The canvas, whose colours may be others in another direction."""
         return self.catalogue.canvas(name, direction)
 
-    def _example(self, name: str, direction: Direction, count: int) -> Updates:
-        """To canvas, count."""
-        return self.catalogue.canvas(name, direction, count), count + 1
+    @_told
+    def example(self, name: str, direction: Direction, count: int) -> Updates:
+        """The next example on the canvas."""
+        c = self.components
+        return {c.canvas: self.catalogue.canvas(name, direction, count), c.count: count + 1}
 
-    def _uploaded(self, upload: str | None, name: str, direction: Direction, weights: Weights, view: View) -> Updates:
-        """To the picture of the upload, and what `translate` gives."""
+    @_told
+    def uploaded(self, upload: str | None, name: str, direction: Direction, weights: Weights, view: View) -> Updates:
+        """The picture of an upload, and its translation."""
         if upload is None:
-            return tuple([gr.skip()] * 10)
-        path = Path(upload)
-        pixels = read_upload(path, self.limits)
-        scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, path.stem)
-        return (self._given(path, pixels), *self._scene(scene, view))
+            return gr.skip()
+        pixels = read_upload(Path(upload), self.limits)
+        scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, Path(upload).stem)
+        return {self.components.given: self._given(Path(upload), pixels), **self._translated(scene, view)}
 
-    def _given(self, path: Path, pixels: Pixels) -> Any:
-        """Shows an upload."""
-        displayed = showable(path, pixels, self.studio.new_folder())
-        return gr.update(value=str(displayed), visible=True, elem_classes=_classes(pixels.size))
-
-    def _translate(
+    @_told
+    def translate(
         self, drawing: str | None, upload: str | None, name: str, direction: Direction, weights: Weights, view: View
     ) -> Updates:
-        """To scene, result, map, both empty places, legend, summary and both downloads; a drawing goes first."""
+        """The translation of a drawing, if there is one, or else of the upload."""
         if drawing is not None:
             palette = self.catalogue.palette_for(name, direction)
             pixels, stem = read_drawing(drawing, palette, self.catalogue.loaded(name).side), "drawing"
@@ -121,53 +192,63 @@ class Handlers:
             pixels, stem = read_upload(Path(upload), self.limits), Path(upload).stem
         else:
             gr.Warning("Upload an image or draw one first.", title="There is nothing to translate")
-            return tuple([gr.skip()] * 9)
-        scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, stem)
-        return self._scene(scene, view)
-
-    def _scene(self, scene: Scene, view: View) -> Updates:
-        return (
-            scene,
-            gr.update(value=str(scene.result), visible=True),
-            *self.show(scene, view)[:1],
-            gr.update(visible=False),
-            gr.update(visible=False),
-            *self.show(scene, view)[1:],
-            gr.update(value=str(scene.result), interactive=True),
+            return gr.skip()
+        return self._translated(
+            self.studio.translate(self.catalogue.path(name), direction, weights, pixels, stem), view
         )
 
     def show(self, scene: Scene | None, view: View) -> Updates:
-        """To map, legend, summary, and the download of the map."""
+        """The patch map over the result, over the input, or none."""
         if scene is None:
-            return tuple([gr.skip()] * 4)
+            return gr.skip()
+        c = self.components
         path = {"result": scene.over_result, "input": scene.over_input, "off": None}[view]
         place = None if path is None else str(path)
-        return (
-            gr.update(value=place, visible=place is not None, elem_classes=_classes(scene.source.size)),
-            gr.update(value=scene.legend, visible=place is not None),
-            gr.update(value=f'<p class="pl-note">{scene.scores[0].upper()}{scene.scores[1:]}</p>', visible=True),
-            gr.update(value=place, interactive=place is not None),
-        )
+        return {
+            c.heat: _shown(path, scene.source) if path is not None else gr.update(value=None, visible=False),
+            c.legend: gr.update(value=scene.legend, visible=place is not None),
+            c.summary: gr.update(
+                value=f'<p class="pl-note">{scene.scores[0].upper()}{scene.scores[1:]}</p>', visible=True
+            ),
+            c.download_map: gr.update(value=place, interactive=place is not None),
+        }
 
-    def _compare(self, scene: Scene | None, real: str | None) -> Updates:
-        """To the picture of the real image, its map, the translation's map, legend, summary."""
+    @_told
+    def compare(self, scene: Scene | None, real: str | None) -> Updates:
+        """The patch maps of a real image and of the translation on one scale."""
+        c = self.components
         if real is None:
-            return (*[gr.update(visible=False)] * 4, "")
+            hidden = dict.fromkeys((c.real_given, c.real_heat, c.fake_heat, c.common_legend), gr.update(visible=False))
+            return {**hidden, c.compared: ""}
         if scene is None:
             gr.Warning("Translate an image first, then give the real one beside it.", title="Nothing to compare with")
-            return tuple([gr.skip()] * 5)
-        path = Path(real)
-        pixels = read_upload(path, self.limits)
+            return gr.skip()
+        pixels = read_upload(Path(real), self.limits)
         compared = self.studio.compare(scene, pixels)
-        classes = _classes(scene.source.size)
-        return (
-            self._given(path, pixels),
-            gr.update(value=str(compared.real), visible=True, elem_classes=classes),
-            gr.update(value=str(compared.translated), visible=True, elem_classes=classes),
-            gr.update(value=compared.legend, visible=True),
-            f'<div class="pl-note pl-compared">{compared.scores}</div>',
-        )
+        return {
+            c.real_given: self._given(Path(real), pixels),
+            c.real_heat: _shown(compared.real, scene.source),
+            c.fake_heat: _shown(compared.translated, scene.source),
+            c.common_legend: gr.update(value=compared.legend, visible=True),
+            c.compared: f'<div class="pl-note pl-compared">{compared.scores}</div>',
+        }
+
+    def _given(self, path: Path, pixels: Pixels) -> Any:
+        return _shown(showable(path, pixels, self.studio.new_folder()), pixels)
+
+    def _translated(self, scene: Scene, view: View) -> Updates:
+        c = self.components
+        return {
+            c.scene: scene,
+            c.result: gr.update(value=str(scene.result), visible=True),
+            c.empty: gr.update(visible=False),
+            c.no_map: gr.update(visible=False),
+            c.download: gr.update(value=str(scene.result), interactive=True),
+            **self.show(scene, view),
+        }
 
 
-def _classes(size: Sequence[int]) -> list[str]:
-    return ["pl-picture", "pl-sharp"] if max(size) < SMALL else ["pl-picture"]
+def _shown(path: Path, image: Pixels) -> Any:
+    """A picture at the place of an image of that size."""
+    classes = ["pl-picture", "pl-sharp"] if max(image.size) < SMALL else ["pl-picture"]
+    return gr.update(value=str(path), visible=True, elem_classes=classes)

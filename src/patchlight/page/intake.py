@@ -22,7 +22,6 @@ from patchlight.system.image_file import TooLargeError, open_content, open_image
 
 RGB = tuple[int, int, int]
 COLOUR = re.compile(r"(?:(?P<name>\S.*?)\s+)?(?P<hex>#[0-9a-fA-F]{6})")
-MAX_DISTANCE = 10**9
 
 
 @dataclass(frozen=True)
@@ -32,21 +31,11 @@ class Palette:
     colours: Mapping[str, RGB]
     labels: bool
 
-    @property
-    def background(self) -> RGB:
-        """The colour of the empty canvas."""
-        return next(iter(self.colours.values()))
-
     def snapped(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """H W 3, each pixel in the nearest of the colours: a network of label maps has never seen blends of two."""
         colours = np.array(list(self.colours.values()), np.int32)
-        nearest = np.zeros(image.shape[:2], np.intp)
-        least = np.full(image.shape[:2], MAX_DISTANCE, np.int32)
-        for index, colour in enumerate(colours):
-            distance = ((image.astype(np.int32) - colour) ** 2).sum(axis=2)
-            closer = distance < least
-            nearest[closer], least[closer] = index, distance[closer]
-        snapped: NDArray[np.uint8] = colours.astype(np.uint8)[nearest]
+        distances = np.stack([((image.astype(np.int32) - colour) ** 2).sum(axis=2) for colour in colours])
+        snapped: NDArray[np.uint8] = colours.astype(np.uint8)[distances.argmin(axis=0)]
         return snapped
 
 

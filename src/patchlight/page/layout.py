@@ -11,9 +11,8 @@ from gradio.routes import App, ORJSONResponse
 from starlette.types import Receive, Scope, Send
 
 from patchlight.page.catalogue import DIRECTIONS, Catalogue, Choice
-from patchlight.page.events import Comparison, Input, Output, Settings, connect
 from patchlight.page.guard import Guard
-from patchlight.page.handlers import Handlers
+from patchlight.page.handlers import Components, Handlers
 from patchlight.page.intake import Limits, Setting
 from patchlight.page.studio import Studio
 
@@ -37,88 +36,75 @@ def build_page(choices: Sequence[Choice], studio: Studio, limits: Limits, palett
         DataError: none of the checkpoints can be used.
     """
     catalogue = Catalogue(choices, studio.models, palette)
-    handlers = Handlers(catalogue, studio, limits)
     page = gr.Blocks(title="Patchlight", analytics_enabled=False, fill_width=True, delete_cache=(HOUR, HOUR))
     with page:
-        gr.HTML(HEAD)
-        settings = _settings(catalogue)
-        with gr.Row():
-            with gr.Column(min_width=300):
-                input = _input(catalogue, handlers.note(catalogue.first), limits)
-            output = _output()
-        with gr.Accordion("Compare with a real image", open=False, elem_id="pl-compare"):
-            comparison = _comparison(limits)
-        connect(handlers, catalogue.first, settings, input, output, comparison)
+        components = _components(catalogue, limits)
+        Handlers(components, catalogue, studio, limits).connect()
     return page
 
 
-def _settings(catalogue: Catalogue) -> Settings:
+def _components(catalogue: Catalogue, limits: Limits) -> Components:
+    """The page from top to bottom: the settings; what is translated, the result and its patch map; the comparison."""
     first = catalogue.loaded(catalogue.first)
+    gr.HTML(HEAD)
     with gr.Row(elem_classes="pl-settings"):
-        return Settings(
-            checkpoint=gr.Dropdown(
-                catalogue.labels, value=catalogue.first, label="Checkpoint", elem_id="pl-checkpoint", scale=3
-            ),
-            direction=gr.Radio(
-                [(DIRECTIONS[one], one) for one in first.directions], value=first.directions[0], label="Direction",
-                elem_id="pl-direction", scale=2,
-            ),
-            weights=gr.Radio(
-                list(first.weights), value=first.weights[0], label="Weights", elem_id="pl-weights", scale=2
-            ),
-            view=gr.Radio(
-                [("Result", "result"), ("Input", "input"), ("Off", "off")], value="result", label="Patch map over",
-                elem_id="pl-view", scale=3,
-            ),
+        checkpoint = gr.Dropdown(
+            catalogue.labels, value=catalogue.first, label="Checkpoint", elem_id="pl-checkpoint", scale=3
+        )
+        direction = gr.Radio(
+            [(DIRECTIONS[one], one) for one in first.directions], value=first.directions[0], label="Direction",
+            elem_id="pl-direction", scale=2,
         )  # fmt: skip
-
-
-def _input(catalogue: Catalogue, note: str, limits: Limits) -> Input:
-    """The left column: what is translated."""
-    with gr.Tabs():
-        with gr.Tab("Upload"):
-            upload, given = _upload("pl-upload", limits)
-        with gr.Tab("Draw"):
-            canvas = gr.HTML(
-                catalogue.canvas(catalogue.first, catalogue.loaded(catalogue.first).directions[0]),
-                html_template='<div class="pl-paint"></div>',
-                js_on_load=(files("patchlight.page") / "canvas.js").read_text(encoding="utf-8"),
-                elem_id="pl-canvas",
-                apply_default_css=False,
-            )
-    translate = gr.Button("Translate", variant="primary", elem_id="pl-translate")
-    return Input(upload, given, canvas, translate, gr.HTML(note))
-
-
-def _output() -> Output:
-    """The other two columns: the result, and what the discriminator says of it."""
-    with gr.Column(min_width=300):
-        gr.HTML('<h2 class="pl-title">Result</h2>')
-        empty = gr.HTML(EMPTY.format("Nothing translated yet", "Upload an image, or draw one and translate it."))
-        result = _picture("pl-result")
-        download = gr.DownloadButton("Download result", interactive=False, elem_id="pl-download")
-    with gr.Column(min_width=300):
-        gr.HTML('<h2 class="pl-title">Patch map</h2>')
-        no_map = gr.HTML(EMPTY.format("No patch map yet", "Red is what it takes for fake, blue for real."))
-        heat = _picture("pl-map")
-        legend = gr.HTML(visible=False)
-        summary = gr.HTML(visible=False, elem_id="pl-verdict")
-        download_map = gr.DownloadButton("Download patch map", interactive=False, elem_id="pl-download-map")
-    return Output(empty, result, download, no_map, heat, legend, summary, download_map)
-
-
-def _comparison(limits: Limits) -> Comparison:
+        weights = gr.Radio(list(first.weights), value=first.weights[0], label="Weights", elem_id="pl-weights", scale=2)
+        view = gr.Radio(
+            [("Result", "result"), ("Input", "input"), ("Off", "off")], value="result", label="Patch map over",
+            elem_id="pl-view", scale=3,
+        )  # fmt: skip
     with gr.Row():
         with gr.Column(min_width=300):
-            real, given = _upload("pl-real", limits)
+            with gr.Tabs():
+                with gr.Tab("Upload"):
+                    upload, given = _upload("pl-upload", limits)
+                with gr.Tab("Draw"):
+                    canvas = gr.HTML(
+                        catalogue.canvas(catalogue.first, first.directions[0]),
+                        html_template='<div class="pl-paint"></div>',
+                        js_on_load=(files("patchlight.page") / "canvas.js").read_text(encoding="utf-8"),
+                        elem_id="pl-canvas",
+                        apply_default_css=False,
+                    )
+            translate = gr.Button("Translate", variant="primary", elem_id="pl-translate")
+            note = gr.HTML(catalogue.note(catalogue.first))
         with gr.Column(min_width=300):
-            real_heat = _picture("pl-real-map", "Real image, judged")
+            gr.HTML('<h2 class="pl-title">Result</h2>')
+            empty = gr.HTML(EMPTY.format("Nothing translated yet", "Upload an image, or draw one and translate it."))
+            result = _picture("pl-result")
+            download = gr.DownloadButton("Download result", interactive=False, elem_id="pl-download")
         with gr.Column(min_width=300):
-            fake_heat = _picture("pl-fake-map", "Translation, on the same scale")
-    with gr.Row():
-        said = gr.HTML(elem_id="pl-compared")
-        legend = gr.HTML(visible=False)
-    return Comparison(real, given, real_heat, fake_heat, legend, said)
+            gr.HTML('<h2 class="pl-title">Patch map</h2>')
+            no_map = gr.HTML(EMPTY.format("No patch map yet", "Red is what it takes for fake, blue for real."))
+            heat = _picture("pl-map")
+            legend = gr.HTML(visible=False)
+            summary = gr.HTML(visible=False, elem_id="pl-verdict")
+            download_map = gr.DownloadButton("Download patch map", interactive=False, elem_id="pl-download-map")
+    with gr.Accordion("Compare with a real image", open=False, elem_id="pl-compare"):
+        with gr.Row():
+            with gr.Column(min_width=300):
+                real, real_given = _upload("pl-real", limits)
+            with gr.Column(min_width=300):
+                real_heat = _picture("pl-real-map", "Real image, judged")
+            with gr.Column(min_width=300):
+                fake_heat = _picture("pl-fake-map", "Translation, on the same scale")
+        with gr.Row():
+            compared = gr.HTML(elem_id="pl-compared")
+            common_legend = gr.HTML(visible=False)
+    return Components(
+        checkpoint=checkpoint, direction=direction, weights=weights, view=view, upload=upload, given=given,
+        canvas=canvas, translate=translate, note=note, empty=empty, result=result, download=download, no_map=no_map,
+        heat=heat, legend=legend, summary=summary, download_map=download_map, real=real, real_given=real_given,
+        real_heat=real_heat, fake_heat=fake_heat, common_legend=common_legend, compared=compared,
+        scene=gr.State(None), before=gr.State(catalogue.first), count=gr.State(0),
+    )  # fmt: skip
 
 
 class GuardedApp(App):

@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
@@ -19,10 +19,10 @@ from patchlight.errors import DataError, UserError
 from patchlight.inference.files import write_pixels
 from patchlight.inference.loading import Weights
 from patchlight.inference.patch_scorer import PatchScorer
-from patchlight.inference.pixels import Pixels, to_values
+from patchlight.inference.pixels import Array, Pixels, to_values
 from patchlight.inference.translator import Direction
 from patchlight.networks import Maps
-from patchlight.page.catalogue import Loaded, Models
+from patchlight.page.catalogue import Models
 from patchlight.pictures import Scale, overlay, red_to_blue
 
 STOPS = 11
@@ -31,12 +31,21 @@ STOPS = 11
 GAP = 8
 """Pixels between the heat maps of two scales."""
 
-CPU = torch.device("cpu")
+KEPT_RESULTS = 64
+"""How many results stay on the disk while the page is served; the page has its own copies of what it shows."""
+
+
+def as_array(pixels: Pixels, channels: int) -> Array:
+    """H W C, as a network of so many channels takes it; raises a DataError that can be shown."""
+    try:
+        return pixels.for_network(channels)
+    except DataError as error:
+        raise DataError(f"The image does not fit this network: {error}.") from None
 
 
 def as_tensor(pixels: Pixels, channels: int) -> Tensor:
     """C H W in [-1, 1]."""
-    return to_values([pixels.for_network(channels)], CPU)[0]
+    return to_values([as_array(pixels, channels)], torch.device("cpu"))[0]
 
 
 @dataclass(frozen=True)
@@ -114,23 +123,20 @@ def figure(value: float) -> str:
     return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-KEPT_RESULTS = 64
-"""How many results stay on the disk while the page is served; the page has its own copies of what it shows."""
-
-
 @dataclass(frozen=True)
 class Scene:
     """What the page shows of one translation; `scores` is what the discriminator says, or why it says nothing."""
 
     path: Path
     direction: Direction
+    weights: Weights
     source: Pixels
     translated: Pixels
     result: Path
-    over_result: Path | None
-    over_input: Path | None
-    scores: str
-    legend: str
+    over_result: Path | None = None
+    over_input: Path | None = None
+    scores: str = ""
+    legend: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,10 +164,9 @@ class Studio:
         Raises:
             UserError: the checkpoint is gone or cannot do that, or the memory does not suffice.
         """
-        model = self.models(path)
-        translator = model.translator(direction, weights)
+        translator = self.models(path).translator(direction, weights)
         try:
-            array = translator.translate_array(source.for_network(translator.in_channels))
+            array = translator.translate_array(as_array(source, translator.in_channels))
         except (torch.OutOfMemoryError, MemoryError):
             raise DataError("There is not memory enough to translate this image: give a smaller one.") from None
         translated = source.with_colour(array, translator.in_channels)
@@ -169,18 +174,17 @@ class Studio:
         stem = f"{_tidy(name)}_{direction}_{_tidy(path.stem)}"
         result = folder / f"{stem}.png"
         write_pixels(result, translated)
+        scene = Scene(path, direction, weights, source, translated, result)
         try:
-            summary = _score_summary(model, direction, translated, source)
+            summary = self._summary(scene, translated)
         except UserError as error:
-            return Scene(path, direction, source, translated, result, None, None, f"No patch map: {error}.", "")
+            return replace(scene, scores=f"No patch map: {error}.")
         scale = common_scale(summary)
         over_result, over_input = folder / f"{stem}_patch_map.png", folder / f"{stem}_patch_map_on_input.png"
         summary.over(as_tensor(translated, 3), scale).save(over_result)
         summary.over(as_tensor(source, 3), scale).save(over_input)
-        return Scene(
-            path, direction, source, translated, result, over_result, over_input, summary.words(),
-            legend(scale, summary.middle),
-        )  # fmt: skip
+        words, colours = summary.words(), legend(scale, summary.middle)
+        return replace(scene, over_result=over_result, over_input=over_input, scores=words, legend=colours)
 
     def compare(self, scene: Scene, real: Pixels) -> Comparison:
         """Score a real image beside the translated one.
@@ -189,17 +193,13 @@ class Studio:
             UserError: the real image has another size where the discriminator sees the input too, there is no
                 discriminator, or the checkpoint is gone.
         """
-        model = self.models(scene.path)
-        if model.patch_scorer(scene.direction).sees_source and real.size != scene.source.size:
+        if self.models(scene.path).patch_scorer(scene.direction).sees_source and real.size != scene.source.size:
             (height, width), (rows, columns) = scene.source.size, real.size
             raise DataError(
                 f"The real image has {columns}x{rows} pixels and the input {width}x{height}: this discriminator sees "
                 f"both at once, so they must have the same size."
             )
-        summaries = (
-            _score_summary(model, scene.direction, real, scene.source),
-            _score_summary(model, scene.direction, scene.translated, scene.source),
-        )
+        summaries = self._summary(scene, real), self._summary(scene, scene.translated)
         scale = common_scale(*summaries)
         folder = self.new_folder()
         paths = (folder / "real_patch_map.png", folder / "translated_patch_map.png")
@@ -211,6 +211,14 @@ class Studio:
         )
         return Comparison(*paths, words, legend(scale, summaries[0].middle))
 
+    def _summary(self, scene: Scene, image: Pixels) -> ScoreSummary:
+        """The scores of an image in the place of the translated one."""
+        model = self.models(scene.path)
+        scorer, translator = model.patch_scorer(scene.direction), model.translator(scene.direction, scene.weights)
+        seen = as_tensor(image, translator.out_channels)
+        source = as_tensor(scene.source, translator.in_channels) if scorer.sees_source else seen
+        return ScoreSummary.of(scorer, seen, source)
+
     def new_folder(self) -> Path:
         """An empty folder; the oldest of too many is removed."""
         folder = self.folder / uuid.uuid4().hex
@@ -220,13 +228,6 @@ class Studio:
             while len(self._results) > KEPT_RESULTS:
                 shutil.rmtree(self._results.popleft(), ignore_errors=True)
         return folder
-
-
-def _score_summary(model: Loaded, direction: Direction, image: Pixels, source: Pixels) -> ScoreSummary:
-    scorer = model.patch_scorer(direction)
-    translator = model.translator(direction, "raw")
-    seen = as_tensor(image, translator.out_channels)
-    return ScoreSummary.of(scorer, seen, as_tensor(source, translator.in_channels) if scorer.sees_source else seen)
 
 
 def _tidy(name: str) -> str:

@@ -52,10 +52,6 @@ class Run:
         return self.folder / "samples"
 
 
-class _DamagedError(Exception):
-    """A file of a run cannot be used; the message names it."""
-
-
 def collect(folders: Sequence[Path]) -> list[Run]:
     """All runs below some folders, sorted by their path.
 
@@ -85,7 +81,7 @@ def read_run(folder: Path, name: str) -> Run:
     """Read one run; damage does not raise, but is named in the run's message."""
     try:
         return _read(folder, name)
-    except _DamagedError as error:
+    except DataError as error:
         return Run(folder, name, UNREADABLE, str(error))
 
 
@@ -94,20 +90,18 @@ def _read(folder: Path, name: str) -> Run:
     metrics = _json(folder / "metrics.json", {})
     finished = outcome["status"] == FINISHED if "status" in outcome else bool(metrics)
     status = str(outcome.get("status", FINISHED if finished else UNFINISHED))
-    message = str(outcome.get("message") or "")
-    if status == UNFINISHED:
-        message = message or "there is no metrics.json yet: it is still running, or it was stopped"
-    if finished:
-        for needed in ("config.yaml", "manifest.json"):
-            if not (folder / needed).is_file():
-                raise _DamagedError(f"{folder / needed} is missing")
+    running = "there is no metrics.json yet: it is still running, or it was stopped" if status == UNFINISHED else ""
+    config, manifest = folder / "config.yaml", folder / "manifest.json"
+    for needed in (config, manifest) if finished else ():
+        if not needed.is_file():
+            raise DataError(f"{needed} is missing")
     return Run(
         folder=folder,
         name=name,
         status=status,
-        message=message,
-        config=_yaml(folder / "config.yaml"),
-        manifest=_manifest(folder / "manifest.json"),
+        message=str(outcome.get("message") or running),
+        config=_mapping(config, "all of it", read_yaml(config) if config.is_file() else {}),
+        manifest=_manifest(manifest),
         figures=_figures(folder / "metrics.json", metrics) if finished else {},
         protocol=_mapping(folder / "metrics.json", "protocol", metrics.get("protocol") or {}),
         alarms=_json(folder / "alarms.json", []),
@@ -136,36 +130,20 @@ def _counted(runs: Sequence[Run]) -> str:
 
 def _json(path: Path, empty: Any) -> Any:
     """The content of a file, which must be of the same type as `empty`; that where there is no file."""
-    if not path.is_file():
-        return empty
-    try:
-        content = read_json(path)
-    except DataError as error:
-        raise _DamagedError(str(error)) from None
-    if not isinstance(content, type(empty)):
-        raise _DamagedError(f"{path} is damaged: it should hold {'an object' if empty == {} else 'a list'}")
-    if isinstance(content, list) and not all(isinstance(item, dict) for item in content):
-        raise _DamagedError(f"{path} is damaged: it should hold a list of objects")
+    content = read_json(path) if path.is_file() else empty
+    if not isinstance(content, type(empty)) or not (empty == {} or all(isinstance(item, dict) for item in content)):
+        raise DataError(f"{path} is damaged: it should hold {'an object' if empty == {} else 'a list of objects'}")
     return content
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
     manifest: Mapping[str, Any] = _json(path, {})
-    for part in ("discriminators", "hardware", "versions", "git"):
-        _mapping(path, part, manifest.get(part) or {})
-    for name, geometry in (manifest.get("discriminators") or {}).items():
+    names = ("discriminators", "hardware", "versions", "git")
+    parts = {name: _mapping(path, name, manifest.get(name) or {}) for name in names}
+    for name, geometry in parts["discriminators"].items():
         _list(path, f"discriminators.{name}.map_size", _mapping(path, f"discriminators.{name}", geometry), "map_size")
-    _list(path, "hardware.gpus", manifest.get("hardware") or {}, "gpus")
+    _list(path, "hardware.gpus", parts["hardware"], "gpus")
     return manifest
-
-
-def _yaml(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return _mapping(path, "all of it", read_yaml(path))
-    except DataError as error:
-        raise _DamagedError(str(error)) from None
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -174,11 +152,10 @@ def _csv(path: Path) -> pd.DataFrame:
     try:
         frame: pd.DataFrame = pd.read_csv(path).apply(pd.to_numeric)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise _DamagedError(f"{path} is damaged: {' '.join(str(error).split())}") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise _DamagedError(f"{path} is damaged: its rows have more cells than it has columns")
-    if "step" not in frame:
-        raise _DamagedError(f"{path} is damaged: it has no column step")
+        raise DataError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+    if not isinstance(frame.index, pd.RangeIndex) or "step" not in frame:
+        what = "it has no column step" if "step" not in frame else "its rows have more cells than it has columns"
+        raise DataError(f"{path} is damaged: {what}")
     return frame[frame["step"].notna()]
 
 
@@ -188,7 +165,7 @@ def _figures(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, floa
         figures[weights] = {}
         for metric, value in _mapping(path, weights, metrics.get(weights) or {}).items():
             if isinstance(value, bool) or not isinstance(value, int | float | None):
-                raise _DamagedError(f"{path} is damaged: {weights}.{metric} is {value!r}, not a number")
+                raise DataError(f"{path} is damaged: {weights}.{metric} is {value!r}, not a number")
             # JSON has no word for what is not a number.
             figures[weights][metric] = math.nan if value is None else float(value)
     return figures
@@ -196,10 +173,10 @@ def _figures(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, floa
 
 def _list(path: Path, part: str, values: Mapping[str, Any], key: str) -> None:
     if not isinstance(values.get(key, []), list):
-        raise _DamagedError(f"{path} is damaged: {part} should be a list")
+        raise DataError(f"{path} is damaged: {part} should be a list")
 
 
 def _mapping(path: Path, part: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _DamagedError(f"{path} is damaged: {part} should be names with values")
+        raise DataError(f"{path} is damaged: {part} should be names with values")
     return value

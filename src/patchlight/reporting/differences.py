@@ -107,26 +107,19 @@ def _flatten(run: Run, ignore: Sequence[str]) -> dict[str, str]:
     own_folder = (run.config.get("paths") or {}).get("run_dir")
     texts = {}
     for key, value in _leaves(run.config):
-        parts = key.split(".")
-        if any(key == name or key.startswith(f"{name}.") for name in (*APART, *ignore)):
-            continue
-        if parts[-1] in HYDRA_KEYS | FOLDERS:
-            continue
+        last = key.rpartition(".")[2]
+        ignored = any(key == name or key.startswith(f"{name}.") for name in (*APART, *ignore))
         text = text_of(value)
-        if own_folder and str(own_folder) in text:
+        if ignored or not text or last in HYDRA_KEYS | FOLDERS or (own_folder and str(own_folder) in text):
             continue
-        if parts[-1] == "_target_":
-            text = text.rpartition(".")[2]
-        if text:
-            texts[key] = text
+        texts[key] = text.rpartition(".")[2] if last == "_target_" else text
     return texts | _patches(run)
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     found = []
     for key, value in node.items():
-        path = f"{prefix}{key}"
-        found += _leaves(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
     return found
 
 
@@ -143,15 +136,11 @@ def _patches(run: Run) -> dict[str, str]:
 def _short_names(keys: Sequence[str]) -> dict[str, str]:
     """The last parts of each key that tell it from the others; a class goes by the name of what it is a class of."""
     parts = {key: [part for part in key.split(".") if part != "_target_"] or [key] for key in keys}
-    names = {}
-    for key in keys:
-        length = next(
-            (
-                n
-                for n in range(1, len(parts[key]) + 1)
-                if all(parts[key][-n:] != parts[other][-n:] for other in keys if other != key)
-            ),
-            None,
-        )
-        names[key] = FROM_MANIFEST.get(key) or (".".join(parts[key][-length:]) if length else key)
-    return names
+
+    def short(key: str) -> str:
+        for n in range(1, len(parts[key]) + 1):
+            if all(parts[key][-n:] != parts[other][-n:] for other in keys if other != key):
+                return ".".join(parts[key][-n:])
+        return key
+
+    return {key: FROM_MANIFEST.get(key) or short(key) for key in keys}

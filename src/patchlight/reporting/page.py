@@ -66,7 +66,7 @@ def render(content: Content) -> str:
         seed_count=len({str(run.seed) for run in content.runs if run.finished}),
         with_bands=len(content.groups) <= MAX_BANDS,
         sorting=_sorting,
-        short=_short,
+        short=lambda value: f"{value:.4g}" if isinstance(value, int | float) else str(value or NOTHING),
         weights_titles=WEIGHTS_TITLES,
     )
 
@@ -89,7 +89,10 @@ def notices(content: Content) -> list[tuple[str, list[str]]]:
     repeated = [f"{group.label}: {', '.join(group.repeated_seeds)}" for group in content.groups if group.repeated_seeds]
     if repeated:
         found.append(("Some seeds occur more than once, so that a deviation is not over independent runs:", repeated))
-    commits = _commits([run for run in content.runs if run.finished])
+    commits: dict[str, list[str]] = {}
+    for run in content.runs:
+        if run.finished:
+            commits.setdefault(_commit(run), []).append(run.name)
     if len(commits) > 1:
         lines = [f"{commit}: {len(names)} runs, {names[0]} the first" for commit, names in commits.items()]
         found.append(("The runs were not made by the same code. Commits:", lines))
@@ -130,20 +133,8 @@ def _sorting(text: str) -> str:
     return str(number) if kind == 1 else word
 
 
-def _short(value: Any) -> str:
-    """A number in four digits."""
-    return f"{value:.4g}" if isinstance(value, int | float) else str(value or NOTHING)
-
-
 def _commit(run: Run) -> str:
     git: dict[str, Any] = run.manifest.get("git") or {}
     if not git:
         return "unknown"
     return f"{str(git.get('commit'))[:12]}{', with changes that were not committed' if git.get('changed') else ''}"
-
-
-def _commits(runs: Sequence[Run]) -> dict[str, list[str]]:
-    commits: dict[str, list[str]] = {}
-    for run in runs:
-        commits.setdefault(_commit(run), []).append(run.name)
-    return commits

@@ -83,7 +83,9 @@ def sample_grids(runs: Sequence[Run], budget: int = BUDGET) -> list[Grid]:
         for (translation, _), combined in found.items()
         for run in combined
     )
-    side = _side(n_pictures, budget)
+    # As large as all of them can be within the budget.
+    affordable = (budget / max(n_pictures, 1) / BYTES_PER_PIXEL) ** 0.5
+    side = int(min(MAX_SIDE, max(MIN_SIDE, affordable)))
     return [_grid(translation, combined, side) for (translation, _), combined in found.items()]
 
 
@@ -99,8 +101,12 @@ def contact_sheets(runs: Sequence[Run]) -> list[tuple[Run, Picture]]:
     return sheets
 
 
+def _stems(run: Run) -> list[str]:
+    return [path.stem for path in (run.samples / "latest").glob("*.png")]
+
+
 def _translations(run: Run) -> Sequence[Translation]:
-    names = {path.stem.partition("_")[2] for path in (run.samples / "latest").glob("*.png")}
+    names = {stem.partition("_")[2] for stem in _stems(run)}
     if {"real_A", "fake_B", "fake_A"} <= names:
         return CYCLEGAN
     return (PIX2PIX,) if {"real_A", "fake_B"} <= names else ()
@@ -109,8 +115,7 @@ def _translations(run: Run) -> Sequence[Translation]:
 def _numbers(run: Run, name: str) -> list[str]:
     """Which inputs a run has pictures of."""
     pattern = re.compile(rf"(\d+)_{name}")
-    matches = (pattern.fullmatch(path.stem) for path in (run.samples / "latest").glob("*.png"))
-    return sorted((match.group(1) for match in matches if match), key=int)
+    return sorted((match[1] for match in map(pattern.fullmatch, _stems(run)) if match), key=int)
 
 
 def _fingerprint(run: Run, translation: Translation) -> str:
@@ -158,20 +163,14 @@ def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
 def _heat_maps(runs: Sequence[Run], name: str) -> dict[str, str]:
     """The names of the heat maps of a discriminator, and what each is: one, or one for each of its scales."""
     discriminator, _, kind = name.rpartition("_")
-    names = {path.stem.partition("_")[2] for run in runs for path in (run.samples / "latest").glob("*.png")}
+    names = {stem.partition("_")[2] for run in runs for stem in _stems(run)}
     pattern = re.compile(rf"{discriminator}_scale(\d+)_{kind}")
-    scales = sorted(int(match.group(1)) for match in map(pattern.fullmatch, names) if match)
+    scales = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
     return {name: "heat map"} | {f"{discriminator}_scale{n}_{kind}": f"heat map, scale {n}" for n in scales}
 
 
 def _path(run: Run, number: str, name: str) -> Path:
     return run.samples / "latest" / f"{number}_{name}.png"
-
-
-def _side(n_pictures: int, budget: int) -> int:
-    """How large pictures may be so that all of them keep to the budget, in pixels."""
-    affordable = (budget / max(n_pictures, 1) / BYTES_PER_PIXEL) ** 0.5
-    return int(min(MAX_SIDE, max(MIN_SIDE, affordable)))
 
 
 def _embed(path: Path, side: int, alt: str) -> Picture | None:

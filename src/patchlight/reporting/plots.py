@@ -25,56 +25,7 @@ BINS = 60
 """How many points a long curve is averaged to."""
 
 SECTIONS = ("val", "train", "health")
-
-
-def curve_names(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The figures to draw, by section; totals are left out, as they depend on the weights of their terms."""
-    names = sorted({str(name) for run in runs for name in run.curves if run.curves[name].notna().any()})
-    return {
-        section: [name for name in names if name.startswith(f"{section}/") and not name.endswith("_total")]
-        for section in SECTIONS
-    }
-
-
-def progress_name(runs: Sequence[Run]) -> str:
-    """The axis on which the runs are comparable: batches, or images seen where batches are of several sizes."""
-    sizes = {tuple(str((run.config.get(group) or {}).get(key)) for group, key in _BATCH_KEYS) for run in runs}
-    return "images_seen" if len(sizes) > 1 and all("images_seen" in run.curves for run in runs) else "step"
-
-
-_BATCH_KEYS = (("data", "batch_size"), ("trainer", "devices"), ("trainer", "num_nodes"))
-
-
-def group_curve(group: Group, name: str, progress: str = "step") -> pd.DataFrame:
-    """Columns `progress`, `mean`, `std` and `n`; many points are averaged in `BINS` equal parts of the training.
-
-    `std` is the sample standard deviation over the runs, NaN where there is one.
-    """
-    parts = [_points(run, name, progress).assign(run=i) for i, run in enumerate(group.runs) if name in run.curves]
-    empty = pd.DataFrame(columns=["progress", "mean", "std", "n"], dtype=float)
-    if not parts:
-        return empty
-    points = pd.concat(parts)
-    if points.empty:
-        return empty
-    if points["progress"].nunique() > BINS:
-        edges = np.linspace(points["progress"].min(), points["progress"].max(), BINS + 1)
-        bins = np.clip(np.searchsorted(edges, points["progress"], side="right") - 1, 0, BINS - 1)
-        points["progress"] = (edges[bins] + edges[bins + 1]) / 2
-    of_runs = points.groupby(["progress", "run"])["value"].mean()
-    return of_runs.groupby("progress").agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
-
-
-def _points(run: Run, name: str, progress: str) -> pd.DataFrame:
-    frame = run.curves
-    if progress == "images_seen":
-        # Rows of a validation may lack the number of images: it is that of the batch before.
-        frame = frame.sort_values("step", kind="stable").assign(
-            images_seen=lambda f: f["images_seen"].ffill().fillna(0)
-        )
-    points = frame[[progress, name]].dropna()
-    return points.set_axis(["progress", "value"], axis=1)
-
+BATCH_KEYS = (("data", "batch_size"), ("trainer", "devices"), ("trainer", "num_nodes"))
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 """Distinguishable with every kind of colour vision (Okabe and Ito 2008), on white and on black."""
@@ -90,6 +41,47 @@ MAX_BANDS = 8
 """Of how many groups the deviations can be told apart."""
 
 PROGRESS_LABELS = {"step": "batches", "images_seen": "images seen"}
+
+
+def curve_names(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The figures to draw, by section; totals are left out, as they depend on the weights of their terms."""
+    names = sorted({str(name) for run in runs for name in run.curves if run.curves[name].notna().any()})
+    return {
+        section: [name for name in names if name.startswith(f"{section}/") and not name.endswith("_total")]
+        for section in SECTIONS
+    }
+
+
+def progress_name(runs: Sequence[Run]) -> str:
+    """The axis on which the runs are comparable: batches, or images seen where batches are of several sizes."""
+    sizes = {tuple(str((run.config.get(group) or {}).get(key)) for group, key in BATCH_KEYS) for run in runs}
+    return "images_seen" if len(sizes) > 1 and all("images_seen" in run.curves for run in runs) else "step"
+
+
+def group_curve(group: Group, name: str, progress: str = "step") -> pd.DataFrame:
+    """Columns `progress`, `mean`, `std` and `n`; many points are averaged in `BINS` equal parts of the training.
+
+    `std` is the sample standard deviation over the runs, NaN where there is one.
+    """
+    parts = [_points(run, name, progress).assign(run=i) for i, run in enumerate(group.runs) if name in run.curves]
+    if all(part.empty for part in parts):
+        return pd.DataFrame(columns=["progress", "mean", "std", "n"], dtype=float)
+    points = pd.concat(parts)
+    if points["progress"].nunique() > BINS:
+        edges = np.linspace(points["progress"].min(), points["progress"].max(), BINS + 1)
+        bins = np.clip(np.searchsorted(edges, points["progress"], side="right") - 1, 0, BINS - 1)
+        points["progress"] = (edges[bins] + edges[bins + 1]) / 2
+    of_runs = points.groupby(["progress", "run"])["value"].mean()
+    return of_runs.groupby("progress").agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
+
+
+def _points(run: Run, name: str, progress: str) -> pd.DataFrame:
+    frame = run.curves
+    if progress == "images_seen":
+        # Rows of a validation may lack the number of images: it is that of the batch before.
+        frame = frame.sort_values("step", kind="stable")
+        frame = frame.assign(images_seen=frame["images_seen"].ffill().fillna(0))
+    return frame[[progress, name]].dropna().set_axis(["progress", "value"], axis=1)
 
 
 @dataclass(frozen=True)
@@ -124,7 +116,7 @@ def curve_plot(name: str, groups: Sequence[Group], progress: str) -> Plot:
     for group in groups:
         curve = group_curve(group, name, progress)
         colour = colour_of(group.number)
-        if len(curve) == 0:
+        if curve.empty:
             continue
         (line,) = axes.plot(
             curve["progress"], curve["mean"], color=colour, linewidth=1.4, label=group.label,
@@ -182,13 +174,12 @@ def _key_plot(table: Table, settings: Settings, axis: str, series: list[tuple[st
     places = {text: float(text) if numeric else float(i) for i, text in enumerate(texts)}
     for number, values in enumerate(series):
         groups = [group for group in table.groups if tuple(group.values[key] for key in others) == values]
-        cells = {g.values[axis]: table.cells.get((g.number, column.name)) for g in groups}
-        displayed = [(places[text], cells[text]) for text in texts if cells.get(text)]
-        x = [place for place, _ in displayed]
-        means = [cell.mean for _, cell in displayed if cell]
-        spread = [cell.std if cell.n > 1 else 0.0 for _, cell in displayed if cell]
+        found = {g.values[axis]: table.cells.get((g.number, column.name)) for g in groups}
+        cells = {text: cell for text in texts if (cell := found.get(text))}
         axes.errorbar(
-            x, means, yerr=spread, color=colour_of(number), marker="o", markersize=4.5, capsize=3, elinewidth=1.2,
+            [places[text] for text in cells], [cell.mean for cell in cells.values()],
+            yerr=[cell.std if cell.n > 1 else 0.0 for cell in cells.values()],
+            color=colour_of(number), marker="o", markersize=4.5, capsize=3, elinewidth=1.2,
             linewidth=1.2 if numeric else 0, label=_series_label(values, axis, settings) or None,
         )  # fmt: skip
         for group in groups:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -138,26 +138,25 @@ def make_groups(runs: Sequence[Run], settings: Settings) -> list[Group]:
 def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> Table:
     """Mean and deviation of every metric; figures of protocols that contradict one another get columns of their own."""
     runs = [run for group in groups for run in group.runs]
-    names = list(dict.fromkeys(metric for run in runs for metric in run.figures[weights]))
-    names.sort(key=lambda name: "/" in name)
+    names = dict.fromkeys(metric for run in runs for metric in run.figures[weights])
     rows: list[tuple[int, str, str, float]] = []
     columns: list[Column] = []
-    for metric in names:
+    for metric in sorted(names, key=lambda name: "/" in name):
         comparable = protocols.columns(metric)
         for combined in comparable:
             letters = tuple(protocol.letter for protocol in combined)
-            name = metric if len(comparable) == 1 else f"{metric} ({_protocols(letters)})"
+            listed = f"protocol{'s' if len(letters) > 1 else ''} {', '.join(letters)}"
+            name = metric if len(comparable) == 1 else f"{metric} ({listed})"
             found = [
                 (group.number, run.name, name, run.figures[weights][metric])
                 for group in groups
                 for run in group.runs
                 if metric in run.figures[weights] and protocols.of(run).letter in letters
             ]
+            rows += found
             if found:
-                rows += found
-                columns.append(
-                    Column(name, metric, letters, direction(metric, combined), _decimals([row[3] for row in found]))
-                )
+                decimals = _decimals([row[3] for row in found])
+                columns.append(Column(name, metric, letters, direction(metric, combined), decimals))
     values = pd.DataFrame(rows, columns=["group", "run", "column", "value"])
     return Table(weights, groups, columns, _cells(rows, columns), values)
 
@@ -185,18 +184,12 @@ def _cells(rows: Sequence[tuple[int, str, str, float]], columns: Sequence[Column
         cells[key] = Cell(float(found.mean(skipna=False)), float(found.std(ddof=1, skipna=False)), len(found))
     for column in columns:
         of_column = {key: cell for key, cell in cells.items() if key[1] == column.name}
-        usable = [cell.mean * column.better for cell in of_column.values() if math.isfinite(cell.mean)]
-        if column.better and len(of_column) > 1 and usable:
-            for key, cell in of_column.items():
-                if math.isfinite(cell.mean) and cell.mean * column.better == max(usable):
-                    cells[key] = Cell(cell.mean, cell.std, cell.n, best=True)
+        means = {key: cell.mean * column.better for key, cell in of_column.items() if math.isfinite(cell.mean)}
+        for key, mean in means.items() if column.better and len(of_column) > 1 else ():
+            cells[key] = replace(cells[key], best=mean == max(means.values()))
     return cells
 
 
 def _decimals(values: Sequence[float]) -> int:
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     return max(0, DIGITS - 1 - math.floor(math.log10(largest))) if largest else DIGITS
-
-
-def _protocols(letters: Sequence[str]) -> str:
-    return f"protocol{'s' if len(letters) > 1 else ''} {', '.join(letters)}"

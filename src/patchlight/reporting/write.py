@@ -15,8 +15,8 @@ from patchlight.errors import DataError
 from patchlight.reporting.collect import WEIGHTS, Run, collect
 from patchlight.reporting.differences import Settings, find_differences
 from patchlight.reporting.page import Content, render
-from patchlight.reporting.pictures import BUDGET, Grid, contact_sheets, sample_grids
-from patchlight.reporting.plots import Plot, curve_names, curve_plot, key_plots, progress_name, series_labels
+from patchlight.reporting.pictures import BUDGET, contact_sheets, sample_grids
+from patchlight.reporting.plots import curve_names, curve_plot, key_plots, progress_name, series_labels
 from patchlight.reporting.protocols import Protocols
 from patchlight.reporting.table import NOTHING, Group, Table, make_groups, make_table
 
@@ -61,8 +61,7 @@ def markdown(table: Table, settings: Settings) -> str:
     keys = list(settings.names)
     header = _header(table, settings, keys)
     lines = [header, ["---"] * len(header)]
-    for row in _rows(table, keys):
-        lines.append([f"**{text}**" if best else text for text, best in row])
+    lines += [[f"**{text}**" if best else text for text, best in row] for row in _rows(table, keys)]
     return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines) + "\n"
 
 
@@ -129,7 +128,9 @@ def write_report(
     protocols = {name: Protocols(finished, name) for name in WEIGHTS}
     displayed = [weights, *(name for name in WEIGHTS if name != weights)]
     tables = [make_table(groups, name, protocols[name]) for name in displayed]
-    grids, more_grids = _grids(groups)
+    figures, progress = curve_names(finished), progress_name(finished)
+    # One run per group, the one of the first seed, and where there are more, all runs.
+    first, every = [group.runs[0] for group in groups], [run for group in groups for run in group.runs]
     content = Content(
         title=title,
         command=command,
@@ -141,10 +142,10 @@ def write_report(
         protocols=protocols[weights],
         key_plots=key_plots(tables[0], settings),
         series=series_labels(tables[0], settings),
-        curves=_curves(finished, groups),
-        grids=grids,
-        more_grids=more_grids,
-        sheets=contact_sheets([group.runs[0] for group in groups]),
+        curves={name: [curve_plot(figure, groups, progress) for figure in own] for name, own in figures.items()},
+        grids=sample_grids(first, BUDGET // 2),
+        more_grids=sample_grids(every, BUDGET // 2) if len(every) > len(first) else [],
+        sheets=contact_sheets(first),
     )
     page = output / "index.html"
     html = render(content)
@@ -159,20 +160,5 @@ def write_report(
     except OSError as error:
         place, reason = error.filename or output, error.strerror or error
         raise DataError(f"{place} cannot be written ({reason}): choose another folder with output=DIR") from None
-    texts = [output / name for name in ("table.csv", "runs.csv", "table.md")]
-    return Report([page, *texts, *saved], terminal(tables[0], settings), runs, groups)
-
-
-def _curves(runs: Sequence[Run], groups: Sequence[Group]) -> dict[str, Sequence[Plot]]:
-    progress = progress_name(runs)
-    return {
-        section: [curve_plot(name, groups, progress) for name in names] for section, names in curve_names(runs).items()
-    }
-
-
-def _grids(groups: Sequence[Group]) -> tuple[list[Grid], list[Grid]]:
-    """Grids of one run per group, the one of the first seed, and where there are more, of all runs."""
-    every = [run for group in groups for run in group.runs]
-    first = [group.runs[0] for group in groups]
-    more = sample_grids(every, BUDGET // 2) if len(every) > len(first) else []
-    return sample_grids(first, BUDGET // 2), more
+    written = [page, output / "table.csv", output / "runs.csv", output / "table.md", *saved]
+    return Report(written, terminal(tables[0], settings), runs, groups)
