@@ -115,6 +115,9 @@ def test_the_alpha_of_a_network_of_four_channels_is_one_of_them(save, tmp_path: 
     ):
         with pytest.raises(DataError, match="^The image does not fit this network: it has 3 channels where 4 are want"):
             refused()
+    path = save("b.ckpt", "pix2pix", "data.channels_b=6")
+    with pytest.raises(DataError, match="^This network makes images of 6 channels, which no picture can show"):
+        studio.translate(path, "AtoB", "raw", from_array(array), "a")
 
 
 def test_an_image_too_small_for_a_patch_map_is_still_translated(save, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

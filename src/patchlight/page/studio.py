@@ -165,6 +165,11 @@ class Studio:
             UserError: the checkpoint is gone or cannot do that, or the memory does not suffice.
         """
         translator = self.models(path).translator(direction, weights)
+        if translator.out_channels > 4:
+            raise DataError(
+                f"This network makes images of {translator.out_channels} channels, which no picture can show: use "
+                f"patchlight.load, which translates arrays."
+            )
         try:
             array = translator.translate_array(as_array(source, translator.in_channels))
         except (torch.OutOfMemoryError, MemoryError):
