@@ -61,12 +61,12 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
     model, translator = _translator(options)
     graph = ImageGraph(translator.call, options.value_range, translator.inference_mode)
     description = describe(model, translator, graph, options.weights, options.license)
-    _say(
+    _print(
         f"{translator.direction}, inference_mode={translator.inference_mode}, values: {RANGES[graph.value_range]}; "
         f"sides are multiples of {translator.generator.size_multiple}"
     )
     if translator.one_by_one:
-        _say(
+        _print(
             "note: batch norm takes the statistics of each image, as in training and in its tests; the dropout that "
             "they had is left out"
         )
@@ -77,7 +77,7 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
             raise DataError(f"{options.output} lost its description: no file was kept")
         found = compare(compute, graph, translator.in_channels)
         unit = "levels" if options.value_range == "bytes" else "in the range of its values"
-        _say(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
+        _print(f"largest difference to PyTorch ({unit}): {', '.join(map(str, found))}")
         worst = max(agreement.difference for agreement in found)
         if not worst <= limit(graph):
             raise DataError(
@@ -89,11 +89,11 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
         side = -(-(size if isinstance(size, int) else max(size)) // multiple) * multiple
         exported, ours = measure(compute, graph, translator.in_channels, side)
         name = "ONNX Runtime" if kind == "onnx" else "the exported program"
-        _say(
+        _print(
             f"{exported:.2f} images a second by {name}, {ours:.2f} by PyTorch as it is: a ratio of "
             f"{exported / ours:.2f} ({side}x{side} pixels, {torch.get_num_threads()} threads)"
         )
-    _done(options.output)
+    _print_size(options.output)
 
 
 def export_tensors(options: ExportOptions) -> None:
@@ -107,7 +107,7 @@ def export_tensors(options: ExportOptions) -> None:
     model, translator = _translator(options)
     graph = ImageGraph(translator.call, "normalised", translator.inference_mode)
     name = model.generators[translator.direction]
-    networks = _trained(model, options.weights) if options.every_network else {name: translator.generator}
+    networks = _trained_networks(model, options.weights) if options.every_network else {name: translator.generator}
     said = describe(model, translator, graph, options.weights, options.license)
     description = {**said, "generator": name, "networks": ", ".join(networks)}
     del description["dropout"]  # which is a matter of what is built around the weights
@@ -120,8 +120,8 @@ def export_tensors(options: ExportOptions) -> None:
         different = [key for key, value in own.items() if not torch.equal(tensors[key], value.cpu())]
         if different:
             raise DataError(f"{options.output} has other values in {different[0]}: no file was kept")
-    _say(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
-    _done(options.output)
+    _print(f"{len(tensors)} tensors of {', '.join(networks)}, equal to the bit when read again")
+    _print_size(options.output)
 
 
 def export_reference(options: ExportOptions) -> None:
@@ -133,7 +133,7 @@ def export_reference(options: ExportOptions) -> None:
     if options.direction is not None or options.inference_mode is not None or options.value_range != "normalised":
         raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
     model = TrainedModel(options.ckpt, trust=options.trust)
-    networks = _trained(model, options.weights)
+    networks = _trained_networks(model, options.weights)
     if not any(model.specs[name].kind == "generator" for name in networks):
         raise DataError(f"{options.ckpt} has no generator but those with initial weights: train it first")
     files = reference_files(networks, options.output, options.overwrite)
@@ -144,15 +144,15 @@ def export_reference(options: ExportOptions) -> None:
         raise DataError(f"{options.ckpt} does not say the {error.args[0]} of its networks") from None
     write_reference(networks, files)
     for name, path in files.items():
-        _say(f"{path}: {name}")
+        _print(f"{path}: {name}")
     direction = model.trained_direction
-    _say(
+    _print(
         f"equal to the bit when read again; the reference's A is domain {direction[0]} as it lies on the disk and its "
         f"B is {direction[-1]}, by its option --direction {direction}"
     )
-    _say(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
+    _print(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
     for remark in changes:
-        _say(f"note: {remark}")
+        _print(f"note: {remark}")
 
 
 def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:
@@ -163,15 +163,15 @@ def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:
     return model, translator
 
 
-def _trained(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
+def _trained_networks(model: TrainedModel, which: Weights) -> dict[str, nn.Module]:
     """All networks by their names in the method, but for those that an import left with initial weights."""
     with torch.random.fork_rng(devices=[]):
         return {name: model.network(name, which, nn.Module) for name in model.specs if name not in model.untrained}
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     Console(highlight=False, soft_wrap=True, markup=False).print(line)
 
 
-def _done(path: Path) -> None:
-    _say(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")
+def _print_size(path: Path) -> None:
+    _print(f"{path} ({path.stat().st_size / 2**20:.1f} MiB)")

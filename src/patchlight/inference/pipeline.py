@@ -93,8 +93,8 @@ def translate_files(
             with torch.inference_mode():
                 decoded = _decoded(readers, translator, jobs, finish)
                 for batch in _batches(decoded, translator, batch_size):
-                    outputs = zip(batch, _outputs(translator, scorer, batch), strict=True)
-                    writing.extend((item, writers.submit(write)) for item, write in outputs)
+                    functions = zip(batch, _write_functions(translator, scorer, batch), strict=True)
+                    writing.extend((item, writers.submit(write)) for item, write in functions)
                     while (
                         len(writing) > WAITING_BATCHES * max(len(batch), workers)
                         or sum(math.prod(item.pixels.size) for item, _ in writing) >= WAITING_PIXELS
@@ -165,8 +165,10 @@ def _batches(images: Iterable[Decoded], translator: Translator, batch_size: int 
     yield from groups.values()
 
 
-def _outputs(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
-    """Translate a batch; returns for each image what writes its result, or raises why there is none."""
+def _write_functions(
+    translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]
+) -> list[Callable[[], None]]:
+    """Translate a batch; returns for each image a function that writes its result, or raises why there is none."""
     failure: DataError
     try:
         if translator.in_tiles(*batch[0].array.shape[:2]):
@@ -193,7 +195,7 @@ def _outputs(translator: Translator, scorer: PatchScorer | None, batch: list[Dec
 
 
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
-    """Send a batch through the network; returns for each image what waits for its result and writes it."""
+    """Send a batch through the network; each of the functions waits for its result and writes it."""
     sources = to_values([item.array for item in batch], translator.device)
     values = translator.translate(sources, seeds=[image_seed(item.job.source) for item in batch])
     levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)

@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Components:
-    """What of the page has events, or changes with them."""
+    """The components of the page that have events, or change with them."""
 
     checkpoint: gr.Dropdown
     direction: gr.Radio
@@ -79,8 +79,8 @@ def _as_html(error: UserError) -> str:
     return escape(str(error), quote=False)
 
 
-def _told(handler: Callable[P, R]) -> Callable[P, R]:
-    """The same, with what the user can put right as a message on the page."""
+def _with_message(handler: Callable[P, R]) -> Callable[P, R]:
+    """A handler that shows what the user can put right as a message on the page."""
 
     @wraps(handler)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -141,7 +141,7 @@ class Handlers:
         hide = gr.update(visible=False)
         c.upload.clear(lambda: hide, None, c.given, show_progress="hidden", api_visibility="private")
 
-    @_told
+    @_with_message
     def choose(self, name: str, before: str) -> Updates:
         """Another checkpoint, or the one before where it cannot be used."""
         c = self.components
@@ -160,27 +160,27 @@ class Handlers:
             c.note: self.catalogue.note(name),
         }
 
-    @_told
+    @_with_message
     def turn(self, name: str, direction: Direction) -> str:
         """The canvas, whose colours may be others in another direction."""
         return self.catalogue.canvas(name, direction)
 
-    @_told
+    @_with_message
     def example(self, name: str, direction: Direction, count: int) -> Updates:
         """The next example on the canvas."""
         c = self.components
         return {c.canvas: self.catalogue.canvas(name, direction, count), c.count: count + 1}
 
-    @_told
+    @_with_message
     def uploaded(self, upload: str | None, name: str, direction: Direction, weights: Weights, view: View) -> Updates:
         """The picture of an upload, and its translation."""
         if upload is None:
             return gr.skip()
         pixels = read_upload(Path(upload), self.limits)
         scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, Path(upload).stem)
-        return {self.components.given: self._given(Path(upload), pixels), **self._translated(scene, view)}
+        return {self.components.given: self._uploaded_picture(Path(upload), pixels), **self._translated(scene, view)}
 
-    @_told
+    @_with_message
     def translate(
         self, drawing: str | None, upload: str | None, name: str, direction: Direction, weights: Weights, view: View
     ) -> Updates:
@@ -205,7 +205,7 @@ class Handlers:
         path = {"result": scene.over_result, "input": scene.over_input, "off": None}[view]
         place = None if path is None else str(path)
         return {
-            c.heat: _shown(path, scene.source) if path is not None else gr.update(value=None, visible=False),
+            c.heat: _picture(path, scene.source) if path is not None else gr.update(value=None, visible=False),
             c.legend: gr.update(value=scene.legend, visible=place is not None),
             c.summary: gr.update(
                 value=f'<p class="pl-note">{scene.scores[0].upper()}{scene.scores[1:]}</p>', visible=True
@@ -213,7 +213,7 @@ class Handlers:
             c.download_map: gr.update(value=place, interactive=place is not None),
         }
 
-    @_told
+    @_with_message
     def compare(self, scene: Scene | None, real: str | None) -> Updates:
         """The patch maps of a real image and of the translation on one scale."""
         c = self.components
@@ -226,15 +226,15 @@ class Handlers:
         pixels = read_upload(Path(real), self.limits)
         compared = self.studio.compare(scene, pixels)
         return {
-            c.real_given: self._given(Path(real), pixels),
-            c.real_heat: _shown(compared.real, scene.source),
-            c.fake_heat: _shown(compared.translated, scene.source),
+            c.real_given: self._uploaded_picture(Path(real), pixels),
+            c.real_heat: _picture(compared.real, scene.source),
+            c.fake_heat: _picture(compared.translated, scene.source),
             c.common_legend: gr.update(value=compared.legend, visible=True),
             c.compared: f'<div class="pl-note pl-compared">{compared.scores}</div>',
         }
 
-    def _given(self, path: Path, pixels: Pixels) -> Any:
-        return _shown(showable(path, pixels, self.studio.new_folder()), pixels)
+    def _uploaded_picture(self, path: Path, pixels: Pixels) -> Any:
+        return _picture(showable(path, pixels, self.studio.new_folder()), pixels)
 
     def _translated(self, scene: Scene, view: View) -> Updates:
         c = self.components
@@ -248,7 +248,7 @@ class Handlers:
         }
 
 
-def _shown(path: Path, image: Pixels) -> Any:
+def _picture(path: Path, image: Pixels) -> Any:
     """A picture at the place of an image of that size."""
     classes = ["pl-picture", "pl-sharp"] if max(image.size) < SMALL else ["pl-picture"]
     return gr.update(value=str(path), visible=True, elem_classes=classes)
