@@ -12,9 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlight.data.images import Array
 from patchlight.system.devices import available_memory
-
-Array = NDArray[np.uint8]
 
 SHARE = 4
 """`auto` is one part in so many of the memory that is available."""

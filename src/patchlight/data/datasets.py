@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.cache import Arena, ImageCache
-from patchlight.data.images import picture_levels, to_float, to_planes
+from patchlight.data.images import Array, picture_levels, to_float, to_planes
 from patchlight.data.loading import SampleKey, sample_rng
 from patchlight.data.sources import Domains, ImageRef, PairSource
-from patchlight.data.transforms import Array, Augment, Geometry, Size, apply, resize
+from patchlight.data.transforms import Augment, Geometry, Size, apply, resize
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 

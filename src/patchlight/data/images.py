@@ -19,6 +19,9 @@ from patchlight.system.image_file import one_message, open_image, refuse_damaged
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
+Array = NDArray[np.uint8]
+"""H W C."""
+
 Picture = Image.Image | NDArray[Any]
 """A decoded image: Pillow's of any mode, or H W or H W C of uint8, uint16, or floating point in [0, 1]."""
 
@@ -103,7 +106,7 @@ def read_header(path: Path, thorough: bool = True) -> Header:
         return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
 
 
-def picture_levels(picture: Picture, channels: int) -> NDArray[np.uint8]:
+def picture_levels(picture: Picture, channels: int) -> Array:
     """8-bit H W C with as many channels as are wanted, not to be written to.
 
     Any Pillow image becomes gray or RGB: alpha is laid over white, gray is 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601).
@@ -133,7 +136,7 @@ def picture_levels(picture: Picture, channels: int) -> NDArray[np.uint8]:
     return to_array(Image.fromarray(np.ascontiguousarray(levels)).convert("L"))
 
 
-def _array_levels(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _array_levels(array: NDArray[Any]) -> Array:
     if array.dtype in (np.uint8, np.uint16):
         return to_8_bits(array)
     if np.issubdtype(array.dtype, np.floating):
@@ -168,7 +171,7 @@ def unit_levels(image: Picture, full: int) -> NDArray[np.float32]:
     return np.asarray((values.clip(0, 1) * full).round())
 
 
-def to_8_bits(levels: NDArray[Any]) -> NDArray[np.uint8]:
+def to_8_bits(levels: NDArray[Any]) -> Array:
     """Levels of 8 or 16 bits as 8-bit ones: the same, or divided by 257 and truncated."""
     return levels if levels.dtype == np.uint8 else (levels // 257).astype(np.uint8)
 
@@ -189,13 +192,13 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def to_array(image: Image.Image) -> NDArray[np.uint8]:
+def to_array(image: Image.Image) -> Array:
     """H W C, 8 bits, contiguous, not to be written to, of an image of 8-bit bands; gray images have one channel."""
     array = np.asarray(image, dtype=np.uint8)
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def to_planes(array: NDArray[np.uint8]) -> Tensor:
+def to_planes(array: Array) -> Tensor:
     """8-bit H W C to 8-bit C H W."""
     planes = np.empty((array.shape[2], *array.shape[:2]), np.uint8)
     # OpenCV takes channels apart several times faster than NumPy.
@@ -226,7 +229,7 @@ def to_levels(values: Tensor, full: int = 255, *, nearest: bool = False) -> Tens
     return levels.round().to(torch.int32)
 
 
-def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+def to_uint8(image: Tensor) -> Array:
     """C H W in [-1, 1] to 8-bit H W C, by `to_levels`."""
     return np.asarray(to_levels(image).cpu().numpy().transpose(1, 2, 0))
 

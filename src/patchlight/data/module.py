@@ -29,16 +29,7 @@ from patchlight.data.datasets import (
 from patchlight.data.folders import Folders, Layout
 from patchlight.data.inspection import inspect
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
-from patchlight.data.sources import (
-    VAL_SIZE,
-    Domains,
-    ImageSet,
-    Pairing,
-    Split,
-    automatic_val_size,
-    cut_validation,
-    find_domains,
-)
+from patchlight.data.sources import Domains, ImageSet, Pairing, Split, find_domains, keep_for_validation
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
 from patchlight.errors import DataError
@@ -131,6 +122,7 @@ class ImageDataModule(LightningDataModule):
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.callbacks: list[Callback] = []
+        self.of_one_size = "crop" in preprocess
         self.prepared = f"{preprocess}, without crop margin or flip"
         self.notes: list[str] = []
         load, size = as_size("load_size", load_size), as_size("image_size", image_size)
@@ -167,7 +159,8 @@ class ImageDataModule(LightningDataModule):
             counted = f"{len(train.a)} of domain A and {len(train.b)} of B"
             raise DataError(f"data.source has no training images for {self.pairing} data: {counted}")
         if len(train) and not len(val):
-            train, val = self._cut(train)
+            train, val, notes = keep_for_validation(train, self.val_size, self.seed, self.pairing)
+            self.notes += notes
         splits: dict[Split, Domains] = {
             "train": train.first(self.max_train), "val": val.first(self.max_eval), "test": test.first(self.max_eval),
         }  # fmt: skip
@@ -175,17 +168,6 @@ class ImageDataModule(LightningDataModule):
         advice = doctor if isinstance(self.source, Folders) else ""
         inspect(splits, self._processing, paired=self.pairing == "paired", advice=advice)
         self._splits = splits
-
-    def _cut(self, train: Domains) -> tuple[Domains, Domains]:
-        """Training and validation images of a training split."""
-        size = automatic_val_size(train) if self.val_size == "auto" else self.val_size
-        if self.val_size == "auto" and size < VAL_SIZE:
-            images = "pairs" if self.pairing == "paired" else "images of each domain"
-            self.notes.append(
-                f"data.val_size=auto: {size} of the {min(len(train.a), len(train.b))} training {images} "
-                f"{'is' if size == 1 else 'are'} kept for validation, as there is no val split"
-            )
-        return cut_validation(train, size, self.seed, paired=self.pairing == "paired")
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train")
@@ -209,10 +191,6 @@ class ImageDataModule(LightningDataModule):
     @property
     def module(self) -> ImageDataModule:
         return self
-
-    @property
-    def of_one_size(self) -> bool:
-        return "crop" in self._processing.geometry.mode
 
     def describe(self) -> dict[str, Any]:
         """Where the images are and how many there are in each split, in plain types."""

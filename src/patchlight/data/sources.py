@@ -181,10 +181,23 @@ def _by_key(images: Sequence[ImageRef]) -> dict[str, ImageRef]:
     return found
 
 
-def automatic_val_size(train: Domains) -> int:
-    """How many images of each domain are cut off for validation: VAL_SIZE, but at most a tenth, and at least one."""
+def keep_for_validation(
+    train: Domains, val_size: int | Literal["auto"], seed: int, pairing: Pairing
+) -> tuple[Domains, Domains, list[str]]:
+    """Training and validation images of a training split, and what is to be told of the cut.
+
+    `auto` is VAL_SIZE images of each domain, but at most a tenth, and at least one.
+    """
+    if val_size != "auto":
+        return *cut_validation(train, val_size, seed, paired=pairing == "paired"), []
     smallest = min(len(train.a), len(train.b))
-    return min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
+    size = min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
+    images = "pairs" if pairing == "paired" else "images of each domain"
+    note = (
+        f"data.val_size=auto: {size} of the {smallest} training {images} {'is' if size == 1 else 'are'} kept for "
+        f"validation, as there is no val split"
+    )
+    return *cut_validation(train, size, seed, paired=pairing == "paired"), [note] if size < VAL_SIZE else []
 
 
 def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tuple[Domains, Domains]:

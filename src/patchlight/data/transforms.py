@@ -9,13 +9,10 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from patchlight.data.images import Array
 from patchlight.errors import DataError
-
-Array = NDArray[np.uint8]
-"""H W C."""
 
 Size = tuple[int, int]
 """Height and width in pixels."""

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.uint8]
+from patchlight.data.images import Array
+
 Colours = NDArray[np.int32]
 """N 3, RGB."""
 

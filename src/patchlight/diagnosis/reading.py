@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from patchlight.data.images import read_image, to_array
+from patchlight.data.images import Array, read_image, to_array
 from patchlight.diagnosis.inventory import Item
 from patchlight.diagnosis.labels import Histogram, histogram
 from patchlight.errors import DataError, printable
 from patchlight.system.image_file import NEXT_FILE, open_image
-
-Array = NDArray[np.uint8]
 
 SMALL = 32
 """Pixels of the sides of the small version by which images are compared."""
