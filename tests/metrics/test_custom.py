@@ -118,7 +118,7 @@ def test_sets_count_every_file_once(world_size: int, counted: bool) -> None:
             samples = own[i : i + 2]
             figures.update(*batch(samples, [n % 3 for n in samples]))
         for group in TRANSLATIONS:
-            metric = figures.sets[group]["x"]
+            metric = figures.metrics["sets"][group]["x"]
             assert isinstance(metric, Collected)
             for real in (True, False):
                 found[group][real] += metric.given[real]
