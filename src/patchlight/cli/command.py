@@ -85,12 +85,11 @@ def typed(cfg: DictConfig, model: type[M]) -> M:
     Raises:
         ConfigError: a key without value or with a wrong one.
     """
-    with explained("the configuration"):
+    with explained():
         missing = OmegaConf.missing_keys(cfg)
-    for key, example in model.examples.items():
-        if key in missing:
-            raise ConfigError(f"{key} is not set: give {example}")
-    with explained("the configuration"):
+        for key, example in model.examples.items():
+            if key in missing:
+                raise ConfigError(f"{key} is not set: give {example}")
         content: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     for key in content.keys() - model.model_fields.keys():
         raise ConfigError(unknown_key(key, model.model_fields))

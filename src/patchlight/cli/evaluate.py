@@ -56,24 +56,16 @@ def evaluate(config: EvalConfig) -> None:
     """
     # Here, so that --help does not wait for them.
     import_lightning()
-    import torch
     from lightning.pytorch import seed_everything
     from rich.console import Console
     from rich.table import Table
 
-    from patchlight.build import (
-        build_callbacks,
-        build_data,
-        build_method,
-        build_performance,
-        data_channels,
-        recorded_in,
-    )
+    from patchlight.build import build_callbacks, recorded_in
     from patchlight.callbacks.images import FirstImages
-    from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config, weights
+    from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config
     from patchlight.config.validation import check_group, validate
     from patchlight.parallel.performance import resolve_precision
-    from patchlight.runs.evaluation import Evaluation
+    from patchlight.runs.evaluation import Evaluation, method_and_data
 
     filter_warnings()
     if config.metrics:
@@ -90,19 +82,7 @@ def evaluate(config: EvalConfig) -> None:
     make_folder(output)
     resolve_precision(cfg.trainer)
     seed_everything(cfg.seed, verbose=False)
-    state = weights(checkpoint, config.weights)
-    try:
-        with recorded_in(config.ckpt):
-            with torch.device("meta"):  # so that no more memory is taken than the file holds weights for
-                build_method(cfg.model, data_channels(cfg.data), for_training=False).load_state_dict(state, assign=True)
-            method = build_method(cfg.model, data_channels(cfg.data), for_training=False)
-        method.load_state_dict(state)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise DataError(f"{config.ckpt} holds other networks than its own record describes ({detail})") from None
-    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
-    with recorded_in(config.ckpt):
-        data = build_data(cfg.data, method)
+    method, data = method_and_data(cfg, checkpoint, config.ckpt, config.weights)
     root = _require_root(data, config)
     data.module.prepare_data()
     data.module.setup("test" if config.split == "test" else "validate")

@@ -97,11 +97,10 @@ def complete(cfg: DictConfig) -> None:
     for key, value in DATA_KEYS.items():
         if key not in cfg.data:
             OmegaConf.update(cfg, f"data.{key}", value, force_add=True)
-    with explained("the configuration"):
+    with explained():
         missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise ConfigError(f"{missing[0]} is not set: give {missing[0]}=VALUE")
-    with explained("the configuration"):
+        if missing:
+            raise ConfigError(f"{missing[0]} is not set: give {missing[0]}=VALUE")
         if cfg.trainer.max_epochs is None:
             schedule = cfg.model.get("schedule")
             if schedule is None:
@@ -111,12 +110,12 @@ def complete(cfg: DictConfig) -> None:
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn an error of OmegaConf's into a ConfigError of one line."""
     try:
         yield
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{what} cannot be resolved: {one_line(error)}") from None
+        raise ConfigError(f"the configuration cannot be resolved: {one_line(error)}") from None
 
 
 def sweep_folder() -> str:

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.build import build_trainer, data_channels
+from patchlight.build import build_data, build_method, build_performance, build_trainer, data_channels, recorded_in
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
-from patchlight.checkpoint import read_checkpoint, weights
+from patchlight.checkpoint import Weights, read_checkpoint, weights
+from patchlight.config.messages import one_line
 from patchlight.data.contract import TrainingData
+from patchlight.errors import DataError
 from patchlight.methods import TranslationMethod
 from patchlight.system.files import write_json
 
@@ -156,6 +159,29 @@ class Evaluation:
         own: Any = OmegaConf.to_container(OmegaConf.create(self.cfg.callbacks[key].get("metrics") or {}), resolve=True)
         described = self.quality.protocol
         return described | {name: described[name] | {"settings": node} for name, node in own.items()}
+
+
+def method_and_data(
+    cfg: DictConfig, checkpoint: Mapping[str, Any], path: str | Path, which: Weights
+) -> tuple[TranslationMethod, TrainingData]:
+    """The method of a configuration with a checkpoint's weights, and the data to measure it on.
+
+    Raises:
+        DataError: the file holds other networks than its own record describes, or a configuration that cannot be used.
+    """
+    state, channels = weights(checkpoint, which), data_channels(cfg.data)
+    try:
+        with recorded_in(path):
+            with torch.device("meta"):  # so that no more memory is taken than the file holds weights for
+                build_method(cfg.model, channels, for_training=False).load_state_dict(state, assign=True)
+            method = build_method(cfg.model, channels, for_training=False)
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        detail = one_line(error)[:300]
+        raise DataError(f"{path} holds other networks than its own record describes ({detail})") from None
+    build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
+    with recorded_in(path):
+        return method, build_data(cfg.data, method)
 
 
 C = TypeVar("C", bound=Callback)
