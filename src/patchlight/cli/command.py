@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ClassVar, TypeVar
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from patchlight.config.command_line import check_command_line, with_free_keys
-from patchlight.config.compose import config_dir, explained
+from patchlight.config.command_line import check_command_line, start_hydra, with_free_keys
+from patchlight.config.compose import explained
 from patchlight.config.messages import unknown_key
 from patchlight.config.validation.values import allowed, require_usual_size, word, written
 from patchlight.errors import ConfigError, one_message
@@ -63,20 +62,6 @@ def run_command(verb: str, model: type[M], run: Callable[[M], int | None]) -> No
             raise SystemExit(1)
 
     start_hydra(verb, job)
-
-
-def start_hydra(verb: str, job: Callable[[DictConfig], float | None]) -> None:
-    """Have Hydra compose the configuration of a command and call `job` with it, once or for each job of a sweep.
-
-    `hydra.job.name` is the name of the module that `job` comes from, as if Hydra had been started there.
-    """
-
-    @wraps(job)
-    def reported(cfg: DictConfig) -> float | None:
-        with one_message(f"patchlight-{verb}"):
-            return job(cfg)
-
-    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(reported)()
 
 
 def typed(cfg: DictConfig, model: type[M]) -> M:

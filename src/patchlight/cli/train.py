@@ -13,8 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from patchlight.cli.command import start_hydra
-from patchlight.config.command_line import FREE_MAPPINGS, Command, read_command_line, with_free_keys
+from patchlight.config.command_line import FREE_MAPPINGS, Command, read_command_line, start_hydra, with_free_keys
 from patchlight.config.compose import complete, register_resolvers
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError, one_message

@@ -1,12 +1,14 @@
-"""What a command line asks for, composed before Hydra runs it."""
+"""What a command line asks for: composed before Hydra runs it, and handed to Hydra."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
@@ -16,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight.config.compose import compose_config, config_dir, digest
 from patchlight.config.messages import one_line
-from patchlight.errors import ConfigError
+from patchlight.errors import ConfigError, one_message
 from patchlight.system.job_record import choose_folders
 
 FREE_MAPPINGS = (
@@ -148,6 +150,20 @@ def with_free_keys(argv: Sequence[str], mappings: Sequence[str]) -> list[str]:
     """A command line on which these mappings take keys that stand in no file: Hydra's word for that is `++`."""
     free = tuple(f"{mapping}{end}" for mapping in mappings for end in ".=")
     return [f"++{word}" if word.startswith(free) else word for word in argv]
+
+
+def start_hydra(verb: str, job: Callable[[DictConfig], float | None]) -> None:
+    """Have Hydra compose the configuration of a command and call `job` with it, once or for each job of a sweep.
+
+    `hydra.job.name` is the name of the module that `job` comes from, as if Hydra had been started there.
+    """
+
+    @wraps(job)
+    def reported(cfg: DictConfig) -> float | None:
+        with one_message(f"patchlight-{verb}"):
+            return job(cfg)
+
+    hydra_main(version_base="1.3", config_path=str(config_dir()), config_name=verb)(reported)()
 
 
 def check_command_line(argv: Sequence[str], config_name: str) -> list[DictConfig]:
