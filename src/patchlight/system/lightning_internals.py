@@ -19,6 +19,12 @@ from torch.optim import Optimizer
 SubprocessLauncher = _SubprocessScriptLauncher
 """What launches ranks as processes. A trainer that is interrupted kills those of a launcher of this class."""
 
+share_threads = _set_num_threads_if_needed
+"""Divides the cores among so many ranks of this machine, unless OMP_NUM_THREADS is set."""
+
+silent_experiment = _DummyExperiment
+"""An experiment of a logger that takes every call and does nothing."""
+
 BATCHES = "epoch_loop.batch_progress"
 """The counters of batches among the states that the fit loop saves."""
 
@@ -82,16 +88,6 @@ def set_batches_logged(trainer: Trainer) -> None:
 def call_optimizer_hooks(method: LightningModule, optimizer: Optimizer) -> None:
     """Call the hooks `on_before_optimizer_step` without Lightning's optimizer step."""
     method.trainer.precision_plugin._after_closure(method, optimizer)
-
-
-def share_threads(num_processes: int) -> None:
-    """Divide the cores among the ranks of this machine, unless OMP_NUM_THREADS is set."""
-    _set_num_threads_if_needed(num_processes=num_processes)
-
-
-def silent_experiment() -> Any:
-    """An experiment of a logger that takes every call and does nothing."""
-    return _DummyExperiment()
 
 
 def is_first() -> bool:
