@@ -31,7 +31,7 @@ from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import NetworkSpec, TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
-from patchlight.parallel.performance import Performance
+from patchlight.parallel.networks import Performance
 from patchlight.system.lightning_internals import is_first
 
 TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment", "perceptual"})

@@ -10,8 +10,8 @@ from torch import distributed
 
 from patchlight.errors import ConfigError, TrainingError
 from patchlight.parallel import JobLauncher, launcher, ranks_of_this_job, require_supported
-from patchlight.parallel.ddp import CLUSTERS, OWN_NODES
 from patchlight.parallel.launcher import _RankWatch
+from patchlight.parallel.networks import CLUSTERS, OWN_NODES
 
 GLOO = "[/gloo/transport/tcp/pair.cc:561] Connection closed by peer [127.0.0.1]:29093."
 

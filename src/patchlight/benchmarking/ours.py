@@ -24,7 +24,7 @@ from patchlight.data.folders import Folders
 from patchlight.data.sources import domains_of
 from patchlight.methods import Pix2Pix
 from patchlight.methods.networks import frozen
-from patchlight.parallel.performance import HALF, resolve_precision
+from patchlight.parallel.networks import HALF, resolve_precision
 from patchlight.system.devices import device_of
 
 SET = ["data.render.n_train=48", "data.render.n_test=2", "data.val_size=0"]

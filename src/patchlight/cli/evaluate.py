@@ -64,7 +64,7 @@ def evaluate(config: EvalConfig) -> None:
     from patchlight.callbacks.images import FirstImages
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config
     from patchlight.config.validation import check_group, validate
-    from patchlight.parallel.performance import resolve_precision
+    from patchlight.parallel.networks import resolve_precision
     from patchlight.runs.evaluation import Evaluation, method_and_data
 
     filter_warnings()

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from patchlight.config.compose import dotted
 from patchlight.errors import ConfigError
-from patchlight.loggers.dashboard import Dashboard
+from patchlight.loggers.base import Dashboard
 
 RESULTS = ("val/l1", "test/l1")
 """The figures by which the HPARAMS page compares runs."""

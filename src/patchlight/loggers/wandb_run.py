@@ -20,7 +20,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from patchlight.config.compose import job_name
-from patchlight.loggers.dashboard import Dashboard
+from patchlight.loggers.base import Dashboard
 from patchlight.loggers.wandb_session import Session
 from patchlight.system.job_record import JobRecord
 from patchlight.system.lightning_internals import silent_experiment

@@ -22,7 +22,7 @@ from patchlight.config.validation import validate
 from patchlight.errors import TrainingError
 from patchlight.loggers import Dashboard, log_checkpoints, wandb_id
 from patchlight.parallel import ranks_of_this_job
-from patchlight.parallel.performance import resolve_precision
+from patchlight.parallel.networks import resolve_precision
 from patchlight.runs.evaluation import Figures
 from patchlight.runs.preflight import Run, prepare, run_notes
 from patchlight.runs.records import make_manifest, measured, recorded
