@@ -14,7 +14,7 @@ from patchlight.config.compose import compose_config
 from patchlight.config.validation import validate
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
-from patchlight.parallel import performance as perf
+from patchlight.parallel import networks as perf
 from patchlight.system.devices import has_bf16_units
 
 SMALL = ["model/generator=unet_128", "model.generator.ngf=2", "model.discriminator.ndf=2"]
