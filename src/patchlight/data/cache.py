@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,11 +111,8 @@ class ImageCache:
         self._table = arena.table(length)
         self._seen = bytearray(length)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"arena": self.arena, "channels": self.channels, "length": len(self._table)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["arena"], state["length"], state["channels"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[type[ImageCache], tuple[Arena, int, tuple[int, ...]]]:
+        return ImageCache, (self.arena, len(self._table), self.channels)
 
     def get(self, index: int) -> list[Array] | None:
         """The arrays of an image, which must not be written to, or None."""

@@ -14,6 +14,9 @@ SIGNS = (
     "BOULANGERIE", "CAFE", "BOOKS", "FLEURS", "TABAC", "ATELIER", "OPTIK", "TEA ROOM", "GALERIE", "BISTRO", "RECORDS",
     "PATISSERIE", "TAILOR", "ANTIQUES", "KAFFEE", "VINO", "PAPETERIE", "COFFEE", "MARKET", "BARBER",
 )  # fmt: skip
+PANES = {"cross": (2, [0.5]), "casement": (2, [0.36, 0.68]), "sash": (3, [0.25, 0.5, 0.75]), "transom": (2, [0.3])}
+"""Columns of a window, and where its bars are as fractions of its height."""
+
 SHOP_COLOURS: tuple[Colour, ...] = (
     (0.14, 0.28, 0.24), (0.14, 0.20, 0.34), (0.46, 0.13, 0.13), (0.18, 0.18, 0.20), (0.60, 0.46, 0.26),
     (0.30, 0.50, 0.50), (0.82, 0.78, 0.70), (0.42, 0.26, 0.16),
@@ -25,11 +28,8 @@ def paint_window(rng: Rng, canvas: Canvas, part: Part, finish: Finish) -> None:
     box = canvas.box(part)
     _room(rng, canvas, box, finish, _lamp(rng) if canvas.evening and rng.random() < 0.6 else None)
     height, width = box.size
-    wide = width > 1.15 * height
-    columns = {"cross": 2, "casement": 2, "sash": 3, "transom": 2}[finish.panes] + wide
-    rows = {
-        "cross": [0.5], "casement": [0.36, 0.68], "sash": [0.25, 0.5, 0.75], "transom": [0.3],
-    }[finish.panes]  # fmt: skip
+    columns, rows = PANES[finish.panes]
+    columns += width > 1.15 * height
     if width < 15 * canvas.unit and finish.panes != "sash":
         columns = 1 if width < 10 * canvas.unit else 2
     ys, xs = [0.0, *rows, 1.0], np.linspace(0, 1, columns + 1)
