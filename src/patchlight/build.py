@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -223,8 +224,18 @@ def errors_for_key(path: str) -> Iterator[None]:
         if isinstance(cause, UserError):
             raise cause from None
         text = one_line(cause)
+        if isinstance(error, InstantiationException):
+            path = _full_key(error, path)
         names_argument = isinstance(cause, ValueError) and text[:1].islower()
         raise ConfigError(f"{path}.{text}" if names_argument else f"{path} cannot be built: {text}") from None
+
+
+def _full_key(error: InstantiationException, path: str) -> str:
+    """The key of the object that refused a value, which may lie below the one that was to be built."""
+    found = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    if found is None or found[1] == path:
+        return path
+    return found[1] if found[1].startswith(f"{path}.") else f"{path}.{found[1]}"
 
 
 @contextmanager

@@ -55,7 +55,11 @@ EACH_EPOCH = "trainer.val_check_interval=1.0"
     ("setting", "stops"),
     [
         pytest.param(EACH_EPOCH, (4, 6), marks=pytest.mark.covered),
-        ("trainer.val_check_interval=0.5", (9,)),
+        (
+            "trainer.val_check_interval=0.5 model/discriminator_augment=ada model.discriminator_augment.ramp_images=30 "
+            "model.discriminator_augment.target=-1 model/generator_term=[ssim,feature_matching]",
+            (9,),
+        ),
         ("model.accumulate=4", (6, 9)),
     ],
 )
@@ -67,7 +71,7 @@ def test_a_run_goes_on_within_an_epoch_and_after_one(
 
     A run that ends within an epoch has validated, too, and has a best checkpoint.
     """
-    command = (*command, setting)
+    command = (*command, *setting.split())
     whole = checkpoint(finished(*command))
     table = (finished(*command) / "metrics.csv").read_bytes().splitlines()
     for stop in stops:
@@ -83,6 +87,9 @@ def test_a_run_goes_on_within_an_epoch_and_after_one(
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "ema", "ranks", "global_step", "images_seen"):
             assert list(differences(whole[key], parts[key], key)) == [], f"stopped after batch {stop}"
         assert (tmp_path / run / "metrics.csv").read_bytes().splitlines() == table, f"stopped after batch {stop}"
+    if "augment=ada" in setting:  # the probability has moved before and after the stop
+        assert whole["state_dict"]["adversarial.augment.probability"] == pytest.approx(24 / 30)
+        assert b"health/d_overfit" in table[0]
 
 
 def test_learning_rates_are_those_of_the_formula(

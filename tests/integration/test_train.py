@@ -399,6 +399,7 @@ BAD = {
     "trainer.precision=16-false": "trainer.precision=16-false should be",
     "trainer.accelerator=tpux": "trainer.accelerator=tpux should be 'auto', 'cpu'",
     "trainer.limit_train_batches=0.0001": "trainer.limit_train_batches=0.0001 leaves nothing to train on: an epoch has",
+    "model/generator_term=[ms_ssim]": "model.generator_terms.ms_ssim: needs images of at least 176 px a side, got 32 x",
     "model.optimizer.betas=[0,0.9]": "model.optimizer.betas must be either both floats",
 }
 

@@ -12,7 +12,16 @@ from tiny_methods import cyclegan, fit, images, pix2pix
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
-from patchlight.losses import R1, AdaptiveAugment, GradientPenalty
+from patchlight.losses import (
+    ADA,
+    R1,
+    AdaptiveAugment,
+    ConditionalAugment,
+    DiffAugment,
+    GeneratorTerm,
+    GradientPenalty,
+    StepImages,
+)
 from patchlight.networks import PatchDiscriminator
 
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan])
@@ -84,10 +93,12 @@ class Adaptive(AdaptiveAugment):
 def test_its_state_follows_the_maps_and_is_in_the_checkpoint(make: Any, tmp_path: Path) -> None:
     method = make(discriminator_augment=Adaptive())
     seen: list[float] = []
+    threshold = method.boundary
+    assert threshold == (0 if make is pix2pix else 0.5)
 
     def note(module: nn.Module, args: Any, maps: Tensor) -> None:
         if len(maps) == 2:  # real and fake, in the discriminator's own step
-            seen.append(maps[:1].mean().sign().item())
+            seen.append((maps[:1].mean() - threshold).sign().item())
 
     for network in method.discriminators:
         network.register_forward_hook(note)
@@ -107,6 +118,67 @@ def test_its_state_follows_the_maps_and_is_in_the_checkpoint(make: Any, tmp_path
     assert other.adversarial.augment.size.item() == pytest.approx(0.1)
     other.load_state_dict(saved["state_dict"])
     assert other.adversarial.augment.size.item() == pytest.approx(method.adversarial.augment.size.item())
+
+
+def test_logits_that_mean_something_in_comparison_only_are_centred(tmp_path: Path) -> None:
+    observed: list[tuple[float, float]] = []
+
+    class Watching(Adaptive):
+        def observe(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> None:
+            observed.append((real[0].mean().item(), fake[0].mean().item()))
+
+    method = pix2pix(gan_mode="relativistic", discriminator_augment=Watching())
+    fit(method, tmp_path, images(1))
+    (real,), (fake,) = method.last_step.logits["discriminator"]
+    half = (real.mean() - fake.mean()).item() / 2
+    assert half != 0
+    assert observed == [(pytest.approx(half), pytest.approx(-half))]
+
+
+@MAKE
+@pytest.mark.parametrize("gan_mode", ["lsgan", "relativistic"])
+def test_it_is_told_which_channels_are_the_condition(make: Any, gan_mode: Any, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    class Told(ConditionalAugment):
+        def augment(self, images: Tensor, condition_channels: int) -> Tensor:
+            told.append((images.shape[1], condition_channels))
+            return 0.5 * images
+
+    further = {"penalties": {"r1": R1()}, "generator_terms": {"f": Features()}}
+    method = make(gan_mode=gan_mode, discriminator_augment=Told(), **further)
+    fit(method, tmp_path, images(1))
+    assert set(told) == {(6, 3) if make is pix2pix else (3, 0)}
+    # The discriminator's real, fake and penalty, the generator's fake and, where it compares, real.
+    assert len(told) == (5 if gan_mode == "relativistic" else 4) * len(method.discriminators)
+
+
+class Features(GeneratorTerm):
+    """So that there are passes without the augmentation, too."""
+
+    needs_features = True
+
+    def forward(self, images: StepImages) -> Tensor:
+        assert images.fake_features is not None
+        return images.fake_features[0][0].mean()
+
+
+@MAKE
+@pytest.mark.parametrize("augment", [DiffAugment, ADA])
+def test_ready_made_ones_train_with_a_penalty(make: Any, augment: Any, tmp_path: Path) -> None:
+    """And their own state comes back: the same steps again are the same to the bit."""
+    method = make(discriminator_augment=augment(), penalties={"r1": R1()})
+    if augment is ADA:
+        method.adversarial.augment.probability.fill_(0.8)
+    record = fit(method, tmp_path, images(2))
+    assert all(torch.isfinite(torch.tensor(value)) for value in record.figures[-1].values())
+    assert len(record.moved[-1]) == 2
+    twin = make(discriminator_augment=augment(), penalties={"r1": R1()})
+    if augment is ADA:
+        twin.adversarial.augment.probability.fill_(0.8)
+        assert float(method.adversarial.augment._steps) == 2 * len(method.discriminators) % 4
+    fit(twin, tmp_path, images(2))
+    assert all(map(torch.equal, method.state_dict().values(), twin.state_dict().values()))
 
 
 def test_each_rank_has_its_own_state() -> None:

@@ -13,8 +13,16 @@ from tiny_methods import cyclegan, fit, images, pix2pix
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
-from patchlight.losses import GeneratorTerm, StepImages
+from patchlight.losses import (
+    FeatureMatchingTerm,
+    GeneratorTerm,
+    MSSSIMTerm,
+    SSIMTerm,
+    StepImages,
+    TotalVariationTerm,
+)
 from patchlight.methods import Pix2Pix
+from patchlight.methods.generator_terms import require_term_images
 from patchlight.networks import Discriminator, UNetGenerator
 
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan])
@@ -26,7 +34,7 @@ def variation(image: Tensor) -> Tensor:
     return image.diff(dim=2).abs().mean() + image.diff(dim=3).abs().mean()
 
 
-class TotalVariation(GeneratorTerm):
+class Variation(GeneratorTerm):
     def forward(self, images: StepImages) -> Tensor:
         return variation(images.fake)
 
@@ -70,7 +78,7 @@ class Random(GeneratorTerm):
 def test_it_is_logged_before_its_weight_and_weighs_in_the_gradient(tmp_path: Path) -> None:
     plain, method = (
         pix2pix(optimizer=PLAIN_SGD),
-        pix2pix(optimizer=PLAIN_SGD, generator_terms={"tv": TotalVariation(3.0)}),
+        pix2pix(optimizer=PLAIN_SGD, generator_terms={"tv": Variation(3.0)}),
     )
     generator = copy.deepcopy(plain.generator).double()
     (batch,) = images(1)
@@ -87,7 +95,7 @@ def test_it_is_logged_before_its_weight_and_weighs_in_the_gradient(tmp_path: Pat
 
 
 def test_it_is_in_each_direction_of_a_cycle(tmp_path: Path) -> None:
-    method = cyclegan(optimizer=PLAIN_SGD, generator_terms={"tv": TotalVariation(3.0)})
+    method = cyclegan(optimizer=PLAIN_SGD, generator_terms={"tv": Variation(3.0)})
     plain = cyclegan(optimizer=PLAIN_SGD)
     twin = copy.deepcopy(plain).double()
     (batch,) = images(1)
@@ -108,7 +116,7 @@ def test_it_is_in_each_direction_of_a_cycle(tmp_path: Path) -> None:
 @MAKE
 def test_an_interval_counts_the_generators_steps(make: Any, tmp_path: Path) -> None:
     """In every second step twice as strong: here the generators move in every second batch."""
-    method = make(generator_terms={"random": Random(), "tv": TotalVariation(0.5, interval=2)}, d_steps_per_g_step=2)
+    method = make(generator_terms={"random": Random(), "tv": Variation(0.5, interval=2)}, d_steps_per_g_step=2)
     record = fit(method, tmp_path, images(8))
     ways = [""] if make is pix2pix else ["_ab", "_ba"]
     assert (method.g_steps, method.d_steps) == (4, 8)
@@ -121,8 +129,8 @@ def test_an_interval_counts_the_generators_steps(make: Any, tmp_path: Path) -> N
 
 def test_an_interval_makes_it_stronger(tmp_path: Path) -> None:
     every, second = (
-        pix2pix(generator_terms={"tv": TotalVariation(2.0)}),
-        pix2pix(generator_terms={"tv": TotalVariation(1.0, interval=2)}),
+        pix2pix(generator_terms={"tv": Variation(2.0)}),
+        pix2pix(generator_terms={"tv": Variation(1.0, interval=2)}),
     )
     fit(every, tmp_path, images(1))
     fit(second, tmp_path, images(1))
@@ -162,7 +170,7 @@ def test_features_of_the_discriminator(make: Any, gan_mode: Any, accumulate: int
 
 
 def test_features_wait_for_the_discriminator(tmp_path: Path) -> None:
-    method = pix2pix(generator_terms={"feat": Matching(), "tv": TotalVariation()}, discriminator_start=1)
+    method = pix2pix(generator_terms={"feat": Matching(), "tv": Variation()}, discriminator_start=1)
     record = fit(method, tmp_path, images(2))
     assert [{"train/g_tv", "train/g_feat"} & figures.keys() for figures in record.figures] == [
         {"train/g_tv"}, {"train/g_tv", "train/g_feat"},
@@ -218,16 +226,67 @@ class Hidden(Discriminator):
     ("make", "terms", "message"),
     [
         (pix2pix, {"tv": nn.ReLU()}, "generator_terms.tv is a ReLU: derive it from patchlight.losses.GeneratorTerm"),
-        (pix2pix, {"l1": TotalVariation()}, "generator_terms.l1 has a name that is taken or cannot be"),
-        (pix2pix, {"keys": TotalVariation()}, "generator_terms.keys has a name that is taken or cannot be"),
-        (cyclegan, {"gan": TotalVariation()}, "generator_terms.gan has a name that is taken or cannot be"),
-        (pix2pix, {"TV 1": TotalVariation()}, "generator_terms.TV 1 has a name that is taken or cannot be"),
-        (cyclegan, {"mse": Paired()}, "generator_terms.mse compares images with those of their pairs, and"),
+        (pix2pix, {"l1": Variation()}, "generator_terms.l1 has a name that is taken or cannot be"),
+        (pix2pix, {"keys": Variation()}, "generator_terms.keys has a name that is taken or cannot be"),
+        (cyclegan, {"gan": Variation()}, "generator_terms.gan has a name that is taken or cannot be"),
+        (pix2pix, {"TV 1": Variation()}, "generator_terms.TV 1 has a name that is taken or cannot be"),
+        (cyclegan, {"mse": Paired()}, "generator_terms.mse compares images .* learns without$"),
+        (
+            cyclegan,
+            {"ssim": SSIMTerm()},
+            "learns without: set against=source, or cycle, to compare",
+        ),
+        (
+            pix2pix,
+            {"ssim": SSIMTerm(against="cycle")},
+            "generator_terms.ssim looks at reconstructions",
+        ),
     ],
 )
 def test_refused(make: Any, terms: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(generator_terms=terms)
+
+
+@MAKE
+def test_ready_made_terms_of_a_method(make: Any, tmp_path: Path) -> None:
+    """Each is logged before its weight, and is that of the images of the step."""
+    pairs = make is pix2pix
+    terms: dict[str, GeneratorTerm] = {
+        "total_variation": TotalVariationTerm(2.0), "ssim": SSIMTerm(3.0, against="target" if pairs else "cycle"),
+        **({"feature_matching": FeatureMatchingTerm(5.0)} if pairs else {}),
+    }  # fmt: skip
+    plain = make()
+    (batch,) = images(1)
+    found = copy.deepcopy(plain).double().translate(batch)
+    before, after = (fit(m, tmp_path, images(1)).figures[0] for m in (plain, make(generator_terms=terms)))
+    expected = after["train/g_total"] - before["train/g_total"]
+    for way, fake, back, source in (("", "fake_B", "", ""),) if pairs else (
+        ("_ab", "fake_B", "rec_A", "A"), ("_ba", "fake_A", "rec_B", "B"),
+    ):  # fmt: skip
+        own = StepImages(source=batch[source or "A"], fake=found[fake], real=batch["B"], reconstruction=found.get(back))
+        for name, term in terms.items():
+            if name != "feature_matching":
+                assert after[f"train/g_{name}{way}"] == pytest.approx(term(own).item(), rel=1e-9)
+            expected -= term.weight * after[f"train/g_{name}{way}"]
+    assert expected == pytest.approx(0, abs=1e-9)
+    assert not pairs or after["train/g_feature_matching"] > 0
+
+
+def test_images_that_do_not_suit_a_term_are_refused() -> None:
+    channels = {"A": 1, "B": 3}
+    method = pix2pix(generator_terms={"ms": MSSSIMTerm()})
+    require_term_images(method, (176, 200), channels)
+    with pytest.raises(ConfigError, match="generator_terms.ms: needs images of at least 176 px a side, got 175"):
+        require_term_images(method, (175, 200), channels)
+    method = pix2pix(generator_terms={"ssim": SSIMTerm(against="source")})
+    with pytest.raises(ConfigError, match="generator_terms.ssim: compares an image of 3 channels with its"):
+        require_term_images(method, (64, 64), channels)
+
+
+def test_an_image_of_another_size_than_all_others(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="generator_terms.ms: needs images of at least 176 px a side, got 16 x"):
+        fit(pix2pix(generator_terms={"ms": MSSSIMTerm()}), tmp_path, images(1))
 
 
 def test_features_are_refused_where_there_are_none() -> None:
@@ -237,7 +296,7 @@ def test_features_are_refused_where_there_are_none() -> None:
     ):
         Pix2Pix(UNetGenerator(3, 3, 3, 4), Hidden(), generator_terms={"feat": Matching()})
     with pytest.raises(ValueError, match="weight must not be negative, got -1"):
-        TotalVariation(-1)
+        Variation(-1)
 
 
 @pytest.mark.parametrize(

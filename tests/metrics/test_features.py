@@ -10,7 +10,7 @@ from torchvision.models import AlexNet_Weights, alexnet
 
 from patchlight.errors import ConfigError
 from patchlight.metrics import feature_network
-from patchlight.metrics.features import ALEXNET, INCEPTION, sha256_of
+from patchlight.system.weights import ALEXNET, INCEPTION, sha256_of
 
 
 class Colours(nn.Module):

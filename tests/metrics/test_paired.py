@@ -10,8 +10,8 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 from patchlight.data.images import read_image, to_array, to_float, to_planes
 from patchlight.errors import ConfigError
 from patchlight.metrics import PairedMetrics
-from patchlight.metrics.features import ALEXNET, sha256_of
 from patchlight.metrics.paired import higher_is_better, update
+from patchlight.system.weights import ALEXNET, sha256_of
 
 QUIET = pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
 

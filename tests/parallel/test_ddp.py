@@ -74,8 +74,6 @@ WITH_OWN_PARTS = (
     "model.discriminator_augment={_target_: own_parts.Mirror}",
 )  # fmt: skip
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "discriminator_augment"
-
 Sets = Callable[[Pairing], Path]
 
 
@@ -156,8 +154,8 @@ def test_two_ranks_compute_what_one_process_does_in_pix2pixhd(sets: Sets, tmp_pa
 def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_path: Path) -> None:
     """Its draws, which are others on each rank, and its probability, which is the same on both."""
     command = (
-        f"--config-dir={EXAMPLE}", "model/discriminator_augment=adaptive_flip",
-        "model.discriminator_augment.speed=0.05", "model.discriminator_augment.target=-2",
+        "model/discriminator_augment=ada", "model.discriminator_augment.interval=1",
+        "model.discriminator_augment.ramp_images=40", "model.discriminator_augment.target=-1",
         *(word for word in COMMON if word != "trainer.precision=64-true"), "trainer.precision=32-true", *PIX2PIX,
         f"data.root={sets('paired')}", "model.discriminator.norm=instance", *TWO,
     )  # fmt: skip
@@ -173,7 +171,7 @@ def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_pa
     states = [rank for saved in (alone, resumed) for rank in saved["ranks"]]
     chance = "adversarial.augment.probability"
     assert len({float(rank["buffers"][chance]) for rank in states}) == 1
-    assert float(states[0]["buffers"][chance]) == pytest.approx(8 * 0.05)
+    assert float(states[0]["buffers"][chance]) == pytest.approx(8 * 2 / 40)
     draws = [rank["random"]["torch"] for rank in states]
     assert torch.equal(draws[0], draws[2])
     assert torch.equal(draws[1], draws[3])

@@ -19,7 +19,9 @@ from patchlight.trust.allowlist import (
     AUGMENTS,
     CALLBACKS,
     DATA,
+    DISCRIMINATOR_AUGMENTS,
     DISCRIMINATORS,
+    GENERATOR_TERMS,
     GENERATORS,
     LOGGERS,
     METHODS,
@@ -156,6 +158,7 @@ def test_a_known_name_is_taken_in_its_own_place_only(put: Put) -> None:
         "model.optimizer": OPTIMIZERS, "model.optimizer_d": OPTIMIZERS, "model.schedule": SCHEDULES,
         "model.penalties.r1": PENALTIES, "model.penalties.more": PENALTIES, "data": DATA, "data.augment": AUGMENTS,
         "data.augment.geometry[0]": TRANSFORMS, "data.render": RENDERED, "trainer": TRAINERS, "perf": PERFORMANCE,
+        "model.generator_terms.x": GENERATOR_TERMS, "model.discriminator_augment": DISCRIMINATOR_AUGMENTS,
         "model.adversarial": OBJECTIVES, "model.optimizers.f": OPTIMIZERS, "callbacks.quality.metrics.x": METRICS,
         "callbacks.quality": CALLBACKS, "callbacks.more": CALLBACKS, "logger.wandb": LOGGERS, "logger.more": LOGGERS,
     }  # fmt: skip
@@ -255,6 +258,8 @@ def test_what_holds_itself_or_is_deep_or_repeats_ends(put: Put) -> None:
 TRAININGS = [
     ["model=cyclegan", "data=unpaired", "data.root=x"], ["data=synthetic", "+data/augment=colour", "callbacks=ema"],
     ["data=synthetic_unpaired", "logger=tensorboard", "callbacks=early_stopping"],
+    ["model/generator_term=[lpips,perceptual,ssim,ms_ssim,total_variation,feature_matching]"],
+    *([f"model/discriminator_augment={name}"] for name in ("ada", "diffaugment")),
     ["model/penalty=[r1,r2,wgan_gp]", "model/discriminator=pixel", "model/optimizer_d=adamw", "logger=wandb"],
     *([f"model/schedule={name}"] for name in ("linear", "step", "cosine", "constant", "plateau")),
     *([f"model/optimizer={name}"] for name in ("adagrad", "adamax", "nadam", "radam", "rmsprop", "sgd")),

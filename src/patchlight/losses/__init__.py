@@ -1,7 +1,7 @@
 """Losses in plain PyTorch."""
 
+from patchlight.losses.ada import ADA
 from patchlight.losses.adversarial import (
-    AdaptiveAugment,
     AdversarialMode,
     AdversarialObjective,
     GANLoss,
@@ -10,7 +10,11 @@ from patchlight.losses.adversarial import (
     RelativisticLoss,
     make_objective,
 )
+from patchlight.losses.augment import AdaptiveAugment, ConditionalAugment
+from patchlight.losses.diffaugment import DiffAugment
 from patchlight.losses.feature_matching import FeatureMatchingLoss
+from patchlight.losses.feature_terms import FeatureMatchingTerm, LPIPSTerm, PerceptualTerm
+from patchlight.losses.image_terms import ComparisonTerm, MSSSIMTerm, SSIMTerm, TotalVariationTerm
 from patchlight.losses.penalties import (
     R1,
     R2,
@@ -24,8 +28,10 @@ from patchlight.losses.perceptual import VGG19_LAYERS, VGG19_WEIGHTS, Perceptual
 from patchlight.losses.terms import Features, GeneratorTerm, StepImages, WeightedTerm
 
 __all__ = [
-    "R1", "R2", "VGG19_LAYERS", "VGG19_WEIGHTS", "AdaptiveAugment", "AdversarialMode", "AdversarialObjective",
-    "FeatureMatchingLoss", "Features", "GANLoss", "GANMode", "GeneratorTerm", "GradientPenalty", "Penalised", "Penalty",
-    "PerceptualLoss", "Prediction", "RelativisticLoss", "StepImages", "WeightedTerm", "gradient_penalty",
-    "make_objective", "require_penalisable",
+    "ADA", "R1", "R2", "VGG19_LAYERS", "VGG19_WEIGHTS", "AdaptiveAugment", "AdversarialMode",
+    "AdversarialObjective", "ComparisonTerm", "ConditionalAugment", "DiffAugment", "FeatureMatchingLoss",
+    "FeatureMatchingTerm", "Features", "GANLoss", "GANMode", "GeneratorTerm", "GradientPenalty", "LPIPSTerm",
+    "MSSSIMTerm", "Penalised", "Penalty", "PerceptualLoss", "PerceptualTerm", "Prediction", "RelativisticLoss",
+    "SSIMTerm", "StepImages", "TotalVariationTerm", "WeightedTerm", "gradient_penalty", "make_objective",
+    "require_penalisable",
 ]  # fmt: skip

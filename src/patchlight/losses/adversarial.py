@@ -168,23 +168,6 @@ class RelativisticLoss(AdversarialObjective):
         return term
 
 
-class AdaptiveAugment(nn.Module, ABC):
-    """An augmentation in front of the discriminators that follows how well they tell real from fake.
-
-    Its state is in its buffers, which checkpoints hold.
-
-    Source: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", section 3.1, for the idea.
-    """
-
-    @abstractmethod
-    def forward(self, images: Tensor) -> Tensor:
-        """Images B C H W in [-1, 1] to images of the same shape, differentiably."""
-
-    @abstractmethod
-    def observe(self, real: Sequence[Tensor], fake: Sequence[Tensor]) -> None:
-        """Take in the maps of a discriminator's step, detached; each rank has those of its own images."""
-
-
 def make_objective(gan_mode: AdversarialMode, real_label: float = 1.0, fake_label: float = 0.0) -> AdversarialObjective:
     """The objective that a `gan_mode` names.
 

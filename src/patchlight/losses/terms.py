@@ -72,6 +72,10 @@ class GeneratorTerm(WeightedTerm):
     """Whether `fake` is compared with the `real` image that it should equal, so that unpaired methods refuse it."""
     needs_features: bool = False
     """Whether it looks at the discriminator's features, so that there is none before the discriminator has begun."""
+    needs_cycle: bool = False
+    """Whether it looks at the `reconstruction`, so that methods without cycles refuse it."""
+    min_size: int = 1
+    """The smallest image side, in pixels, for which it has a value."""
 
     def __init__(self, weight: NonNegativeFloat = 1.0, interval: PositiveInt = 1) -> None:
         super().__init__(weight, interval)
@@ -79,3 +83,11 @@ class GeneratorTerm(WeightedTerm):
     @abstractmethod
     def forward(self, images: StepImages) -> Tensor:
         """The value before its weight, a scalar."""
+
+    def require_images(self, height: int, width: int, *, channels: tuple[int, int]) -> None:
+        """Raise a ValueError that says, after the term's name, why it cannot take images of this size in pixels.
+
+        `channels` are the numbers of channels of the source and of the generated image.
+        """
+        if min(height, width) < self.min_size:
+            raise ValueError(f"needs images of at least {self.min_size} px a side, got {height} x {width} px")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from patchlight.losses import (
     AdaptiveAugment,
     AdversarialMode,
     AdversarialObjective,
+    ConditionalAugment,
     Features,
     Penalty,
     make_objective,
@@ -106,26 +108,30 @@ class AdversarialLoss(nn.Module):
         *,
         features: bool = False,
         real_features: Features | None = None,
+        condition_channels: int = 0,
     ) -> GeneratorLoss:
         """The generator's loss: its images, B C H W, are to be taken for real.
 
         With `features` those of the critic are returned, too, of both images as they are, without an augmentation that
         would make two different images of a pair. `real_features` are those of the real images, where they are known.
+        The first `condition_channels` of the images are the critic's condition, the same for both.
         """
         if not features:
-            return GeneratorLoss(self._generator_term(critic, real, fake))
+            return GeneratorLoss(self._generator_term(critic, real, fake, condition_channels))
         fake_features = critic.features(fake)
         if real_features is None:
             with torch.no_grad():
                 real_features = critic.features(real)
         if self.augment is not None:
-            return GeneratorLoss(self._generator_term(critic, real, fake), fake_features, real_features)
+            term = self._generator_term(critic, real, fake, condition_channels)
+            return GeneratorLoss(term, fake_features, real_features)
         maps_real = _last(real_features) if self.objective.needs_real else None
         return GeneratorLoss(self.objective.generator(_last(fake_features), maps_real), fake_features, real_features)
 
-    def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        maps_fake = as_maps(critic(self._augmented(fake)))
-        maps_real = as_maps(critic(self._augmented(real))) if self.objective.needs_real else None
+    def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor, condition_channels: int) -> Tensor:
+        maps_fake = as_maps(critic(self._augmented(fake, condition_channels)))
+        needs_real = self.objective.needs_real
+        maps_real = as_maps(critic(self._augmented(real, condition_channels))) if needs_real else None
         return self.objective.generator(maps_fake, maps_real)
 
     def discriminator(
@@ -137,36 +143,38 @@ class AdversarialLoss(nn.Module):
         fake_first: bool,
         step: int,
         features: bool = False,
+        condition_channels: int = 0,
     ) -> DiscriminatorLoss:
         """The loss of a discriminator's step on real and generated images, B C H W.
 
         Both go through the discriminator in one pass if that makes no difference (`is_batch_independent`); otherwise
         `fake_first` is the order of the two passes, which the running statistics of batch norm remember. `step` counts
         the discriminator's steps, for the penalties' intervals. With `features` those of the real images are returned,
-        unless there is an augmentation, of whose images they would be.
+        unless there is an augmentation, of whose images they would be. `condition_channels` are as for `generator`.
         """
         fake = fake.detach()
+        augmented = partial(self._augmented, condition_channels=condition_channels)
         real_features: Features | None = None
         if features and self.augment is None:
             real_features, fake_features = _of_both(critic, critic.features, real, fake, fake_first)
             maps_real, maps_fake = _last(real_features), _last(fake_features)
             real_features = tuple(tuple(each.detach() for each in scale) for scale in real_features)
         else:
-            seen = self._augmented(real), self._augmented(fake)
+            seen = augmented(real), augmented(fake)
             (maps_real,), (maps_fake,) = _of_both(critic, lambda images: (as_maps(critic(images)),), *seen, fake_first)
         terms = self.objective.discriminator(maps_real, maps_fake)
         objective = terms["total"]
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             if penalty.due(step):
-                terms[name], terms[f"{name}_norm"] = penalty(lambda images: critic(self._augmented(images)), real, fake)
+                terms[name], terms[f"{name}_norm"] = penalty(lambda images: critic(augmented(images)), real, fake)
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
         seen_real, seen_fake = (tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake))
         if isinstance(self.augment, AdaptiveAugment):
-            self.augment.observe(seen_real, seen_fake)
+            self.augment.observe(*_centred(seen_real, seen_fake, self.objective.threshold))
         return DiscriminatorLoss(terms, objective, seen_real, seen_fake, real_features)
 
-    def _augmented(self, images: Tensor) -> Tensor:
+    def _augmented(self, images: Tensor, condition_channels: int) -> Tensor:
         """What a discriminator sees of images in training.
 
         Raises:
@@ -174,7 +182,8 @@ class AdversarialLoss(nn.Module):
         """
         if self.augment is None:
             return images
-        seen: Tensor = self.augment(images)
+        conditional = isinstance(self.augment, ConditionalAugment)
+        seen: Tensor = self.augment(images, condition_channels) if conditional else self.augment(images)
         if seen.shape != images.shape:
             raise ConfigError(
                 f"model.discriminator_augment makes {tuple(seen.shape)} of {tuple(images.shape)}: it should leave the "
@@ -219,6 +228,14 @@ def _of_both(
 def _last(features: Features) -> Maps:
     """The maps that features end in."""
     return tuple(scale[-1] for scale in features)
+
+
+def _centred(real: Maps, fake: Maps, threshold: float | None) -> tuple[Maps, Maps]:
+    """The maps of each scale without the threshold above which a patch counts as real, in float32 or more."""
+    real, fake = (tuple(m.to(torch.promote_types(m.dtype, torch.float32)) for m in maps) for maps in (real, fake))
+    limits = [(r.mean() + f.mean()) / 2 if threshold is None else threshold for r, f in zip(real, fake, strict=True)]
+    centred = [tuple(m - limit for m, limit in zip(maps, limits, strict=True)) for maps in (real, fake)]
+    return centred[0], centred[1]
 
 
 def _require_alone(adversarial: object, gan_mode: str | None, labels: tuple[float, float]) -> None:

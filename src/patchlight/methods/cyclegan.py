@@ -131,7 +131,7 @@ class CycleGAN(TranslationMethod):
             critics=self.discriminators,
         )
         self.generator_terms = GeneratorTerms(
-            generator_terms, own=("gan", "total"), has_pairs=False, discriminators=self.discriminators
+            generator_terms, own=("gan", "total"), has_pairs=False, has_cycle=True, discriminators=self.discriminators
         )
 
     def moved_by(self, optimizer: str) -> dict[str, nn.Module]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
-from patchlight.losses import GeneratorTerm, StepImages
+from patchlight.losses import ComparisonTerm, GeneratorTerm, StepImages
+from patchlight.methods.networks import TranslationNetworks
 from patchlight.methods.state import reconcile
 from patchlight.networks import Discriminator
 
@@ -20,7 +21,8 @@ class GeneratorTerms(nn.ModuleDict):
     """Terms by name, fixed in their parameters; see `GeneratorTerm`.
 
     `own` are the names of the method's own terms, which no other can have, `has_pairs` says whether a generated image
-    has one that it should equal, and `discriminators` those whose features terms may ask for.
+    has one that it should equal, `has_cycle` whether it is translated back, and `discriminators` those whose features
+    terms may ask for.
 
     Raises:
         ValueError: something that is no term, a name that cannot be logged, or a term that needs what is not there.
@@ -33,6 +35,7 @@ class GeneratorTerms(nn.ModuleDict):
         own: Collection[str],
         has_pairs: bool,
         discriminators: Sequence[Discriminator],
+        has_cycle: bool = False,
     ) -> None:
         super().__init__()
         for name, term in (terms or {}).items():
@@ -45,7 +48,12 @@ class GeneratorTerms(nn.ModuleDict):
                     f"letters, digits and _"
                 )
             if term.needs_pairs and not has_pairs:
-                raise ValueError(f"{key} compares images with those of their pairs, and this method learns without")
+                raise ValueError(
+                    f"{key} compares images with those of their pairs, and this method learns without"
+                    f"{_instead(has_cycle) if isinstance(term, ComparisonTerm) else ''}"
+                )
+            if term.needs_cycle and not has_cycle:
+                raise ValueError(f"{key} looks at reconstructions, and this method does not translate back")
             for network in discriminators:
                 if term.needs_features and type(network).features is Discriminator.features:
                     raise ValueError(
@@ -70,7 +78,8 @@ class GeneratorTerms(nn.ModuleDict):
         `key` is a template for the names. Under autocast terms get images in float32.
 
         Raises:
-            ConfigError: a value that is no scalar, or that does not depend on the generated images.
+            ConfigError: a term that cannot be computed of these images, a value that is no scalar, or one that does not
+                depend on the generated images.
         """
         found = dict(terms)
         due = {name: term for name, term in self._terms().items() if term.due(step)}
@@ -80,7 +89,11 @@ class GeneratorTerms(nn.ModuleDict):
             if term.needs_features and images.fake_features is None:
                 continue  # the discriminators have not begun
             # Fixed networks are so from here on: at its start Lightning warns of all that is not in training mode.
-            value = term.eval()(images) if term.training else term(images)
+            try:  # a set may have images of many sizes
+                term.require_images(*images.fake.shape[2:], channels=(images.source.shape[1], images.fake.shape[1]))
+                value = term.eval()(images) if term.training else term(images)
+            except ValueError as error:
+                raise ConfigError(f"model.generator_terms.{name}: {error}") from None
             if value.numel() != 1 or (images.fake.requires_grad and not value.requires_grad):
                 raise ConfigError(
                     f"model.generator_terms.{name} makes a value of shape {tuple(value.shape)}"
@@ -91,8 +104,34 @@ class GeneratorTerms(nn.ModuleDict):
             found["total"] = found["total"] + term.scale * found[key.format(name)]
         return found
 
+    def require_images(self, height: int, width: int, *, channels: tuple[int, int]) -> None:
+        """Raise a ConfigError that names a term which cannot take images of this size, in pixels.
+
+        `channels` are the numbers of channels of a generator's source and of its result.
+        """
+        for name, term in self._terms().items():
+            try:
+                term.require_images(height, width, channels=channels)
+            except ValueError as error:
+                raise ConfigError(f"model.generator_terms.{name}: {error}") from None
+
     def _terms(self) -> dict[str, GeneratorTerm]:
         return {name: term for name, term in self.items() if isinstance(term, GeneratorTerm)}
+
+
+def require_term_images(method: TranslationNetworks, size: tuple[int, int], channels: Mapping[str, int]) -> None:
+    """Raise a ConfigError that names a term of a method which cannot take images of a height and width in pixels.
+
+    `channels` says how many each domain, "A" and "B", has.
+    """
+    for terms in method.children():
+        if isinstance(terms, GeneratorTerms):
+            for source, target in method.translations.values():
+                terms.require_images(*size, channels=(channels[source], channels[target]))
+
+
+def _instead(has_cycle: bool) -> str:
+    return f": set against=source{', or cycle,' if has_cycle else ''} to compare them with what they were made of"
 
 
 def _in_full_precision(images: StepImages) -> StepImages:

@@ -124,7 +124,10 @@ class Pix2Pix(TranslationMethod):
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
         real_A, real_B = batch["A"], batch["B"]
         real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B.detach()], dim=1)
-        loss = self.adversarial.discriminator(self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps)
+        loss = self.adversarial.discriminator(
+            self.discriminator, real_AB, fake_AB, fake_first=True, step=self.d_steps,
+            condition_channels=real_A.shape[1],
+        )  # fmt: skip
         self.last_step.logits["discriminator"] = loss.real, loss.fake
         return loss.terms
 
@@ -137,7 +140,9 @@ class Pix2Pix(TranslationMethod):
         if adversarial:
             real_AB, fake_AB = torch.cat([real_A, real_B], dim=1), torch.cat([real_A, fake_B], dim=1)
             features = self.generator_terms.need_features(self.g_steps)
-            gan = self.adversarial.generator(self.discriminator, real_AB, fake_AB, features=features)
+            gan = self.adversarial.generator(
+                self.discriminator, real_AB, fake_AB, features=features, condition_channels=real_A.shape[1]
+            )
             images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
             terms = {"gan": gan.term, "l1": l1, "total": gan.term + self.lambda_l1 * l1}
         return self.generator_terms.add_to(terms, images, self.g_steps)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from patchlight.losses import (
     AdversarialMode,
     AdversarialObjective,
-    FeatureMatchingLoss,
+    FeatureMatchingTerm,
     Features,
     GeneratorTerm,
     Penalty,
@@ -35,7 +35,7 @@ class Pix2PixHD(TranslationMethod):
 
     `generator` maps A, often a label map as `data.n_classes` gives it, to B; `discriminator` reads both concatenated
     along the channels, and its maps of all scales are summed. FM compares its features of the generated and of the real
-    image (`FeatureMatchingLoss`), P is `perceptual`, a fixed module (fake, real) -> scalar such as `PerceptualLoss`, or
+    image (`FeatureMatchingTerm`), P is `perceptual`, a fixed module (fake, real) -> scalar such as `PerceptualLoss`, or
     None for no such term. A term with a lambda of 0 is neither computed nor logged. In each step the gradients of both
     sides are those of the networks as they were before it; then both move.
 
@@ -108,7 +108,7 @@ class Pix2PixHD(TranslationMethod):
         )
         own: dict[str, GeneratorTerm] = {"feat": FeatureMatchingTerm(lambda_feat)} if lambda_feat else {}
         if perceptual is not None:
-            own["perceptual"] = PerceptualTerm(perceptual, lambda_perceptual)
+            own["perceptual"] = FixedLossTerm(perceptual, lambda_perceptual)
         self.generator_terms = _all_terms(own, generator_terms or {}, self.discriminators)
         if discriminator_start and not self.generator_terms.are_enough_alone():
             raise ValueError(
@@ -148,7 +148,7 @@ class Pix2PixHD(TranslationMethod):
         """The discriminator's terms; its features of the real images are kept for the generator's."""
         loss = self.adversarial.discriminator(
             self.discriminator, images.real_AB, images.fake_AB.detach(), fake_first=True, step=self.d_steps,
-            features=images.matches,
+            features=images.matches, condition_channels=images.source.shape[1],
         )  # fmt: skip
         images.real_features = loss.real_features
         self.last_step.logits["discriminator"] = loss.real, loss.fake
@@ -163,7 +163,7 @@ class Pix2PixHD(TranslationMethod):
             with frozen(*self.discriminators):
                 gan = self.adversarial.generator(
                     self.discriminator, images.real_AB, images.fake_AB, features=images.matches,
-                    real_features=images.real_features,
+                    real_features=images.real_features, condition_channels=images.source.shape[1],
                 )  # fmt: skip
             images.real_features = None
             seen = replace(seen, fake_features=gan.fake_features, real_features=gan.real_features)
@@ -171,21 +171,7 @@ class Pix2PixHD(TranslationMethod):
         return self.generator_terms.add_to(terms, seen, self.g_steps)
 
 
-class FeatureMatchingTerm(GeneratorTerm):
-    """`FeatureMatchingLoss` as a term of a generator's loss."""
-
-    needs_features = True
-
-    def __init__(self, weight: NonNegativeFloat) -> None:
-        super().__init__(weight)
-        self.loss = FeatureMatchingLoss()
-
-    def forward(self, images: StepImages) -> Tensor:
-        value: Tensor = self.loss(images.fake_features, images.real_features)
-        return value
-
-
-class PerceptualTerm(GeneratorTerm):
+class FixedLossTerm(GeneratorTerm):
     """A fixed module (fake, real) -> scalar as a term of a generator's loss."""
 
     needs_pairs = True

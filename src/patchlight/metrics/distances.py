@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.data.images import to_levels
+from patchlight.losses.pretrained import to_rgb
 from patchlight.metrics.features import FeatureNetwork
-from patchlight.metrics.paired import to_rgb
 
 MIN_IMAGES = 2
 """Covariances need as many."""

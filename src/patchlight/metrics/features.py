@@ -1,57 +1,21 @@
-"""Networks whose features stand for images where sets of images are compared, and where published weights lie."""
+"""Networks whose features stand for images where sets of images are compared."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
+from patchlight.losses.pretrained import IMAGENET_MEAN, IMAGENET_STD
+from patchlight.system.weights import ALEXNET, INCEPTION, WeightsFile, sha256_of
 
 KEY = "callbacks.quality.feature"
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 INCEPTION_SHA256 = "6726825d"
 """How the hash of the published Inception weights begins."""
-
-
-@dataclass(frozen=True)
-class WeightsFile:
-    """A file that torch.hub keeps: what it holds, and where it is published."""
-
-    title: str
-    url: str
-
-    def path(self) -> Path:
-        """Where the file lies, or is to lie."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.url.rpartition("/")[2]
-
-
-ALEXNET = WeightsFile("AlexNet's ImageNet weights", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth")
-INCEPTION = WeightsFile(
-    "the Inception network of FID",
-    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
-)
-
-
-def unavailable(key: str, file: WeightsFile, reason: object, instead: str) -> ConfigError:
-    """The message for weights that are not there and could not be downloaded."""
-    return ConfigError(
-        f"{key} needs {file.title}, which could not be downloaded ({reason}): get {file.url} and put it into "
-        f"{file.path().parent} (TORCH_HOME={os.environ.get('TORCH_HOME', 'not set')}), or {instead}"
-    )
-
-
-@cache
-def sha256_of(path: Path) -> str:
-    """The hash of a file, as it was when it was first asked for."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -180,6 +144,11 @@ def _own(module: nn.Module) -> FeatureNetwork:
         frechet=f"frechet_{name.lower()}",
         kernel=f"kernel_{name.lower()}",
     )
+
+
+def unavailable(key: str, file: WeightsFile, reason: object, instead: str) -> ConfigError:
+    """The message for weights that are not there and could not be downloaded."""
+    return ConfigError(f"{key} {file.is_needed(reason)}, or {instead}")
 
 
 def _load(file: WeightsFile, make: Callable[[], nn.Module]) -> nn.Module:

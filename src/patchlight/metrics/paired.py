@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from patchlight.metrics.features import ALEXNET, sha256_of, unavailable
+from patchlight.losses.image_terms import MS_SSIM_MIN_SIZE
+from patchlight.losses.pretrained import to_rgb
+from patchlight.metrics.features import unavailable
+from patchlight.system.weights import ALEXNET, sha256_of
 
 if TYPE_CHECKING:
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-
-MS_SSIM_MIN_SIZE = 176
-"""Pixels: at the fifth scale the window of 11 pixels must fit into the image."""
 
 IN_UNIT_RANGE = frozenset({"psnr", "ssim", "ms_ssim"})
 """Metrics whose images are in [0, 1]; those of the others are in [-1, 1]."""
@@ -97,11 +97,6 @@ def update(metrics: MetricCollection, prediction: Tensor, target: Tensor) -> Non
             metric.update(*(to_rgb(x).clamp(-1, 1) for x in pair))
         else:
             metric.update(*pair)
-
-
-def to_rgb(images: Tensor) -> Tensor:
-    """Images, B C H W, as B 3 H W: the first three channels, or of one or two the first three times."""
-    return images[:, :3] if images.shape[1] >= 3 else images[:, :1].expand(-1, 3, -1, -1)
 
 
 def higher_is_better(name: str) -> bool:

@@ -29,6 +29,7 @@ from patchlight.data.contract import TrainingData
 from patchlight.errors import ConfigError, EmptyPatchMapError
 from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
+from patchlight.methods.generator_terms import require_term_images
 from patchlight.methods.schedules import beyond_end
 from patchlight.networks import Discriminator, EmptyMapError, map_suffixes, receptive_field, require_shapes
 from patchlight.parallel import require_supported
@@ -86,6 +87,8 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     try_optimizers(method)
     notes = build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
+    size = cfg.data.image_size
+    require_term_images(method, (size, size) if isinstance(size, int) else tuple(size), data_channels(cfg.data))
     data = build_data(cfg.data, method)
     data.module.prepare_data()
     data.module.setup("fit")

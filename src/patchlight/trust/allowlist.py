@@ -3,7 +3,8 @@
 Names are compared as texts, whole and exactly: nothing is looked up to decide. They are those under which the package's
 own configuration writes them; each stands for one class, so that no other name leads to what a module has imported.
 Transforms that read files or take functions (`Lambda`, `FDA`, `HistogramMatching`, `TextImage` ...) are not among them,
-nor schedulers and callbacks that take functions, nor metrics that read or download weights.
+nor schedulers and callbacks that take functions, nor metrics that read or download weights. Terms of a generator's loss
+are made in a training alone, whose configuration is the user's own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD")
 GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator GlobalGenerator LocalEnhancer")
 DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator")
 OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
+GENERATOR_TERMS = _of(
+    "patchlight.losses",
+    "FeatureMatchingTerm LPIPSTerm MSSSIMTerm PerceptualTerm SSIMTerm TotalVariationTerm",
+)
+DISCRIMINATOR_AUGMENTS = _of("patchlight.losses", "ADA DiffAugment")
 PENALTIES = _of("patchlight.losses", "R1 R2 GradientPenalty")
 OPTIMIZERS = _of(
     "torch.optim",
@@ -103,7 +109,8 @@ PLACES: Mapping[str, Place] = {
         parts={
             "generator": "generator", "discriminator": "discriminator", "optimizer": "optimizer",
             "optimizer_d": "optimizer", "optimizers": "optimizers", "schedule": "schedule", "penalties": "penalties",
-            "adversarial": "adversarial",
+            "adversarial": "adversarial", "generator_terms": "generator terms",
+            "discriminator_augment": "discriminator augment",
         },
     ),
     "generator": Place(GENERATORS),
@@ -113,6 +120,9 @@ PLACES: Mapping[str, Place] = {
     "schedule": Place(SCHEDULES, partial=True),
     "adversarial": Place(OBJECTIVES),
     "penalties": Place(every="penalty"),
+    "generator terms": Place(every="generator term"),
+    "generator term": Place(GENERATOR_TERMS),
+    "discriminator augment": Place(DISCRIMINATOR_AUGMENTS),
     "penalty": Place(PENALTIES),
     "data": Place(DATA, parts={"augment": "augment", "render": "render"}),
     "render": Place(RENDERED),
