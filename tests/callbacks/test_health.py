@@ -21,7 +21,7 @@ from patchlight.callbacks.health import (
     thumbnails,
     variety,
 )
-from patchlight.losses import R1
+from patchlight.losses import ADA, R1
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.methods.state import StepRecord
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
@@ -174,3 +174,98 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
         Health(tmp_path, window=0)
     with pytest.raises(ValueError, match="n_images must be at least 2, got 1"):
         Health(tmp_path, n_images=1)
+
+
+class Fixed(PatchDiscriminator):
+    """A discriminator whose logit is the mean of the last channels of an image, less the first one's."""
+
+    def forward(self, image: Tensor) -> Any:
+        return super().forward(image) * 0 + (image[:, 3:] - image[:, :3]).mean(dim=(1, 2, 3), keepdim=True)
+
+
+def test_logits_of_held_out_images_against_those_of_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """(seen - held out) / (seen - generated), each the mean over single images (Karras et al. 2020, equation 1)."""
+    torch.manual_seed(0)
+    method = Pix2Pix(UNetGenerator(3, 3, 3, 4, norm="instance"), Fixed(6, 4, 1, norm="instance"), inference_mode="eval")
+    health = Health(tmp_path, window=2, n_images=3)
+    health.alarms.rules = (Rule("d_overfit", high=0.1, too_high="It is {value:.2f}.", window=1),)
+    training = [{**batch, "B": batch["B"] * 0.1 + 0.8} for batch in batches(6)]
+    # Real images that are two thirds of the way from those of training to the generated ones, which are about 0.
+    held_out = [{**batch, "B": batch["B"] * 0.1 + 0.8 / 3} for batch in batches(3)]
+    run = Trainer(
+        accelerator="cpu", max_epochs=1, callbacks=[health], logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, log_every_n_steps=2,
+    )  # fmt: skip
+    loaders = [DataLoader(items, batch_size=None) for items in (training, held_out)]  # type: ignore[arg-type]
+    run.fit(method, *loaders)
+    figures = {name: float(v) for name, v in run.callback_metrics.items()}
+
+    def logit(batch: dict[str, Tensor], image: str = "B") -> float:
+        return (batch[image] - batch["A"]).mean().item()
+
+    # Observed at batches 2, 4 and 6, of which the last two count.
+    seen = np.mean([logit(training[i]) for i in (3, 5)])
+    real = np.mean([logit(batch) for batch in held_out])
+    fake = np.mean([logit({**batch, "fake": method.translate(batch)["fake_B"]}, "fake") for batch in held_out])
+    assert figures["health/d_logit_seen"] == pytest.approx(seen, rel=1e-4)
+    assert figures["health/d_logit_held_out"] == pytest.approx(real, rel=1e-4)
+    overfit = figures["health/d_overfit"]
+    assert overfit == pytest.approx((seen - real) / (seen - fake), rel=1e-4)
+    assert 0.1 < overfit < 0.9
+    assert f"batch 6: It is {overfit:.2f}." in capsys.readouterr().err
+
+    again = Health(tmp_path, window=2)
+    again.load_state_dict(health.state_dict())
+    assert again.state_dict()["held_out"] == {"discriminator": [pytest.approx(logit(training[i])) for i in (3, 5)]}
+    earlier = health.state_dict()
+    del earlier["held_out"]
+    again.load_state_dict(earlier)
+    assert again.state_dict()["held_out"] == {}
+    # Where generated images have the higher logits nothing can be told; without a training nothing is scored.
+    again._held_out.remember({"discriminator": -9.0})
+    again._held_out.begin()
+    again._held_out.add(method, method.translate(held_out[0]))
+    assert set(again._held_out.figures(run, method)) == {"d_logit_seen", "d_logit_held_out"}
+    health.alarms.raised.clear()
+    fresh = Health(tmp_path)
+    fresh._held_out.begin()
+    fresh._held_out.add(method, method.translate(held_out[0]))
+    assert fresh._held_out.figures(run, method) == {}
+
+
+def test_scoring_leaves_training_as_it_is(tmp_path: Path) -> None:
+    """Random numbers, running statistics and weights."""
+    states = []
+    for callbacks in ([Health(tmp_path)], []):
+        torch.manual_seed(0)
+        method = CycleGAN(
+            ResNetGenerator(3, 3, 0, 4), ResNetGenerator(3, 3, 0, 4), PatchDiscriminator(3, 4, 1),
+            PatchDiscriminator(3, 4, 1), discriminator_augment=ADA(interval=1, ramp_images=4, target=-1),
+        )  # fmt: skip
+        run = Trainer(
+            accelerator="cpu", max_epochs=2, callbacks=callbacks, logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path, log_every_n_steps=1,
+        )  # fmt: skip
+        run.fit(method, batches(2), batches(2))
+        states.append((method.state_dict(), torch.get_rng_state()))
+        if callbacks:
+            assert {"health/d_overfit_a", "health/d_overfit_b"} & set(run.callback_metrics)
+            chance = method.adversarial.augment.probability  # type: ignore[union-attr]
+            assert run.callback_metrics["health/augment_probability"] == chance
+            assert chance == pytest.approx(0.8)
+    assert all(map(torch.equal, states[0][0].values(), states[1][0].values()))
+    assert torch.equal(states[0][1], states[1][1])
+
+
+def test_rules_have_windows_of_their_own() -> None:
+    alarms = Alarms(4, [Rule("x", high=1, too_high="x", window=2), Rule("y", high=1, too_high="y")])
+    for step in range(2):
+        found = alarms.observe({"x": 3.0, "y": 3.0}, step)
+        assert [alarm["figure"] for alarm in found] == (["x"] if step else [])
+    again = Alarms(4, alarms.rules)
+    again.load_state_dict(alarms.state_dict())
+    for _ in range(2):
+        again.observe({"x": 0.0, "y": 3.0}, 3)
+    assert again.state_dict()["values"] == {"x": [0.0, 0.0], "y": [3.0] * 4}

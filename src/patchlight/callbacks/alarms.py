@@ -13,7 +13,8 @@ from typing import Any
 class Rule:
     """The normal range of a figure, and what to say where its mean over some observations is outside.
 
-    `figure` is a pattern for the names it holds for. The sentences have a place `{value}`.
+    `figure` is a pattern for the names it holds for. The sentences have a place `{value}`. `window` is over how many
+    observations the mean is, where that is not the number of all figures.
     """
 
     figure: str
@@ -21,6 +22,7 @@ class Rule:
     high: float = float("inf")
     too_low: str = ""
     too_high: str = ""
+    window: int | None = None
 
 
 RULES = (
@@ -56,6 +58,14 @@ RULES = (
         "have collapsed to one picture. Look at samples/; a larger weight of the L1 or cycle term helps.",
     ),
     Rule(
+        r"d_overfit(_\w+)?",
+        high=0.5,
+        too_high="The discriminator knows its training images by heart: the logits of held-out real images are "
+        "{value:.0%} of the way from those of training images to those of generated ones. "
+        "model/discriminator_augment=diffaugment or ada, or more images, help.",
+        window=3,
+    ),
+    Rule(
         r"pool_age_[ab]",
         high=8.0,
         too_high="The image pool's images are {value:.1f} times its size old, where 2 is normal: the discriminator "
@@ -81,12 +91,12 @@ class Alarms:
         """Take in figures; the alarms that they raise: `step`, `figure`, `value`, `message`."""
         new = []
         for name, value in figures.items():
-            rule = next((rule for rule in self.rules if re.fullmatch(rule.figure, name)), None)
+            rule = self._rule_of(name)
             if rule is None:
                 continue
-            values = self._values.setdefault(name, deque(maxlen=self.window))
+            values = self._values.setdefault(name, deque(maxlen=rule.window or self.window))
             values.append(value)
-            if len(values) < self.window:
+            if len(values) < (rule.window or self.window):
                 continue
             mean = sum(values) / len(values)
             sentence = rule.too_low if mean < rule.low else rule.too_high if mean > rule.high else None
@@ -107,6 +117,13 @@ class Alarms:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._values = {name: deque(values, maxlen=self.window) for name, values in state["values"].items()}
+        self._values = {}
+        for name, values in state["values"].items():
+            rule = self._rule_of(name)
+            window = rule.window if rule is not None and rule.window is not None else self.window
+            self._values[name] = deque(values, maxlen=window)
         self._outside = set(state["outside"])
         self.raised = [dict(alarm) for alarm in state["raised"]]
+
+    def _rule_of(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if re.fullmatch(rule.figure, name)), None)

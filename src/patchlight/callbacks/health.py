@@ -9,12 +9,15 @@ from typing import Annotated, Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from patchlight.callbacks.alarms import Alarms
+from patchlight.callbacks.overfitting import HeldOutLogits
 from patchlight.loggers import alert
+from patchlight.losses import AdaptiveAugment
 from patchlight.methods import TranslationMethod
 from patchlight.networks import Maps, map_suffixes
 from patchlight.system.files import write_json
@@ -37,7 +40,11 @@ class Health(Callback):
     `variety` (spread of the last `n_images` generated images over that of the real ones) and `pool_age_a`, `pool_age_b`
     (mean age of an image pool's images, in sizes of the pool). For CycleGAN figures of a discriminator end in its
     domain, `_a` or `_b`; of one with several scales they are means over them, and `d_acc_scale1` and so on is added.
-    Nothing is computed twice: the figures are made of what the step has left.
+    Nothing is computed twice: these figures are made of what the step has left. An augmentation that adapts itself adds
+    its own, `augment_probability` and so on.
+
+    After a validation there are `d_logit_seen`, `d_logit_held_out` and `d_overfit`, see `HeldOutLogits`. For them a few
+    real images of the batches at which the trainer logs are scored, and those of the validation.
 
     Alarms are printed, shown to W&B and TensorBoard, and kept in `folder`/alarms.json. They look at means over `window`
     observations.
@@ -56,6 +63,7 @@ class Health(Callback):
         self.folder = Path(folder)
         self.n_images = n_images
         self.alarms = Alarms(window)
+        self._held_out = HeldOutLogits(window)
         self._thumbnails: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -63,7 +71,9 @@ class Health(Callback):
         if trainer.is_global_zero and path.is_file():
             write_json(path, self.alarms.raised)  # without those of a part of the run that is going to be repeated
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         assert isinstance(pl_module, TranslationMethod)
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # Lightning sets it, undeclared
         if not every or pl_module.global_step % every:
@@ -71,13 +81,36 @@ class Health(Callback):
         figures = self._figures(pl_module)
         if not figures:
             return
-        stacked = torch.stack(list(figures.values()))
+        seen = self._held_out.of_training(pl_module, batch) if pl_module.last_step.logits else {}
+        stacked = torch.stack([*seen.values(), *figures.values()])
         if trainer.world_size > 1:
             stacked = trainer.strategy.reduce(stacked, reduce_op="mean")
         # The one moment at which the host waits for the device; the loggers would make it wait now, too.
-        values = dict(zip(figures, stacked.tolist(), strict=True))
+        numbers = stacked.tolist()
+        self._held_out.remember(dict(zip(seen, numbers, strict=False)))
+        values = dict(zip(figures, numbers[len(seen) :], strict=True))
         pl_module.log_dict({f"health/{name}": value for name, value in values.items()})
-        for alarm in self.alarms.observe(values, pl_module.global_step):
+        self._watch(trainer, values, pl_module.global_step)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._held_out.begin()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *args: Any
+    ) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._held_out.add(pl_module, outputs)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TranslationMethod)
+        values = self._held_out.figures(trainer, pl_module)
+        # The same on all ranks already; `sync_dist` only says so to Lightning.
+        pl_module.log_dict({f"health/{name}": value for name, value in values.items()}, sync_dist=True)
+        self._watch(trainer, values, pl_module.global_step)
+
+    def _watch(self, trainer: Trainer, values: Mapping[str, float], step: int) -> None:
+        for alarm in self.alarms.observe(values, step):
             if trainer.is_global_zero:
                 self._raise(trainer, alarm)
 
@@ -107,6 +140,8 @@ class Health(Callback):
         for letter, pool in method.pools.items():
             if pool.pool_size:
                 figures[f"pool_age_{letter}"] = torch.tensor(pool.mean_age / pool.pool_size, device=method.device)
+        for augment in (module for module in method.modules() if isinstance(module, AdaptiveAugment)):
+            figures |= {f"augment_{name}": value.float() for name, value in augment.figures().items()}
         return figures
 
     def _remember(self, method: TranslationMethod, names: tuple[str, str]) -> None:
@@ -123,11 +158,12 @@ class Health(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         kept = {name: images.cpu() for name, images in self._thumbnails.items()}
-        return {"alarms": self.alarms.state_dict(), "thumbnails": kept}
+        return {"alarms": self.alarms.state_dict(), "thumbnails": kept, "held_out": self._held_out.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.alarms.load_state_dict(state_dict["alarms"])
         self._thumbnails = dict(state_dict["thumbnails"])
+        self._held_out.load_state_dict(state_dict.get("held_out", {}))  # checkpoints of before have none
 
 
 def discriminator_figures(maps_real: Maps, maps_fake: Maps, boundary: float | None) -> dict[str, Tensor]:

@@ -199,6 +199,14 @@ class TranslationNetworks(nn.Module):
                 )
         return maps
 
+    def score_real(self, batch: Batch) -> dict[str, Maps]:
+        """The patch maps of the real images of a batch, by discriminator, as `score_pairs` makes them."""
+        with inference(*self.discriminators, mode="paper"):
+            return {
+                name: as_maps(network(torch.cat([batch[domain] for domain in self.networks[name].domains], dim=1)))
+                for name, network in self.modules_of("discriminator").items()
+            }
+
     def require_in_table(self) -> None:
         """Raise a ConfigError that names a child with weights to be trained that is not in the table."""
         for name, parameter in self.named_parameters():

@@ -59,7 +59,8 @@ def check_monitors(evaluation: Evaluation) -> tuple[list[Monitor], list[str]]:
             _check_mode(monitor, evaluation)
         else:
             model = evaluation.cfg.model
-            names = ("variety", "grad_", *(model.get("penalties") or ()), *(model.get("generator_terms") or ()))
+            named = (*(model.get("penalties") or ()), *(model.get("generator_terms") or ()))
+            names = ("variety", "grad_", "d_overfit", "d_logit_seen", "d_logit_held_out", *named)
             late = _logs_figures_of_its_own(evaluation) or any(name in monitor.figure for name in names)
             unsure.append(replace(monitor, late=late))
     return unsure, notes
