@@ -161,6 +161,23 @@ class Malicious:
         return (print, ("executed",))
 
 
+@pytest.mark.filterwarnings("ignore:.*weights.*:UserWarning")
+def test_a_part_of_a_part_is_named_by_its_whole_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_network)
+    with pytest.raises(
+        ConfigError, match="^model.generator_terms.lpips.network=alexnet needs AlexNet's .* get https://"
+    ):
+        method("model/generator_term=[ssim,lpips]")
+    with pytest.raises(ConfigError, match="^model.discriminator_augment.policy must be a list of some of colour"):
+        method("model/discriminator_augment=diffaugment", "model.discriminator_augment.policy=[]")
+    with pytest.raises(ConfigError, match="^model.discriminator.n_layers must be an integer of at least 1, got 0"):
+        method("model.discriminator.n_layers=0")
+
+
 def test_only_our_checkpoints_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.ckpt"
     with pytest.raises(DataError, match="x.ckpt is not there"):
