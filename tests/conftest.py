@@ -21,7 +21,7 @@ from tracing import import_libraries, leave_out_libraries, untraced
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-WATCHED_CASES = 6
+WATCHED_CASES = 24
 """So many cases of a parametrized test count for the coverage."""
 
 # Tests say themselves how W&B is to be used, whatever it is told by the shell that runs them.

@@ -144,6 +144,7 @@ def test_without_a_way_to_begin_within_an_epoch_it_begins_anew(train: Any) -> No
     assert state("run")["position"] == {"epoch": 1, "batch": 2, "images": 2, "ranks": 1}, "4 + 6 batches, and 2 more"
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

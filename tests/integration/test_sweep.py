@@ -294,6 +294,7 @@ WRONG = {
 }
 
 
+@pytest.mark.covered
 @pytest.mark.parametrize("override", WRONG)
 def test_a_search_is_checked_before_it_starts(
     override: str, training: Any, patchlight_train: Any, tmp_path: Path
