@@ -157,6 +157,24 @@ def test_cyclegan_on_unpaired_images(patchlight_train: Any, tiny_sets: Any, tmp_
         assert sheet.width > 6 * 128
 
 
+@pytest.mark.covered
+def test_pix2pixhd_on_pairs(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
+    """The terms are logged before their weights."""
+    outcome = patchlight_train(
+        *SMALL[5:], "model=pix2pixhd", "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=3",
+        "model.generator.ngf=4", "model.generator.n_downsampling=2", "model.generator.n_blocks=1",
+        "model.discriminator.ndf=4", "model.discriminator.n_layers=1", "trainer.log_every_n_steps=1",
+        "hydra.run.dir=run",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    steps = [row for row in rows(tmp_path / "run") if row["train/g_feat"]]
+    assert [int(row["step"]) for row in steps] == [1, 2, 3]
+    for row in steps:
+        g_gan, g_feat, g_total = (float(row[f"train/{name}"]) for name in ("g_gan", "g_feat", "g_total"))
+        assert g_total == pytest.approx(g_gan + 10 * g_feat, rel=1e-5)
+    assert set(json.loads((tmp_path / "run/metrics.json").read_text())["last"]) == {"l1", "psnr", "ssim"}
+
+
 def test_the_direction_swaps_the_domains(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     command = (*SMALL, "data=paired", f"data.root={tiny_sets('paired')}", "trainer.max_steps=1", "data.channels_b=1")
     assert patchlight_train(*command, "data.direction=BtoA", "hydra.run.dir=run").status == 0
