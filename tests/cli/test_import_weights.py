@@ -15,7 +15,14 @@ import patchlight
 from commands import Outcome
 from golden import Golden, files, load
 from patchlight.interop import reference_state_dict
-from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks import (
+    GlobalGenerator,
+    LocalEnhancer,
+    MultiscaleDiscriminator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 Typed = Callable[..., Outcome]
 
@@ -55,6 +62,51 @@ def test_golden_outputs(family: str, typed: Typed, shared: Path, subtests: pytes
             np.testing.assert_allclose(result.numpy(), golden["out_eval"], rtol=0, atol=1e-5)
             written = reference_state_dict(translator.generator)
             assert all(torch.equal(value, expected[key]) for key, value in written.items() if key in expected)
+
+
+def test_a_folder_of_pix2pixhd(typed: Typed) -> None:
+    """With label maps of 4 classes and their instances, by a discriminator's file in the layout without features."""
+    torch.manual_seed(0)
+    generator = LocalEnhancer(5, 3, ngf=2, n_downsampling=1, n_blocks=1, n_blocks_local=1)
+    save(generator, "run/latest_net_G.pth")
+    discriminator = reference_state_dict(MultiscaleDiscriminator(8, ndf=2, n_layers=1, num_scales=2))
+    numbers = {"0": "0", "1": "2", "2": "5"}  # without norms' parameters they count convolutions, norms and activations
+    renamed = {
+        f"layer{key[5]}.{numbers[key.split('_layer')[1][0]]}.{key.rpartition('.')[2]}": value
+        for key, value in discriminator.items()
+    }
+    torch.save(renamed, "run/latest_net_D.pth")
+    torch.save({"model.1.weight": torch.zeros(2, 3, 7, 7)}, "run/latest_net_E.pth")
+    status, said, complaints = typed("input=run", "output=net.ckpt", "n_classes=4", "instances=true")
+    assert (status, complaints) == (0, "")
+    assert "latest_net_G.pth -> generator: local, 5 to 3 channels" in said
+    assert "latest_net_D.pth -> discriminator: multiscale, 8 to 1 channels, ndf=2, n_layers=1, num_scales=2" in said
+    assert "latest_net_E.pth, pix2pixHD's encoder of instance features, has no place" in said
+    assert "model=pix2pixhd data=paired model/generator=local_enhancer" in said
+    assert "data.n_classes=4 data.instances=true" in said
+    model = patchlight.load("net.ckpt", device="cpu")
+    labels = np.dstack([np.arange(256).reshape(16, 16) % 4, np.arange(256).reshape(16, 16)]).astype(np.uint8)
+    one_hot = np.stack([*(labels[:, :, 0] == i for i in range(4)), np.ones((16, 16))]).astype(np.float32)
+    with torch.no_grad():
+        expected = generator(torch.from_numpy(one_hot)[None])[0]
+    found = torch.from_numpy(model(labels)).permute(2, 0, 1) / 127.5 - 1
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    assert torch.equal(
+        torch.load("net.ckpt", weights_only=True)["state_dict"]["discriminator.scales.1.0.0.weight"],
+        discriminator["scale1_layer0.0.weight"],
+    )
+    status, _, complaints = typed("input=run", "output=other.ckpt", "n_classes=7")
+    assert status == 1
+    assert "n_classes=7 with instances=false makes 7 channels, and the generator reads 5" in complaints
+    _, said, _ = typed("input=run", "output=other.ckpt")
+    assert "note: domain A has 5 channels: if they are the classes of label maps, give n_classes=5, or" in said
+
+
+def test_a_global_generator_alone(typed: Typed) -> None:
+    save(GlobalGenerator(3, 3, ngf=2, n_downsampling=3, n_blocks=1, norm="batch"), "latest_net_G.pth")
+    status, said, complaints = typed("input=latest_net_G.pth", "output=net.ckpt")
+    assert (status, complaints) == (0, "")
+    assert "model=pix2pixhd data=paired model/generator=global" in said
 
 
 def test_a_folder_of_pix2pix(typed: Typed) -> None:
@@ -166,7 +218,7 @@ def test_what_cannot_be_used(typed: Typed) -> None:
         ("input=nowhere",): "input=nowhere is not there",
         ("input=run", "padding=zero"): "padding=zero is nothing that this generator has",
         ("input=run", "gan_mode=foo"): "gan_mode",
-        ("input=run/latest_net_G.pth", "method=vae"): "method=vae should be 'pix2pix' or 'cyclegan'",
+        ("input=run/latest_net_G.pth", "method=vae"): "method=vae should be 'pix2pix', 'cyclegan' or 'pix2pixhd'",
     }.items():
         status, said, complaints = typed(*arguments, "output=net.ckpt")
         assert status == 1, arguments

@@ -10,12 +10,19 @@ import torch
 from torch import nn
 
 from golden import files, load
-from patchlight.interop import reference_state_dict
+from patchlight.interop import load_reference_weights, reference_state_dict
 from patchlight.interop.architecture import infer
-from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks import (
+    GlobalGenerator,
+    PatchDiscriminator,
+    PixelDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 KINDS = {"UnetGenerator": "unet", "ResnetGenerator": "resnet", "NLayerDiscriminator": "patch",
-         "PixelDiscriminator": "pixel"}  # fmt: skip
+         "PixelDiscriminator": "pixel", "GlobalGenerator": "global", "LocalEnhancer": "local",
+         "MultiscaleDiscriminator": "multiscale"}  # fmt: skip
 
 
 @pytest.mark.parametrize("family", ["nlayer_d", "pixel_d", "unet", "resnet"])
@@ -38,6 +45,36 @@ def test_every_golden_network(family: str, shared: Path, subtests: pytest.Subtes
             if "padding" not in found.unknown and found.kind == "resnet":
                 assert found.settings["padding"] == ctor["padding_type"] == "zero"
             assert {key: found.settings[key] for key in expected} == expected
+
+
+OURS = {
+    "num_D": "num_scales", "n_downsample_global": "n_downsampling", "n_blocks_global": "n_blocks", "ngf": "ngf",
+    "n_downsampling": "n_downsampling", "n_blocks": "n_blocks", "n_local_enhancers": "n_local_enhancers", "ndf": "ndf",
+    "n_blocks_local": "n_blocks_local", "n_layers": "n_layers", "norm": "norm",
+}  # fmt: skip
+"""Our names of the reference's settings."""
+
+
+@pytest.mark.parametrize("family", ["hd_generators", "hd_multiscale"])
+def test_every_golden_network_of_pix2pixhd(family: str, shared: Path, subtests: pytest.Subtests) -> None:
+    for path in files(family, shared):
+        with subtests.test(path.stem):
+            golden = load(path)
+            ctor = golden.meta["ctor"]
+            found = infer(golden.weights(golden.meta["keys"]))
+            assert found.kind == KINDS[ctor["cls"]]
+            assert (found.in_channels, found.out_channels) == (ctor["input_nc"], ctor.get("output_nc", 1))
+            assert found.settings == {OURS[key]: value for key, value in ctor.items() if key in OURS}
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_two_halvings_are_a_resnet_generator_or_with_biases_a_global_one(norm: Any) -> None:
+    """With instance norm these are one and the same network."""
+    state = reference_state_dict(GlobalGenerator(3, 1, ngf=2, n_downsampling=2, n_blocks=1, norm=norm))
+    found = infer(state)
+    assert found.kind == ("global" if norm == "batch" else "resnet")
+    if norm == "instance":
+        load_reference_weights(ResNetGenerator(3, 1, n_blocks=1, ngf=2), state)
 
 
 def of_instance_norm_with_statistics() -> dict[str, torch.Tensor]:

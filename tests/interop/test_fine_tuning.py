@@ -102,3 +102,37 @@ def test_an_imported_checkpoint_is_not_resumed(typed: Typed, imported: list[str]
     assert complaints == (
         "patchlight-train: resume=net.ckpt holds weights alone: begin with them by init_from=net.ckpt\n"
     )
+
+
+def test_a_local_enhancer_begins_with_a_trained_global_generator(typed: Typed) -> None:
+    """pix2pixHD in two commands: coarse first, then jointly at twice the resolution and with one scale more."""
+    SyntheticSet(n_train=6, n_test=2, size=64).write(Path("set"), "paired")
+    common = [
+        "model=pix2pixhd", "data=paired", *QUICK, "callbacks=ema", "trainer.max_steps=1", "model.discriminator.ndf=4",
+        "model.generator.n_downsampling=2", "model.generator.n_blocks=1", "model.discriminator.n_layers=1",
+    ]  # fmt: skip
+    status, _, complaints = typed("train", *common, "model.generator.ngf=4", "hydra.run.dir=coarse")
+    assert status == 0, complaints
+    joint = [
+        *common, "data.image_size=64", "data.load_size=64", "model/generator=local_enhancer", "model.generator.ngf=2",
+        "model.discriminator.num_scales=3", "model.generator.n_blocks_local=1", "model.optimizer.lr=1e-30",
+        "init_from=coarse/checkpoints/last.ckpt", "hydra.run.dir=joint",
+    ]  # fmt: skip
+    status, said, complaints = typed("train", *joint)
+    assert status == 0, complaints
+    for name in ("generator", "discriminator"):
+        assert f"{name} begins with the weights of a smaller network in coarse/checkpoints/last.ckpt" in said
+    before, after = (torch.load(f"{run}/checkpoints/last.ckpt", weights_only=True) for run in ("coarse", "joint"))
+    trunk = {key: value for key, value in before["state_dict"].items() if key.startswith("generator.trunk.")}
+    assert len(trunk) > 10
+    decay = (1 + before["ema_batches"]) / (10 + before["ema_batches"])  # of the one batch, of the averages' warm-up
+    for key, value in trunk.items():
+        name = key.replace(".trunk.", ".coarse.")
+        torch.testing.assert_close(after["state_dict"][name], value, rtol=1e-6, atol=1e-12)
+        average = before["ema"][key] * decay + value * (1 - decay)
+        torch.testing.assert_close(after["ema"][name], average, rtol=1e-5, atol=1e-9)
+    for key, value in before["state_dict"].items():
+        if key.startswith("discriminator."):
+            torch.testing.assert_close(after["state_dict"][key], value, rtol=1e-6, atol=1e-12)
+    assert "discriminator.scales.2.0.0.weight" in after["state_dict"]
+    assert "generator.enhancers.0.down.1.weight" in after["ema"]

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from patchlight.cli.command import CommandConfig, run_command
 from patchlight.system.warnings import import_lightning
 
@@ -23,10 +25,12 @@ class ImportConfig(CommandConfig):
     output: str
     epoch: str | int
     direction: Literal["AtoB", "BtoA"]
-    method: Literal["pix2pix", "cyclegan"] | None
+    method: Literal["pix2pix", "cyclegan", "pix2pixhd"] | None
     gan_mode: Literal["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating", "relativistic"] | None
     dropout: bool | None
     padding: Literal["reflect", "replicate", "zero"] | None
+    n_classes: int | None = Field(ge=2, le=256)
+    instances: bool
     overwrite: bool
 
 
@@ -49,7 +53,10 @@ def import_weights(config: ImportConfig) -> None:
     source, output = Path(config.input).expanduser(), Path(config.output).expanduser()
     check_free(output, config.overwrite)
     files = find_files(source, str(config.epoch))
-    assumed = Assumptions(config.method, config.direction, config.gan_mode, config.dropout, config.padding)
+    assumed = Assumptions(
+        config.method, config.direction, config.gan_mode, config.dropout, config.padding, config.n_classes,
+        config.instances,
+    )  # fmt: skip
     imported = assemble(files, assumed)
     with whole_file(output) as temporary:
         torch.save(imported.checkpoint, temporary)

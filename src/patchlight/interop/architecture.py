@@ -13,7 +13,7 @@ from patchlight.interop.reference import FILTER, reference_layers
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 
-Kind = Literal["unet", "resnet", "patch", "pixel"]
+Kind = Literal["unet", "resnet", "patch", "pixel", "global", "local", "multiscale"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Architecture:
     @property
     def is_generator(self) -> bool:
         """Whether this makes images."""
-        return self.kind in ("unet", "resnet")
+        return self.kind in ("unet", "resnet", "global", "local")
 
 
 def infer(state: Mapping[str, Tensor]) -> Architecture:
@@ -44,18 +44,29 @@ def infer(state: Mapping[str, Tensor]) -> Architecture:
         raise ValueError(f"{parametrised} is of a spectral norm, which the reference's networks do not have")
     layers = reference_layers(state)
     first = next(iter(layers))
-    weights = [tensors["weight"] for tensors in layers.values() if "weight" in tensors and tensors["weight"].ndim == 4]
+    weights = _convolutions(layers)
     if not weights:
         raise ValueError(f"{next(iter(state))} and the others are of no convolution")
     if first.startswith("model.model."):
         return _unet(layers, weights)
     if first.startswith("net."):
         return _pixel(layers, weights)
+    if re.match(r"(scale\d+_)?layer\d+\.", first):
+        return _multiscale(layers, weights)
+    if any(name.startswith("model1_") for name in layers):
+        return _local(layers)
+    if _is_global(layers):
+        return _global(layers)
     if any(".conv_block." in name for name in layers) or (first == "model.1" and weights[0].shape[-1] == 7):
         return _resnet(layers, weights)
     if first == "model.0" and weights[0].shape[-1] == 4:
         return _patch(layers, weights)
     raise ValueError(f"{first}.weight of shape {tuple(weights[0].shape)} begins none of the networks of the reference")
+
+
+def _convolutions(layers: Layers) -> list[Tensor]:
+    """The weights of all convolutions."""
+    return [tensors["weight"] for tensors in layers.values() if "weight" in tensors and tensors["weight"].ndim == 4]
 
 
 def _unet(layers: Layers, weights: list[Tensor]) -> Architecture:
@@ -90,6 +101,75 @@ def _resnet(layers: Layers, weights: list[Tensor]) -> Architecture:
             unknown = []
     settings["antialias"] = _antialias(layers)
     return Architecture("resnet", weights[0].shape[1], weights[-1].shape[0], settings, tuple(unknown))
+
+
+def _is_global(layers: Layers) -> bool:
+    """Whether these are of pix2pixHD's generator: other than the ResNet's, or with a bias in front of batch norm."""
+    first = layers.get("model.1", {})
+    if "weight" not in first or first["weight"].ndim != 4 or first["weight"].shape[-1] != 7:
+        return False
+    if any(FILTER in tensors for tensors in layers.values()):
+        return False
+    return _halvings(layers) not in (0, 2) or (_norm(layers, inner=0) == "batch" and "bias" in first)
+
+
+def _halvings(layers: Layers) -> int:
+    """How often features are halved: a convolution that doubles the width, and one on the way up that halves it."""
+    doubling = [
+        name
+        for name, tensors in layers.items()
+        if re.fullmatch(r"model\.\d+", name)
+        and "weight" in tensors
+        and tensors["weight"].ndim == 4
+        and tensors["weight"].shape[-1] == 3
+        and tensors["weight"].shape[0] == 2 * tensors["weight"].shape[1]
+    ]
+    return len(doubling) // 2
+
+
+def _blocks_within(layers: Layers, prefix: str) -> int:
+    return len({name.split(".conv_block.")[0] for name in layers if name.startswith(prefix) and ".conv_block." in name})
+
+
+def _global(layers: Layers) -> Architecture:
+    weights = _convolutions(layers)
+    return Architecture("global", weights[0].shape[1], weights[-1].shape[0], _trunk(layers))
+
+
+def _local(layers: Layers) -> Architecture:
+    """Enhancers of the names model{n}_1 and model{n}_2, n = 1, 2 ..., beside the global generator, model."""
+    numbers = {int(match[1]) for name in layers if (match := re.match(r"model(\d+)_", name))}
+    enhancers = {name: tensors for name, tensors in layers.items() if name.startswith(f"model{max(numbers)}_")}
+    weights = [
+        tensors["weight"] for tensors in enhancers.values() if "weight" in tensors and tensors["weight"].ndim == 4
+    ]
+    settings = {
+        **_trunk(layers), "ngf": weights[0].shape[0], "n_local_enhancers": len(numbers),
+        "n_blocks_local": _blocks_within(layers, "model1_2."),
+    }  # fmt: skip
+    return Architecture("local", weights[0].shape[1], weights[-1].shape[0], settings)
+
+
+def _trunk(layers: Layers) -> dict[str, Any]:
+    """The settings of a global generator. Norm `none` leaves the traces of instance norm, which the reference has."""
+    return {
+        "ngf": layers["model.1"]["weight"].shape[0],
+        "n_downsampling": _halvings(layers),
+        "n_blocks": _blocks_within(layers, "model."),
+        "norm": _norm(layers, inner=0),
+    }
+
+
+def _multiscale(layers: Layers, weights: list[Tensor]) -> Architecture:
+    """Copies of the names scale{copy}_layer{group}, or layer{copy} where no features were kept."""
+    num_scales = len({re.split(r"[._]", name)[0] for name in layers})
+    n_layers = len(weights) // num_scales - 2
+    if n_layers < 1 or len(weights) % num_scales:
+        raise ValueError(f"{num_scales} scales have {len(weights)} convolutions, where each should have 3 or more")
+    settings = {
+        "ndf": weights[0].shape[0], "n_layers": n_layers, "num_scales": num_scales, "norm": _norm(layers, inner=0),
+    }  # fmt: skip
+    return Architecture("multiscale", weights[0].shape[1], weights[-1].shape[0], settings)
 
 
 def _antialias(layers: Layers) -> str:

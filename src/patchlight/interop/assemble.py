@@ -33,7 +33,10 @@ State = dict[str, Tensor]
 
 FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[A-Z](_[AB])?)\.pth")
 
-IGNORED = {"F": "the projection that CUT's loss uses", "D2": "a further discriminator"}
+IGNORED = {
+    "F": "the projection that CUT's loss uses", "D2": "a further discriminator",
+    "E": "pix2pixHD's encoder of instance features",
+}  # fmt: skip
 """Networks that other methods have beside generators and discriminators."""
 
 
@@ -146,7 +149,12 @@ def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
     for name in sorted(found.keys() - set(roles.values())):
         notes.append(f"{files[name].name} has no part in {method_name} and is left out")
     channels = channels_of(found, roles, method_name)
-    if not {1, 3}.issuperset(channels.values()):
+    if channels["A"] > 4 and assumed.n_classes is None:
+        notes.append(
+            f"domain A has {channels['A']} channels: if they are the classes of label maps, give "
+            f"n_classes={channels['A']}, or n_classes={channels['A'] - 1} instances=true where the last is a boundary"
+        )
+    elif not {1, 3}.issuperset(channels.values()) and assumed.n_classes is None:
         notes.append(f"training takes images of 1 or 3 channels, and these networks have {sorted(channels.values())}")
     overrides = overrides_for(found, roles, method_name, assumed)
     cfg = compose_config("train", overrides)

@@ -11,11 +11,16 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.config.compose import compose_config
 from patchlight.errors import DataError
 from patchlight.interop.architecture import Architecture
-from patchlight.methods import CycleGAN, NetworkSpec, Pix2Pix
+from patchlight.methods import CycleGAN, NetworkSpec, Pix2Pix, Pix2PixHD
 
-Method = Literal["pix2pix", "cyclegan"]
+Method = Literal["pix2pix", "cyclegan", "pix2pixhd"]
 
-TABLES: Mapping[Method, Mapping[str, NetworkSpec]] = {"pix2pix": Pix2Pix.networks, "cyclegan": CycleGAN.networks}
+TABLES: Mapping[Method, Mapping[str, NetworkSpec]] = {
+    "pix2pix": Pix2Pix.networks, "cyclegan": CycleGAN.networks, "pix2pixhd": Pix2PixHD.networks,
+}  # fmt: skip
+
+OF_PIX2PIXHD = ("global", "local", "multiscale")
+"""Kinds of networks that other methods' reference code does not have."""
 
 PATCHES = {1: "patch16", 2: "patch34", 3: "patch70", 4: "patch142", 5: "patch286"}
 """The choices of model/discriminator by `n_layers`."""
@@ -30,6 +35,8 @@ class Assumptions:
     gan_mode: str | None
     dropout: bool | None
     padding: str | None
+    n_classes: int | None = None
+    instances: bool = False
 
 
 def choose_method(found: Mapping[str, Architecture], wanted: Method | None) -> Method:
@@ -40,10 +47,15 @@ def choose_method(found: Mapping[str, Architecture], wanted: Method | None) -> M
     """
     discriminator = found.get("D")
     if "G_A" in found or "G_B" in found:
-        if "G" in found or wanted == "pix2pix":
-            raise DataError(f"{', '.join(sorted(found))} are not the networks of one pix2pix: leave out method=pix2pix")
+        if "G" in found or wanted in ("pix2pix", "pix2pixhd"):
+            raise DataError(
+                f"{', '.join(sorted(found))} are not the networks of one {wanted or 'pix2pix'}: leave out "
+                f"method={wanted or 'pix2pix'}"
+            )
         return "cyclegan"
     generator = found["G"]
+    if wanted is None and any(network.kind in OF_PIX2PIXHD for network in found.values()):
+        return "pix2pixhd"
     if discriminator is not None and wanted is None:
         conditional = discriminator.in_channels == generator.in_channels + generator.out_channels
         return "pix2pix" if conditional else "cyclegan"
@@ -55,7 +67,7 @@ def by_role(found: Mapping[str, Architecture], method: Method) -> dict[str, str]
 
     A lone generator in a CycleGAN is the one from A to B, and a lone discriminator the one that judges what it makes.
     """
-    if method == "pix2pix":
+    if method in ("pix2pix", "pix2pixhd"):
         roles = {"generator": "G", "discriminator": "D"}
     elif "G" in found:
         roles = {"generator_ab": "G", "discriminator_b": "D"}
@@ -104,7 +116,7 @@ def overrides_for(
         [found[name] for role, name in roles.items() if TABLES[method][role].kind == "generator"], "generators"
     )
     discriminators = [found[name] for role, name in roles.items() if TABLES[method][role].kind == "discriminator"]
-    groups = [f"model={method}", f"data={'paired' if method == 'pix2pix' else 'unpaired'}"]
+    groups = [f"model={method}", f"data={'unpaired' if method == 'cyclegan' else 'paired'}"]
     groups.append(f"model/generator={_generator_choice(generator)}")
     settings = {
         "generator": _with_assumptions(generator, assumed),
@@ -112,8 +124,7 @@ def overrides_for(
     }
     if discriminators:
         discriminator = _one(discriminators, "discriminators")
-        n_layers = discriminator.settings.get("n_layers")
-        groups.append(f"model/discriminator={PATCHES.get(n_layers, 'patch70') if n_layers else 'pixel'}")
+        groups.append(f"model/discriminator={_discriminator_choice(discriminator)}")
         settings["discriminator"] = discriminator.settings
     wanted = {f"model.{part}.{key}": value for part, own in settings.items() for key, value in own.items()}
     if assumed.gan_mode == "wgangp":
@@ -121,6 +132,14 @@ def overrides_for(
     if assumed.gan_mode is not None:
         wanted["model.gan_mode"] = assumed.gan_mode
     channels = channels_of(found, roles, method)
+    if assumed.n_classes is not None:
+        if channels["A"] != assumed.n_classes + assumed.instances:
+            raise DataError(
+                f"n_classes={assumed.n_classes} with instances={str(assumed.instances).lower()} makes "
+                f"{assumed.n_classes + assumed.instances} channels, and the generator reads {channels['A']}"
+            )
+        wanted |= {"data.n_classes": assumed.n_classes, "data.instances": assumed.instances}
+        channels = {**channels, "A": 3}  # the default, of which nothing is made
     on_disk = channels if assumed.direction == "AtoB" else {"A": channels["B"], "B": channels["A"]}
     wanted |= {"data.direction": assumed.direction, "data.channels_a": on_disk["A"], "data.channels_b": on_disk["B"]}
     default = compose_config("train", groups)
@@ -137,7 +156,15 @@ def _one(networks: list[Architecture], what: str) -> Architecture:
     return networks[0]
 
 
+def _discriminator_choice(discriminator: Architecture) -> str:
+    if discriminator.kind == "patch":
+        return PATCHES.get(discriminator.settings["n_layers"], "patch70")
+    return discriminator.kind
+
+
 def _generator_choice(generator: Architecture) -> str:
+    if generator.kind in ("global", "local"):
+        return {"global": "global", "local": "local_enhancer"}[generator.kind]
     if generator.kind == "unet":
         return "unet_128" if generator.settings["num_downs"] == 7 else "unet_256"
     return "resnet_6" if generator.settings["n_blocks"] == 6 else "resnet_9"
