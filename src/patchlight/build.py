@@ -25,6 +25,7 @@ from patchlight.config.messages import one_line
 from patchlight.config.validation import locate
 from patchlight.config.validation.signatures import signature
 from patchlight.data.contract import LoaderData, TrainingData
+from patchlight.data.labels import LabelMaps, label_maps
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.wandb_run import identity
@@ -98,10 +99,16 @@ def build_network(model: DictConfig, spec: NetworkSpec, channels: Mapping[str, i
 
 
 def data_channels(data: DictConfig) -> dict[str, int]:
-    """The channels of domains A and B as a batch holds them, after `data.direction`."""
+    """The channels of domains A and B as a batch holds them, after `data.direction`; A may be label maps."""
     own = data.channels_a, data.channels_b
     a, b = own if data.direction == "AtoB" else reversed(own)
-    return {"A": a, "B": b}
+    labels = data_labels(data)
+    return {"A": a if labels is None else labels.channels, "B": b}
+
+
+def data_labels(data: DictConfig) -> LabelMaps | None:
+    """What the label maps hold that a data section describes; None of images, as in records of earlier versions."""
+    return label_maps(data.get("n_classes"), bool(data.get("instances")))
 
 
 def try_optimizers(method: TranslationMethod) -> None:
@@ -122,12 +129,24 @@ def build_data(data: DictConfig, method: TranslationMethod) -> TrainingData:
     """The data module; Patchlight's refuses images that the method's networks cannot take.
 
     Raises:
-        ConfigError: it is no LightningDataModule, or refuses a value.
+        ConfigError: it is no LightningDataModule, refuses a value, or has label maps which the method would make.
     """
+    if data_labels(data) is not None and any(spec.writes == "A" for spec in method.networks.values()):
+        raise ConfigError(
+            f"data.n_classes={data.n_classes}: {type(method).__name__} translates into domain A, too, and label maps "
+            f"cannot be made; take a method with one direction, or images in place of class indices"
+        )
     needs = {
         "size_multiple": max((network.size_multiple for network in method.generators), default=1),
         "min_size": max((network.min_size for network in method.discriminators), default=1),
     }
+    smallest = max((network.min_size for network in method.generators), default=1)
+    sides = data.image_size if OmegaConf.is_list(data.image_size) else [data.image_size]
+    if min(sides) < smallest:
+        raise ConfigError(
+            f"data.image_size={data.image_size} is too small for the generator, which needs at least {smallest} pixels "
+            f"a side: use larger images, or a generator of another depth (model/generator)"
+        )
     takes = signature(data["_target_"], "data")
     config: dict[str, Any] = OmegaConf.to_container(data, resolve=True)  # type: ignore[assignment]
     given = {key: value for key, value in config.items() if key not in DATA_KEYS or takes.has(key)}

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from patchlight.data.images import to_uint8
+from patchlight.data.labels import drawable
 from patchlight.networks import PatchGrid
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def contact_sheet(rows: Sequence[Mapping[str, Tensor]], gallery: Sequence[Sequen
 def to_picture(image: Tensor, scale: int = 1) -> Image.Image:
     """An RGB picture of an image, C H W in [-1, 1], each pixel `scale` pixels wide.
 
-    Shown are the first three channels, or of one or two the first in gray.
+    Shown are the first three channels, or of one or two the first in gray; label maps in colours.
     """
-    array = to_uint8(image)
+    array = to_uint8(drawable(image))
     picture = Image.fromarray(np.repeat(array[:, :, :1], 3, axis=2) if array.shape[2] < 3 else array[:, :, :3])
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 

@@ -10,19 +10,22 @@ import pytest
 
 from patchlight.exporting.graph import ImageGraph, open_graph, write_graph
 from patchlight.exporting.parity import FLOAT_LIMIT, compare
-from patchlight.networks import Generator, ResNetGenerator, UNetGenerator
+from patchlight.networks import Generator, GlobalGenerator, LocalEnhancer, ResNetGenerator, UNetGenerator
 
 GENERATORS: dict[str, Callable[[Any], Generator]] = {
     "unet_128": lambda norm: UNetGenerator(3, 3, num_downs=7, ngf=8, norm=norm, dropout=True),
     "unet_256": lambda norm: UNetGenerator(3, 3, num_downs=8, ngf=8, norm=norm, dropout=True),
     "resnet_6": lambda norm: ResNetGenerator(3, 3, n_blocks=6, ngf=8, norm=norm),
     "resnet_9": lambda norm: ResNetGenerator(3, 3, n_blocks=9, ngf=8, norm=norm),
+    "global": lambda norm: GlobalGenerator(3, 3, ngf=4, n_downsampling=4, n_blocks=9, norm=norm),
+    "local_enhancer": lambda norm: LocalEnhancer(3, 3, ngf=4, n_downsampling=4, n_blocks=9, norm=norm),
 }
 
 
 NORMS = {
     "unet_128": ("batch", "instance", "none"), "unet_256": ("batch",),
     "resnet_6": ("instance", "batch", "none"), "resnet_9": ("instance",),
+    "global": ("instance",), "local_enhancer": ("instance", "batch"),
 }  # fmt: skip
 
 

@@ -177,7 +177,9 @@ def main() -> None:
         root = Path(temporary)
         for model in arguments.models:
             data = root / f"{model}-data"
-            SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(data, "paired" if model == "pix2pix" else "unpaired")
+            SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(
+                data, "unpaired" if "data=unpaired" in MODELS[model] else "paired"
+            )
             duration = reference(model, data, root / f"{model}-alone")
             good = 0
             for moment in range(arguments.times):

@@ -321,7 +321,9 @@ def test_a_folder_that_cannot_be_written(patchlight_train: Any, command: tuple[s
 def test_kill(model: str, tmp_path: Path) -> None:
     """Killed at a random moment and while a checkpoint is being written; `killing.py --times 20` does it more often."""
     data = tmp_path / "data"
-    SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(data, "paired" if model == "pix2pix" else "unpaired")
+    SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(
+        data, "unpaired" if "data=unpaired" in MODELS[model] else "paired"
+    )
     duration = reference(model, data, tmp_path / "alone")
     rng = random.Random(1)
     for moment in (0, 3):

@@ -12,8 +12,14 @@ from lightning.pytorch import Callback, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from patchlight.methods import CycleGAN, Pix2Pix, TranslationMethod
-from patchlight.networks import PatchDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.methods import CycleGAN, Pix2Pix, Pix2PixHD, TranslationMethod
+from patchlight.networks import (
+    GlobalGenerator,
+    MultiscaleDiscriminator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 SGD = partial(torch.optim.SGD, lr=0.01, momentum=0.5)
 
@@ -29,6 +35,13 @@ def cyclegan(norm: Any = "instance", d_norm: Any = None, **settings: Any) -> Cyc
     generators = [ResNetGenerator(3, 3, n_blocks=1, ngf=4, norm=norm) for _ in range(2)]
     discriminators = [PatchDiscriminator(3, ndf=4, n_layers=1, norm=d_norm or norm) for _ in range(2)]
     return CycleGAN(*generators, *discriminators, **settings)
+
+
+def pix2pixhd(norm: Any = "instance", d_norm: Any = None, **settings: Any) -> Pix2PixHD:
+    torch.manual_seed(0)
+    generator = GlobalGenerator(3, 3, ngf=2, n_downsampling=2, n_blocks=1, norm=norm)
+    discriminator = MultiscaleDiscriminator(6, ndf=2, n_layers=1, num_scales=2, norm=d_norm or norm)
+    return Pix2PixHD(generator, discriminator, **settings)
 
 
 def images(n: int, batch: int = 1, spoilt: int | None = None) -> DataLoader[Any]:

@@ -17,7 +17,9 @@ from patchlight.methods import TranslationMethod
 SMALL = {
     "pix2pix": ("data=paired", "model/generator=unet_128", "model.generator.num_downs=5", "model.generator.ngf=8"),
     "cyclegan": ("data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=8"),
-}
+    "pix2pixhd": ("data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=1",
+                  "model.generator.ngf=4"),
+}  # fmt: skip
 """For each method what makes its generator small. A new method is a new line."""
 
 

@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from patchlight.data.images import write_image
+from patchlight.data.labels import drawable
 from patchlight.loggers import log_histograms, log_pictures
 from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
@@ -151,7 +152,7 @@ class FirstImages(Callback):
 def _write_each(images: Mapping[str, Tensor], folder: Path, number: int) -> None:
     """Write the images of one row as files of their own, `<number>_<name>.png`."""
     for name, image in images.items():
-        write_image(folder / f"{number:02d}_{name}.png", image)
+        write_image(folder / f"{number:02d}_{name}.png", drawable(image))
 
 
 class PatchMaps(ValidationPictures):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from patchlight.cli.command import CommandConfig, Device, run_command
-from patchlight.errors import printable
+from patchlight.errors import ConfigError, printable
 from patchlight.system.files import make_folder
 from patchlight.system.warnings import filter_warnings, import_lightning
 
@@ -42,6 +42,7 @@ class TranslateConfig(CommandConfig):
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] | None
     patchmap: bool
     condition: dict[str, Any]
+    instances: str | None
     trust: bool
 
 
@@ -66,13 +67,20 @@ def translate(config: TranslateConfig) -> int:
     output = Path(config.output).expanduser()
     find_jobs(config.input, output, config.format, config.overwrite)  # before a network is built for them
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
+    if (config.instances is not None) != (model.labels is not None and model.labels.instances):
+        raise ConfigError(
+            f"instances={config.instances} is nothing that this model reads: leave it out"
+            if config.instances is not None
+            else "instances is not set, which this model reads: give the folder of files with their numbers"
+        )
     make_folder(output)  # before a network is built for them
     translator = model.translator(
         weights=config.weights, direction=config.direction, device=config.device, precision=config.precision,
         inference_mode=config.inference_mode, tile=config.tile, conditions=config.condition,
     )  # fmt: skip
     scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
-    jobs = find_jobs(config.input, output, config.format, config.overwrite, scorer.n_maps if scorer else 0)
+    n_maps = scorer.n_maps if scorer else 0
+    jobs = find_jobs(config.input, output, config.format, config.overwrite, n_maps, config.instances)
     del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.cache import Arena, ImageCache
-from patchlight.data.images import Array, picture_levels, to_float, to_planes
+from patchlight.data.images import Array, Picture, picture_levels, to_float, to_planes
+from patchlight.data.labels import LabelMaps, resize_nearest
 from patchlight.data.loading import SampleKey, sample_rng
 from patchlight.data.sources import Domains, ImageRef, PairSource
 from patchlight.data.transforms import Augment, Geometry, Size, apply, resize
@@ -30,13 +31,16 @@ Batch = dict[str, Any]
 
 DOMAINS = ("A", "B")
 
+Content = int | LabelMaps
+"""What the files of a domain hold: images of so many channels, or label maps."""
+
 
 @dataclass(frozen=True)
 class Processing:
     """What both kinds of set do to an image on its way in.
 
     `size_multiple` and `min_size`, in pixels, are what the networks ask of every side. `direction` BtoA makes the two
-    domains trade places as they leave: `A` of a sample is then the files' B.
+    domains trade places as they leave: `A` of a sample is then the files' B. With `labels` that `A` is label maps.
     """
 
     geometry: Geometry
@@ -47,27 +51,47 @@ class Processing:
     seed: int
     size_multiple: int
     min_size: int
+    labels: LabelMaps | None = None
+
+    @property
+    def content_a(self) -> Content:
+        """What the files of domain A hold."""
+        return self.labels if self.labels is not None and self.direction == "AtoB" else self.channels_a
+
+    @property
+    def content_b(self) -> Content:
+        """What the files of domain B hold."""
+        return self.labels if self.labels is not None and self.direction == "BtoA" else self.channels_b
 
     def prepare(
-        self, cache: ImageCache, index: int, read_images: Callable[[], list[Array]], key: str, rng: np.random.Generator
+        self,
+        cache: ImageCache,
+        index: int,
+        read_images: Callable[[], list[Array]],
+        contents: Sequence[Content],
+        key: str,
+        rng: np.random.Generator,
     ) -> list[Array]:
         """Images that belong together, from the cache or read: resized, which the cache keeps, cropped and flipped."""
+        resizes = [resize_nearest if isinstance(content, LabelMaps) else resize for content in contents]
         kept = cache.get(index)
         images = kept or read_images()
         placement = self.geometry.place(_size(images[0]), rng, key)
         if kept is None:
-            images = [resize(image, placement.resize) for image in images]
+            images = [change(image, placement.resize) for change, image in zip(resizes, images, strict=True)]
             cache.put(index, images)
-        return [apply(placement, image) for image in images]
+        return [apply(placement, image, change) for change, image in zip(resizes, images, strict=True)]
 
     def sample(
         self, a: Array, b: Array, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
     ) -> Sample:  # fmt: skip
         """The last steps, after resize, crop and flip: augmentation, and which domain is which."""
         if self.augment is not None and self.geometry.random:
-            a, b = self.augment(np.array(a), np.array(b), rng, paired=paired)
+            labels = (isinstance(self.content_a, LabelMaps), isinstance(self.content_b, LabelMaps))
+            a, b = self.augment(np.array(a), np.array(b), rng, paired=paired, labels=labels)
         for array, key in ((a, key_a), (b, key_b)):
             self.check_size(_size(array), key)
+        a, b = _outlined(a, self.content_a), _outlined(b, self.content_b)
         images, keys = (to_planes(a), to_planes(b)), (key_a, key_b)
         if self.direction == "BtoA":
             images, keys = images[::-1], keys[::-1]
@@ -99,8 +123,8 @@ class PairedDataset(Dataset[Sample]):
         assert len(domains.a) == len(domains.b)
         self.domains = domains
         self.processing = processing
-        channels = (processing.channels_a, processing.channels_b)
-        self._cache = ImageCache(arena or Arena(0), len(domains.a), channels)
+        self._contents = (processing.content_a, processing.content_b)
+        self._cache = ImageCache(arena or Arena(0), len(domains.a), [_stored(c) for c in self._contents])
 
     def __len__(self) -> int:
         return len(self.domains.a)
@@ -110,8 +134,8 @@ class PairedDataset(Dataset[Sample]):
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         a, b = self.domains.a[index], self.domains.b[index]
-        read_both = partial(read_pair, a, b, p.channels_a, p.channels_b)
-        array_a, array_b = p.prepare(self._cache, index, read_both, a.key, rng)
+        read_both = partial(read_pair, a, b, *self._contents)
+        array_a, array_b = p.prepare(self._cache, index, read_both, self._contents, a.key, rng)
         return p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
 
 
@@ -126,8 +150,8 @@ class UnpairedDataset(Dataset[Sample]):
         self.domains = domains
         self.processing = processing
         arena = arena or Arena(0)
-        self._cache_a = ImageCache(arena, len(domains.a), (processing.channels_a,))
-        self._cache_b = ImageCache(arena, len(domains.b), (processing.channels_b,))
+        self._cache_a = ImageCache(arena, len(domains.a), [_stored(processing.content_a)])
+        self._cache_b = ImageCache(arena, len(domains.b), [_stored(processing.content_b)])
 
     def __len__(self) -> int:
         return len(self.domains)
@@ -140,9 +164,23 @@ class UnpairedDataset(Dataset[Sample]):
         if p.geometry.random:
             index_b = int(rng.integers(len(self.domains.b)))
         a, b = self.domains.a[index_a], self.domains.b[index_b]
-        (array_a,) = p.prepare(self._cache_a, index_a, lambda: [read(a, p.channels_a)], a.key, rng)
-        (array_b,) = p.prepare(self._cache_b, index_b, lambda: [read(b, p.channels_b)], b.key, rng)
+        of_a, of_b = p.content_a, p.content_b
+        (array_a,) = p.prepare(self._cache_a, index_a, lambda: [read(a, of_a)], [of_a], a.key, rng)
+        (array_b,) = p.prepare(self._cache_b, index_b, lambda: [read(b, of_b)], [of_b], b.key, rng)
         return p.sample(array_a, array_b, a.key, b.key, rng, paired=False)
+
+
+def _stored(content: Content) -> int:
+    """Channels of the arrays that are kept."""
+    return content.stored if isinstance(content, LabelMaps) else content
+
+
+def _levels(picture: Picture, content: Content) -> Array:
+    return content.levels(picture) if isinstance(content, LabelMaps) else picture_levels(picture, content)
+
+
+def _outlined(array: Array, content: Content) -> Array:
+    return content.outlined(array) if isinstance(content, LabelMaps) else array
 
 
 def _size(image: Array) -> Size:
@@ -158,7 +196,7 @@ def _place(key: SampleKey | int, length: int) -> SampleKey:
     return place
 
 
-def read(image: ImageRef, channels: int) -> Array:
+def read(image: ImageRef, content: Content) -> Array:
     """One image, H W C.
 
     Raises:
@@ -167,10 +205,10 @@ def read(image: ImageRef, channels: int) -> Array:
     with one_message(image.key):
         source, index = image.record
         picture = source.read(index)[image.side] if isinstance(source, PairSource) else source.read(index)
-        return picture_levels(picture, channels)
+        return _levels(picture, content)
 
 
-def read_pair(a: ImageRef, b: ImageRef, channels_a: int, channels_b: int) -> list[Array]:
+def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) -> list[Array]:
     """Both images of a pair, H W C; a record that holds both is read once.
 
     Raises:
@@ -179,9 +217,9 @@ def read_pair(a: ImageRef, b: ImageRef, channels_a: int, channels_b: int) -> lis
     if isinstance(a.source, PairSource) and a.record == b.record:
         with one_message(a.key):
             picture_a, picture_b = a.source.read(a.index)
-            images = [picture_levels(picture_a, channels_a), picture_levels(picture_b, channels_b)]
+            images = [_levels(picture_a, content_a), _levels(picture_b, content_b)]
     else:
-        images = [read(a, channels_a), read(b, channels_b)]
+        images = [read(a, content_a), read(b, content_b)]
     size_a, size_b = map(_size, images)
     if size_a != size_b:
         raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
@@ -195,12 +233,14 @@ def unequal_pair(a: str, b: str, size_a: Size, size_b: Size) -> str:
     )
 
 
-def normalise(batch: Batch) -> Batch:
+def normalise(batch: Batch, labels: LabelMaps | None = None) -> Batch:
     """A batch of a loader as the step sees it: its images of 8 bits become float32 in [-1, 1].
 
-    The trainer's batches have been through this. Who reads a loader by hand calls it for each of them. What is
-    floating point already stays as it is.
+    With `labels`, `A` is label maps, of which each class becomes a channel of 0 and 1. The trainer's batches have been
+    through this. Who reads a loader by hand calls it for each of them. What is floating point already stays as it is.
     """
+    if labels is not None and batch["A"].dtype == torch.uint8:
+        batch = batch | {"A": labels.to_channels(batch["A"])}
     images = {domain: batch[domain] for domain in DOMAINS if domain in batch}
     return batch | {d: to_float(image) for d, image in images.items() if image.dtype == torch.uint8}
 

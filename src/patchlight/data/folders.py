@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from patchlight.data.images import IMAGE_SUFFIXES, Header, Picture, is_image, open_picture, read_header
+from patchlight.data.labels import numbers
 from patchlight.data.sources import Found, ImageSource, Pairing, PairSource, Split, first_names
 from patchlight.errors import DataError
 
@@ -54,6 +57,46 @@ class Files(_Paths, ImageSource):
         return read_header(self.paths[index])
 
 
+class LabelFiles(Files):
+    """Image files of class indices, each with another one of the numbers of instances: arrays H W 2."""
+
+    def __init__(self, paths: Sequence[Path], instances: Sequence[Path]) -> None:
+        super().__init__(paths)
+        self.instances = Files(instances)
+
+    def read(self, index: int) -> Picture:
+        return _with_instances(open_picture(self.paths[index]), self.instances.paths[index])
+
+    def header(self, index: int) -> Header:
+        found = super().header(index)
+        return replace(found, channels=found.channels + 1)
+
+    def exact_header(self, index: int) -> Header:
+        found = super().exact_header(index)
+        return replace(found, channels=found.channels + 1)
+
+    def fingerprint(self, index: int) -> str:
+        return f"{super().fingerprint(index)} {self.instances.fingerprint(index)}"
+
+
+def _with_instances(labels: Picture, path: Path) -> Picture:
+    """A label map with the numbers of instances from a file, H W 2.
+
+    Raises:
+        ValueError: one of them is no image of whole numbers, or they differ in size.
+        DataError: the file cannot be read.
+    """
+    classes = numbers(labels)
+    try:
+        instances = numbers(open_picture(path))
+        if instances.shape != classes.shape:
+            sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (instances, classes)]
+            raise ValueError(f"it is {sizes[0]} pixels, its label map {sizes[1]}")
+    except ValueError as error:
+        raise ValueError(f"{path} does not suit it: {error}") from None
+    return np.concatenate([classes, instances], axis=2)
+
+
 class SideBySide(_Paths, PairSource):
     """Image files that hold A on the left and B on the right, whose keys are their paths."""
 
@@ -87,6 +130,8 @@ class Folders:
     root: Path
     pairing: Pairing
     layout: Layout
+    instances_of: Literal["a", "b"] | None = None
+    """The domain of label maps whose instances lie in `root/{split}_instances`, under the same names."""
 
     def __call__(self, *, split: Split) -> Found:
         """The images of a split in a deterministic order; empty where the set has no such split.
@@ -99,14 +144,27 @@ class Folders:
             case "side_by_side":
                 if self.layout == "auto":
                     refuse_domains_within(self.root, split)
+                if self.instances_of is not None:
+                    raise DataError(
+                        f"data.instances=true needs label maps in a folder of their own: {self.root / split} holds "
+                        f"pairs side by side"
+                    )
                 return SideBySide(list_images(self.root / split))
             case "folders":
                 folder_a, folder_b = domain_folders(self.root, split)
                 a, b = list_images(folder_a), list_images(folder_b)
                 if self.pairing == "paired":
                     a, b = _match(folder_a, a, folder_b, b)
-                return Files(a), Files(b)
+                return self._files("a", a, folder_a, split), self._files("b", b, folder_b, split)
         return Files(()), Files(())
+
+    def _files(self, domain: Literal["a", "b"], paths: Sequence[Path], folder: Path, split: Split) -> Files:
+        if domain != self.instances_of:
+            return Files(paths)
+        beside = self.root / f"{split}_instances"
+        if not os.path.isdir(beside):
+            raise DataError(f"{beside} is not there: data.instances=true looks for the instances of {folder} in it")
+        return LabelFiles(*_match(folder, list(paths), beside, list_images(beside)))
 
     def require_training_images(self) -> None:
         """Raise a DataError unless the root is a folder with a training split."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from patchlight.data.datasets import Processing, unequal_pair
 from patchlight.data.images import check_channels
+from patchlight.data.labels import LabelMaps
 from patchlight.data.sources import Domains, Header, ImageRef, Record, Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
@@ -97,12 +98,16 @@ class _PairCheck:
             if isinstance(found, Problem):
                 return None
             header = found[image.side]
-            wanted = self.processing.channels_a if domain == "a" else self.processing.channels_b
+            wanted = self.processing.content_a if domain == "a" else self.processing.content_b
             try:
-                check_channels(header.channels, header.mode, wanted)
+                if isinstance(wanted, LabelMaps):
+                    key = f"n_classes={wanted.n_classes}"
+                    wanted.check_header(header.channels, header.mode, header.format)
+                else:
+                    key = f"channels_{domain}={wanted}"
+                    check_channels(header.channels, header.mode, wanted)
             except ValueError as error:
-                what = f"data.channels_{domain}={wanted} does not suit {image.key}: {error}"
-                return Problem("channels", image.key, what)
+                return Problem("channels", image.key, f"data.{key} does not suit {image.key}: {error}")
             sizes.append((header.height, header.width))
         key = images[0][1].key
         if len(set(sizes)) > 1:

@@ -28,6 +28,7 @@ from patchlight.data.datasets import (
 )
 from patchlight.data.folders import Folders, Layout
 from patchlight.data.inspection import inspect
+from patchlight.data.labels import MAX_CLASSES, label_maps
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
 from patchlight.data.sources import Domains, ImageSet, Pairing, Split, find_domains, keep_for_validation
 from patchlight.data.synthetic import SyntheticSet
@@ -45,6 +46,10 @@ class ImageDataModule(LightningDataModule):
     float32; in a training that is done on the device.
 
     Images come from `source`, or without one from the folder `root`, where `layout` says how they lie in it.
+
+    With `n_classes` the input images, those of the domain with which `direction` begins, are label maps of class
+    indices from 0 on, of which `A` has a channel each, of 0 and 1. With `instances` another one is 1 at the boundaries
+    of instances, whose numbers are in `root/{split}_instances`, or in a second channel of what `source` reads.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
     Where there is no validation split, `val_size` images are cut from the training split, by seed; `auto` is 16, but at
@@ -69,6 +74,8 @@ class ImageDataModule(LightningDataModule):
         direction: Direction = "AtoB",
         channels_a: PositiveInt = 3,
         channels_b: PositiveInt = 3,
+        n_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] | None = None,
+        instances: bool = False,
         preprocess: Preprocess = "resize_and_crop",
         load_size: Sides = 286,
         image_size: Sides = 256,
@@ -93,7 +100,8 @@ class ImageDataModule(LightningDataModule):
         if source is None:
             if self.root is None:
                 raise DataError("data.root is not set: give data.root=VALUE")
-            source = Folders(self.root, pairing, layout)
+            input_domain: Literal["a", "b"] = "a" if direction == "AtoB" else "b"
+            source = Folders(self.root, pairing, layout, instances_of=input_domain if instances else None)
         self.source = source
         self.render = render
         self.pairing: Pairing = pairing
@@ -140,6 +148,7 @@ class ImageDataModule(LightningDataModule):
         self._processing = Processing(
             geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
             channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
+            labels=label_maps(n_classes, instances),
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
@@ -181,7 +190,7 @@ class ImageDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Images become floating point only now, so that a quarter of the bytes has gone to the device."""
         assert self.trainer is not None
-        converted: Batch = self.trainer.precision_plugin.convert_input(normalise(batch))
+        converted: Batch = self.trainer.precision_plugin.convert_input(normalise(batch, self._processing.labels))
         return converted
 
     def begin_at(self, epoch: int, images: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -120,7 +120,7 @@ def resize(image: Array, size: Size) -> Array:
     return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, channels)
 
 
-def apply(placement: Placement, image: Array) -> Array:
+def apply(placement: Placement, image: Array, resize: Callable[[Array, Size], Array] = resize) -> Array:
     """Resize, crop and flip an H W C image; the result may be a view of it."""
     # All of the image is resized: Pillow's `resize(box=...)` places its kernels anew, and some pixels differ.
     left, top, right, bottom = placement.box
@@ -132,8 +132,9 @@ class Augment:
     """Albumentations transforms after the preprocessing, on 8-bit H W C arrays.
 
     `geometry` moves both images of a pair alike (unpaired images each by themselves); `colour_a` and `colour_b` change
-    only the domain they name, as the files have it. `Compose` ignores global seeds and gives all worker processes the
-    same draws, so it is seeded anew for every sample.
+    only the domain they name, as the files have it. In label maps `geometry` takes each value from its nearest
+    neighbour. `Compose` ignores global seeds and gives all worker processes the same draws, so it is seeded anew for
+    every sample.
     """
 
     def __init__(
@@ -145,18 +146,27 @@ class Augment:
         chosen = {"geometry": geometry, "colour_a": colour_a, "colour_b": colour_b}
         self._pipelines = {key: _compose(transforms) for key, transforms in chosen.items() if transforms}
 
-    def __call__(self, a: Array, b: Array, rng: np.random.Generator, *, paired: bool) -> tuple[Array, Array]:
-        """Both images of a sample, changed; for pairs they have to have the same size.
+    def __call__(
+        self, a: Array, b: Array, rng: np.random.Generator, *, paired: bool, labels: tuple[bool, bool] = (False, False)
+    ) -> tuple[Array, Array]:
+        """Both images of a sample, changed; for pairs they have to have the same size. `labels` says which are labels.
 
         Raises:
             DataError: a transform failed, changed the size of an image, or made it something other than 8-bit values.
         """
-        new_a, new_b = a, b
+        for letter, is_labels in zip("ab", labels, strict=True):
+            if is_labels and f"colour_{letter}" in self._pipelines:
+                raise DataError(
+                    f"data.augment.colour_{letter} changes colours, and domain {letter.upper()} is label maps"
+                )
         if paired:
-            new_a, new_b = self._run("geometry", rng, new_a, new_b)
+            names = ("mask", "image") if labels[0] else ("image", "mask" if labels[1] else "partner")
+            new_a, new_b = self._run("geometry", rng, dict(zip(names, (a, b), strict=True)))
         else:
-            (new_a,), (new_b,) = self._run("geometry", rng, new_a), self._run("geometry", rng, new_b)
-        (new_a,), (new_b,) = self._run("colour_a", rng, new_a), self._run("colour_b", rng, new_b)
+            # A mask is not taken alone: of its image nothing is used.
+            new_a = self._run("geometry", rng, {"image": a, "mask": a} if labels[0] else {"image": a})[-1]
+            new_b = self._run("geometry", rng, {"image": b, "mask": b} if labels[1] else {"image": b})[-1]
+        (new_a,), (new_b,) = self._run("colour_a", rng, {"image": new_a}), self._run("colour_b", rng, {"image": new_b})
         for name, before, after in (("A", a, new_a), ("B", b, new_b)):
             if before.shape != after.shape:
                 raise DataError(
@@ -170,22 +180,21 @@ class Augment:
                 )
         return new_a, new_b
 
-    def _run(self, key: str, rng: np.random.Generator, *images: Array) -> tuple[Array, ...]:
-        """The images, all changed by one draw."""
+    def _run(self, key: str, rng: np.random.Generator, images: Mapping[str, Array]) -> tuple[Array, ...]:
+        """The images, all changed by one draw; a `mask` is a label map."""
         if key not in self._pipelines:
-            return images
+            return tuple(images.values())
         pipeline = self._pipelines[key]
         pipeline.set_random_seed(int(rng.integers(2**31)))
-        named = dict(zip(("image", "partner"), images, strict=False))
         try:
-            changed = pipeline(**named)
+            changed = pipeline(**images)
         except Exception as error:  # transforms raise all kinds where they cannot take an image
             reason = " ".join(str(error).split()) or type(error).__name__
-            shapes = " and ".join(str(image.shape) for image in images)
+            shapes = " and ".join(str(image.shape) for image in images.values())
             raise DataError(
                 f"data.augment.{key} cannot take images of {shapes} (height, width, channels): {reason}"
             ) from error
-        return tuple(changed[name] for name in named)
+        return tuple(changed[name] for name in images)
 
 
 def _compose(transforms: Sequence[Any]) -> Any:

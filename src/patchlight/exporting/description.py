@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight import __version__
 from patchlight.checkpoint import EMA_KEY, RECORD_KEY, Weights
+from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
@@ -20,7 +21,7 @@ from patchlight.inference.translator import Translator
 from patchlight.runs.records import git_state
 from patchlight.trust import read_json
 
-OF_IMAGES = ("direction", "image_size", "load_size", "channels_a", "channels_b")
+OF_IMAGES = ("direction", "image_size", "load_size", "channels_a", "channels_b", "n_classes", "instances")
 """Keys of the data that matter to images, and say nothing of the machine."""
 
 
@@ -37,7 +38,7 @@ def describe(
         "in_channels": str(translator.in_channels),
         "out_channels": str(translator.out_channels),
         "value_range": RANGES[graph.value_range],
-        "layout": "B C H W, channels in the order R G B",
+        "layout": _layout(translator.labels),
         "size_multiple": str(translator.generator.size_multiple),
         "conditions": ", ".join(f"{name} ({what})" for name, what in translator.call.conditions.items()) or "none",
         "inference_mode": translator.inference_mode,
@@ -51,7 +52,7 @@ def describe(
         "torch": version("torch"),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model": json.dumps(plain(model.config.model)),
-        "data": json.dumps({key: data[key] for key in OF_IMAGES if key in data}),
+        "data": json.dumps({key: data[key] for key in OF_IMAGES if data.get(key) is not None}),
     }
 
 
@@ -74,3 +75,10 @@ def plain(section: DictConfig) -> dict[str, Any]:
     """A section of a configuration as plain values."""
     content: dict[str, Any] = OmegaConf.to_container(section, resolve=True)  # type: ignore[assignment]
     return content
+
+
+def _layout(labels: LabelMaps | None) -> str:
+    if labels is None:
+        return "B C H W, channels in the order R G B"
+    boundary = ", then 1 at the boundaries of instances" if labels.instances else ""
+    return f"B C H W, {labels.n_classes} channels, 1 where a pixel has the class, else 0{boundary}; out R G B"

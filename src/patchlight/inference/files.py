@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from patchlight.data.images import load
+from patchlight.data.labels import not_labels
 from patchlight.errors import DataError
 from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
 from patchlight.system.image_file import decode_unchanged, open_image
@@ -47,6 +49,20 @@ def read_pixels(path: Path) -> Pixels:
         load(path, file)
         pixels = _read_deep(path, file) if file.mode in DEEP_MODES and _has_16_bits(path, file) else None
         return from_image(file) if pixels is None else pixels
+
+
+def read_instances(path: Path, labels: Pixels) -> Pixels:
+    """A label map with the numbers of its instances from another file.
+
+    Raises:
+        DataError: the file cannot be read, has colours, or is of another size.
+    """
+    found = read_pixels(path)
+    if found.indices is None and found.colour.shape[2] != 1:
+        raise DataError(f"its instances in {path} cannot be used: {not_labels('RGB')}")
+    if found.size != labels.size:
+        raise DataError(f"its instances in {path} are of another size")
+    return replace(labels, instances=found.colour[:, :, 0] if found.indices is None else found.indices)
 
 
 def announced_pixels(path: Path) -> int:

@@ -28,6 +28,8 @@ class Job:
     source: Path
     target: Path
     patch_maps: tuple[Path, ...] = ()
+    instances: Path | None = None
+    """The numbers of the instances of a label map."""
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -35,22 +37,29 @@ class Job:
         return (self.target, *self.patch_maps)
 
 
-def find_jobs(given: str, output: Path, format: Format | None, overwrite: bool, n_maps: int = 0) -> list[Job]:
+def find_jobs(
+    given: str, output: Path, format: Format | None, overwrite: bool, n_maps: int = 0, instances: str | None = None
+) -> list[Job]:  # fmt: skip
     """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
 
     Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
     Without `format` a file stays of its kind, or becomes PNG where results are not written as that. Each has pictures
-    of `n_maps` patch maps.
+    of `n_maps` patch maps. `instances` is the folder of files with the numbers of instances, under the same names.
 
     Raises:
-        DataError: there is no image.
+        DataError: there is no image, or no file of its instances.
         ConfigError: two files would become one, or a result is there already and is not to be overwritten.
     """
     root, sources = _find(given, output)
     targets = [output / _name(source.relative_to(root), format) for source in sources]
     suffixes = map_suffixes(n_maps) if n_maps else []
     jobs = [
-        Job(source, target, tuple(target.with_name(f"{target.stem}{PATCH_MAP}{s}.png") for s in suffixes))
+        Job(
+            source,
+            target,
+            tuple(target.with_name(f"{target.stem}{PATCH_MAP}{s}.png") for s in suffixes),
+            None if instances is None else _instances_of(source.relative_to(root), Path(instances).expanduser()),
+        )
         for source, target in zip(sources, targets, strict=True)
     ]
     by_result: dict[Path, Job] = {}
@@ -90,6 +99,14 @@ def _find(given: str, output: Path) -> tuple[Path, list[Path]]:
     if not found:
         raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     return fixed, found
+
+
+def _instances_of(name: Path, folder: Path) -> Path:
+    for suffix in sorted(IMAGE_SUFFIXES):
+        path = (folder / name).with_suffix(suffix)
+        if path.is_file():
+            return path
+    raise DataError(f"instances={folder} has no image {name.with_suffix('')} for {name}")
 
 
 def _below(folder: Path, output: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from torch import Tensor, nn
 
-from patchlight.build import build_method, build_network, data_channels, locate_method, recorded_in
+from patchlight.build import build_method, build_network, data_channels, data_labels, locate_method, recorded_in
 from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
@@ -38,6 +38,9 @@ IMAGES: Mapping[str, Any] = {
     "image_size": Side | tuple[Side, Side],
 }
 """What is needed to know of the images of a training, and its types."""
+
+LABELS: Mapping[str, Any] = {"n_classes": int, "instances": bool}
+"""The same of label maps, where it has them."""
 
 
 def load(
@@ -92,9 +95,13 @@ class TrainedModel:
             check_group("model", recorded["model"])
             for key, hint in IMAGES.items():
                 check_value(f"data.{key}", recorded["data"].get(key), checker(hint))
+            for key, hint in LABELS.items():  # which earlier versions did not have
+                check_value(f"data.{key}", recorded["data"].get(key), checker(hint | None))
             self.method = locate_method(recorded["model"])
             self.specs: Mapping[str, NetworkSpec] = self.method.networks
         self.config: DictConfig = OmegaConf.create(recorded)
+        with recorded_in(path):
+            self.labels = data_labels(self.config.data)
         self.channels = data_channels(self.config.data)
         self.trained_direction: Direction = self.config.data.direction
         """`data.direction` of the training, between the domains as they lie on the disk."""
@@ -172,6 +179,7 @@ class TrainedModel:
             bf16=uses_bf16(precision, place),
             tile=tile,
             conditions=conditions or {},
+            labels=self.labels if "A" in spec.domains else None,
         )
 
     def patch_scorer(
@@ -198,6 +206,7 @@ class TrainedModel:
                     sees_source=len(spec.domains) > 1,
                     boundary=self.blueprint.boundary,
                     image_size=(side, side) if isinstance(side, int) else tuple(side),
+                    labels=self.labels,
                     device=choose_device(str(device) if device is not None else None),
                 )
         raise ConfigError(f"{self.path} has no discriminator that judges images of direction={direction}")

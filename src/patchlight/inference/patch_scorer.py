@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.data.images import to_8_bits
+from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiled import GlobalStatistics
@@ -29,7 +30,7 @@ class PatchScorer:
 
     A discriminator with several scales has a map for each. `sees_source` says whether it looks at the image that was
     translated, too. `boundary` is the logit on whose sides fake and real lie; None where logits mean something in
-    comparison only. `image_size` is that of an image of the training.
+    comparison only. `image_size` is that of an image of the training, `labels` what sources hold that are label maps.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class PatchScorer:
         boundary: float | None,
         device: torch.device,
         image_size: tuple[int, int],
+        labels: LabelMaps | None = None,
     ) -> None:
         self.discriminator = discriminator.to(device)
         self.sees_source = sees_source
         self.boundary = boundary
         self.device = device
+        self.labels = labels
         self.n_maps = len(self.grids(*image_size))
 
     def __call__(self, image: Tensor, source: Tensor) -> Maps:
@@ -65,10 +68,10 @@ class PatchScorer:
         """
         height, width = image.shape[:2]
         grids = self.grids(height, width)
-        seen = [source, image] if self.sees_source else [image]
+        seen = [(source, self.labels), (image, None)] if self.sees_source else [(image, None)]
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return torch.cat([to_values([array[rows, columns]], self.device) for array in seen], dim=1)
+            return torch.cat([to_values([a[rows, columns]], self.device, labels) for a, labels in seen], dim=1)
 
         if height * width <= WHOLE_PIXELS or not self._goes_in_tiles(grids):
             return self._run(read(slice(None), slice(None)))

@@ -18,7 +18,7 @@ import torch
 
 from patchlight.data.images import to_levels
 from patchlight.errors import DataError
-from patchlight.inference.files import announced_pixels, read_pixels, write_picture, write_pixels
+from patchlight.inference.files import announced_pixels, read_instances, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
@@ -129,7 +129,7 @@ def _decoded(
         while len(reading) < 2 * MAX_THREADS and sum(pixels for _, pixels, _ in reading) < WAITING_PIXELS:
             if (job := next(waiting, None)) is None:
                 break
-            reading.append((job, announced_pixels(job.source), readers.submit(_read, job, translator.in_channels)))
+            reading.append((job, announced_pixels(job.source), readers.submit(_read, job, translator)))
         if not reading:
             return
         job, _, future = reading.popleft()
@@ -139,9 +139,11 @@ def _decoded(
             finish(job, future)
 
 
-def _read(job: Job, channels: int) -> Decoded:
+def _read(job: Job, translator: Translator) -> Decoded:
     pixels = read_pixels(job.source)
-    return Decoded(job, pixels, pixels.for_network(channels))
+    if job.instances is not None:
+        pixels = read_instances(job.instances, pixels)
+    return Decoded(job, pixels, translator.array_of(pixels))
 
 
 def _batch_size(translator: Translator, given: int | None, height: int, width: int) -> int:
@@ -196,7 +198,7 @@ def _write_functions(
 
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
     """Send a batch through the network; each of the functions waits for its result and writes it."""
-    sources = to_values([item.array for item in batch], translator.device)
+    sources = to_values([item.array for item in batch], translator.device, translator.labels)
     values = translator.translate(sources, seeds=[image_seed(item.job.source) for item in batch])
     levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)
 

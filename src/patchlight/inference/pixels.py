@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.data.images import picture_levels, to_8_bits, to_float, unit_levels
+from patchlight.data.labels import LabelMaps, not_labels
 from patchlight.errors import DataError
 
 Array = NDArray[Any]
@@ -29,10 +30,14 @@ class Pixels:
     """An upright image: `colour` H W C and `alpha` H W, both of 8 or both of 16 bits.
 
     The last of 2 and 4 channels is the alpha, until a network reads or writes as many: then it is a channel of theirs.
+    `indices` H W are those of the colours, where a palette has them. In a label map they, or gray values, are classes,
+    and `instances` H W are the numbers of instances.
     """
 
     colour: Array
     alpha: Array | None = None
+    indices: Array | None = None
+    instances: Array | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -80,6 +85,24 @@ class Pixels:
         colour = colour.round().astype(np.uint16)
         return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
 
+    def for_labels(self, labels: LabelMaps) -> Array:
+        """A label map as 8 bits, H W 1 of classes or, with boundaries of instances, H W 2.
+
+        Raises:
+            DataError: it has colours without indices, a value out of range, or no instances where there should be some.
+        """
+        if self.indices is None and self.colour.shape[2] != 1:
+            raise DataError(not_labels("RGB"))
+        classes = self.colour[:, :, 0] if self.indices is None else self.indices
+        instances = self.alpha if self.instances is None else self.instances
+        if labels.instances and instances is None:
+            raise DataError("the model reads instances beside the classes: give their numbers, too")
+        parts = [classes] if instances is None else [classes, instances]
+        try:
+            return labels.outlined(labels.levels(np.dstack(parts)))
+        except ValueError as error:
+            raise DataError(str(error)) from None
+
 
 def from_array(array: Array) -> Pixels:
     """The pixels of H W or H W C: gray, gray and alpha, RGB, RGBA or more channels, of uint8 or uint16.
@@ -111,7 +134,9 @@ def from_image(image: Image.Image) -> Pixels:
         gray = mode in ("1", "L", "La")
         image_mode = ("LA" if gray else "RGBA") if image.has_transparency_data else ("L" if gray else "RGB")
         array = np.asarray(image.convert(image_mode))
-    return from_array(upright(array, image.getexif().get(ORIENTATION, 1)))
+    orientation = image.getexif().get(ORIENTATION, 1)
+    pixels = from_array(upright(array, orientation))
+    return replace(pixels, indices=upright(np.asarray(image, np.uint8), orientation)) if mode in ("P", "1") else pixels
 
 
 def to_image(pixels: Pixels) -> Image.Image:
@@ -133,9 +158,14 @@ def upright(array: Array, orientation: int) -> Array:
     return array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
 
 
-def to_values(arrays: list[Array], device: torch.device) -> Tensor:
-    """Arrays H W C of equal shape and type as float32 B C H W in [-1, 1], converted on the device."""
+def to_values(arrays: list[Array], device: torch.device, labels: LabelMaps | None = None) -> Tensor:
+    """Arrays H W C of equal shape and type as float32 B C H W in [-1, 1], converted on the device.
+
+    With `labels` they are what `Pixels.for_labels` makes, and become channels of 0 and 1.
+    """
     stacked = np.stack(arrays)
+    if labels is not None:
+        return labels.to_channels(torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2))
     # PyTorch has no arithmetic for unsigned 16-bit values.
     batch = torch.from_numpy(stacked if stacked.dtype == np.uint8 else stacked.astype(np.int32))
     return to_float(batch.to(device).permute(0, 3, 1, 2).contiguous(), np.iinfo(stacked.dtype).max)

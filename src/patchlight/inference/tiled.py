@@ -15,6 +15,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from patchlight.data.images import to_levels
+from patchlight.data.labels import LabelMaps
 from patchlight.inference.pixels import Array, to_arrays, to_values
 from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Margins, Place, margins, spread_crops
 from patchlight.networks import Generator
@@ -134,20 +135,21 @@ class TiledPass:
     own_statistics: bool
     noise_seed: int
     keeps_memory: bool
+    labels: LabelMaps | None = None
 
     def array(self, array: Array) -> Array:
-        """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels.
+        """H W C of uint8 or uint16, see `to_values`, to the same size and type with the channels of the output.
 
         The result is put together as bytes, so that no more than a row of tiles is held in float32.
         """
         height, width = array.shape[:2]
         full = np.iinfo(array.dtype).max
-        by = margins(height, width, self.generator.size_multiple)
+        by = margins(height, width, self.generator.size_multiple, self.generator.min_size)
         padded = _pad(array, by)
         result = np.empty((height, width, self.out_channels), array.dtype)
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return to_values([padded[rows, columns]], self.device)
+            return to_values([padded[rows, columns]], self.device, self.labels)
 
         def write(rows: slice, values: Tensor) -> None:
             result[rows] = to_arrays(to_levels(values[None], full))[0]

@@ -20,9 +20,12 @@ Margins = tuple[int, int, int, int]
 """Pixels added left, right, top and bottom."""
 
 
-def margins(height: int, width: int, multiple: int) -> Margins:
-    """What brings an image to sides that are multiples of `multiple`, the same on both sides or one more at the end."""
-    x, y = (up_to(max(side, MIN_SIDE), multiple) - side for side in (width, height))
+def margins(height: int, width: int, multiple: int, minimum: int = MIN_SIDE) -> Margins:
+    """What brings an image to sides that are multiples of `multiple`, the same on both sides or one more at the end.
+
+    They are at least `minimum` and MIN_SIDE.
+    """
+    x, y = (up_to(max(side, MIN_SIDE, minimum), multiple) - side for side in (width, height))
     return x // 2, x - x // 2, y // 2, y - y // 2
 
 

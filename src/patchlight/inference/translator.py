@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from patchlight.data.images import to_levels
+from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
 from patchlight.inference.tiled import TiledPass
@@ -41,6 +42,9 @@ class Translator:
       Of a generator that reads or writes 2, 4 or more channels alpha is one of them.
     - A tensor C H W or B C H W in [-1, 1], of the generator's channels; the result has its dtype and device.
 
+    Where the generator reads label maps, an image is one of class indices, gray or of a palette, an array H W of them
+    or H W 2 with the numbers of instances, and a tensor has the channels of 0 and 1.
+
     Images need not have sides that the network can take: they are padded by reflection and cut back. In `paper` mode,
     where batch norm and dropout tie the images of a batch together, each goes through the network alone. Large images
     are translated in tiles of `tile` pixels, see `Grid` and `GlobalStatistics`.
@@ -64,12 +68,15 @@ class Translator:
         bf16: bool,
         tile: Tile = AUTO,
         conditions: Mapping[str, Any] = NOTHING,
+        labels: LabelMaps | None = None,
     ) -> None:
         self.call = call.to(device)
         self.generator = call.generator
         self.network: Any = self.call
         """What computes images in one piece: the generator as its method calls it, or something that stands for it."""
         self.in_channels = in_channels
+        self.labels = labels
+        """What the label maps hold that the generator reads; None of images."""
         self.out_channels = out_channels
         self.direction = direction
         self.inference_mode = inference_mode
@@ -100,8 +107,16 @@ class Translator:
         return self._tensor(image, conditions)
 
     def _pixels(self, pixels: Pixels, given: Mapping[str, Any]) -> Pixels:
-        array = pixels.for_network(self.in_channels)
-        return pixels.with_colour(self.translate_array(array, given), self.in_channels)
+        array = self.array_of(pixels)
+        return pixels.with_colour(self.translate_array(array, given), array.shape[2])
+
+    def array_of(self, pixels: Pixels) -> Array:
+        """An image as the network takes it, H W C of 8 or 16 bits; of a label map see `Pixels.for_labels`.
+
+        Raises:
+            DataError: it is not of the kind that the network reads.
+        """
+        return pixels.for_network(self.in_channels) if self.labels is None else pixels.for_labels(self.labels)
 
     def _tensor(self, image: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
@@ -114,12 +129,12 @@ class Translator:
         return result if image.ndim == 4 else result[0]
 
     def translate_array(self, array: Array, conditions: Mapping[str, Any] = NOTHING, seed: int = NOISE_SEED) -> Array:
-        """H W C of the network's channels, uint8 or uint16, to the same size and type with its output's channels."""
+        """What `array_of` makes, to the same size and type with the channels of the network's output."""
         height, width = array.shape[:2]
         grid = self.grid(height, width)
         if grid is not None and not self._spatial:
             return self._tiled(grid, self._values(conditions, [seed], (height, width))).array(array)
-        result = self.translate(to_values([array], self.device), conditions, [seed])
+        result = self.translate(to_values([array], self.device, self.labels), conditions, [seed])
         return to_arrays(to_levels(result, np.iinfo(array.dtype).max))[0]
 
     def translate(
@@ -132,7 +147,7 @@ class Translator:
         height, width = images.shape[-2:]
         seeds = seeds or [self.noise_seed] * len(images)
         values = self._values(conditions, seeds, (height, width))
-        by = margins(height, width, self.generator.size_multiple)
+        by = margins(height, width, self.generator.size_multiple, self.generator.min_size)
         # Conditions that lie on the image go its way: padded as it is, and cut into the same tiles.
         maps = [values.pop(name).to(images) for name in self._spatial]
         padded = pad(torch.cat([images, *maps], dim=1) if maps else images, by)
@@ -160,7 +175,7 @@ class Translator:
         Raises:
             DataError: `tile` is too small for the network.
         """
-        left, right, top, bottom = margins(height, width, self.generator.size_multiple)
+        left, right, top, bottom = margins(height, width, self.generator.size_multiple, self.generator.min_size)
         return Grid.of(height + top + bottom, width + left + right, self.tile, self.generator.size_multiple)
 
     def in_tiles(self, height: int, width: int) -> bool:
@@ -171,6 +186,7 @@ class Translator:
         return TiledPass(
             self.generator, partial(self.run, self.call, values), grid, self.device, self.out_channels,
             own_statistics=self.inference_mode == "paper", noise_seed=self.noise_seed, keeps_memory=self.keeps_memory,
+            labels=self.labels,
         )  # fmt: skip
 
     def run(self, network: Any, values: Mapping[str, Tensor], images: Tensor) -> Tensor:

@@ -55,6 +55,9 @@ class Generator(Network):
     size_multiple: int = 1
     """Height and width of the input are multiples of this many pixels."""
 
+    min_size: int = 1
+    """The smallest side of an image that it takes, in pixels."""
+
     def recompute_features(self) -> None:
         """From now on keep few features for the backward pass, and compute the others again when they are needed.
 

@@ -44,6 +44,7 @@ class GlobalGenerator(Generator):
         require_at_least("in_channels", in_channels, 1)
         require_at_least("out_channels", out_channels, 1)
         self.size_multiple = 2**n_downsampling
+        self.min_size = 2 * self.size_multiple  # or there would be a single pixel, which has no variance
         self.trunk = _trunk(in_channels, ngf, n_downsampling, n_blocks, norm, dropout)
         self.head = _head(ngf, out_channels)
         self._recompute = False
@@ -89,6 +90,7 @@ class LocalEnhancer(Generator):
         require_at_least("out_channels", out_channels, 1)
         require_at_least("n_local_enhancers", n_local_enhancers, 1)
         self.size_multiple = 2 ** (n_downsampling + n_local_enhancers)
+        self.min_size = 2 * self.size_multiple
         self.coarse = _trunk(in_channels, ngf * 2**n_local_enhancers, n_downsampling, n_blocks, norm, dropout)
         widths = [ngf * 2 ** (n_local_enhancers - n) for n in range(1, n_local_enhancers + 1)]
         self.enhancers = nn.ModuleList(_Enhancer(in_channels, width, n_blocks_local, norm, dropout) for width in widths)

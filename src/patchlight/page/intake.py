@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from patchlight.build import data_labels
+from patchlight.data.labels import class_colours
 from patchlight.data.synthetic.layout import LEGEND
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import read_pixels, write_pixels
@@ -26,17 +28,26 @@ COLOUR = re.compile(r"(?:(?P<name>\S.*?)\s+)?(?P<hex>#[0-9a-fA-F]{6})")
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours by name, that of the empty canvas first; in a label map there are no others (`labels`)."""
+    """Colours by name, that of the empty canvas first; in a label map there are no others (`labels`).
+
+    With `classes` their order is that of the classes of a model that reads class indices.
+    """
 
     colours: Mapping[str, RGB]
     labels: bool
+    classes: bool = False
 
     def snapped(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """H W 3, each pixel in the nearest of the colours: a network of label maps has never seen blends of two."""
+        snapped: NDArray[np.uint8] = np.array(list(self.colours.values()), np.uint8)[self.nearest(image)]
+        return snapped
+
+    def nearest(self, image: NDArray[np.uint8]) -> NDArray[np.intp]:
+        """H W, the number of the nearest colour of each pixel."""
         colours = np.array(list(self.colours.values()), np.int32)
         distances = np.stack([((image.astype(np.int32) - colour) ** 2).sum(axis=2) for colour in colours])
-        snapped: NDArray[np.uint8] = colours.astype(np.uint8)[distances.argmin(axis=0)]
-        return snapped
+        found: NDArray[np.intp] = distances.argmin(axis=0)
+        return found
 
 
 FACADES = Palette(LEGEND, labels=True)
@@ -83,8 +94,12 @@ def parse_palette(value: Literal["auto", "facades"] | Sequence[str] | None) -> S
 def choose_palette(setting: Setting, config: DictConfig, direction: Direction) -> Palette:
     """The palette for what a network reads in that direction, by the configuration of its training.
 
-    The facades have their label maps in domain B, the built-in set has them in A.
+    The facades have their label maps in domain B, the built-in set has them in A. A model that reads class indices has
+    a colour for each, whatever is asked for.
     """
+    if (labels := data_labels(config.data)) is not None:
+        colours = {f"class {i}": (r, g, b) for i, (r, g, b) in enumerate(class_colours(labels.n_classes).tolist())}
+        return Palette(colours, labels=True, classes=True)
     if isinstance(setting, Palette):
         return setting
     if config.data.get("render") is not None and config.data.get("pairing") == "paired":
@@ -169,7 +184,8 @@ def read_drawing(url: str, palette: Palette, side: int) -> Pixels:
             array = np.array(image.convert("RGB"))
     except ValueError:  # of which DataError and binascii.Error are kinds
         raise DataError("The drawing did not arrive as it should: reload the page and draw again.") from None
-    return Pixels(palette.snapped(array) if palette.labels else array)
+    indices = palette.nearest(array).astype(np.uint8) if palette.classes else None
+    return Pixels(palette.snapped(array) if palette.labels else array, indices=indices)
 
 
 def _millions(limits: Limits) -> str:

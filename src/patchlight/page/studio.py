@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.labels import drawable
 from patchlight.errors import DataError, UserError
 from patchlight.inference.files import write_pixels
 from patchlight.inference.loading import Weights
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Array, Pixels, to_values
-from patchlight.inference.translator import Direction
+from patchlight.inference.translator import Direction, Translator
 from patchlight.networks import Maps
 from patchlight.page.catalogue import Models
 from patchlight.pictures import Scale, overlay, red_to_blue
@@ -171,10 +172,11 @@ class Studio:
                 f"patchlight.load, which translates arrays."
             )
         try:
-            array = translator.translate_array(as_array(source, translator.in_channels))
+            given = _given(translator, source)
+            array = translator.translate_array(given)
         except (torch.OutOfMemoryError, MemoryError):
             raise DataError("There is not memory enough to translate this image: give a smaller one.") from None
-        translated = source.with_colour(array, translator.in_channels)
+        translated = source.with_colour(array, given.shape[2])
         folder = self.new_folder()
         stem = f"{_tidy(name)}_{direction}_{_tidy(path.stem)}"
         result = folder / f"{stem}.png"
@@ -187,7 +189,7 @@ class Studio:
         scale = common_scale(summary)
         over_result, over_input = folder / f"{stem}_patch_map.png", folder / f"{stem}_patch_map_on_input.png"
         summary.over(as_tensor(translated, 3), scale).save(over_result)
-        summary.over(as_tensor(source, 3), scale).save(over_input)
+        summary.over(_shown(translator, source), scale).save(over_input)
         words, colours = summary.words(), legend(scale, summary.middle)
         return replace(scene, over_result=over_result, over_input=over_input, scores=words, legend=colours)
 
@@ -221,7 +223,7 @@ class Studio:
         model = self.models(scene.path)
         scorer, translator = model.patch_scorer(scene.direction), model.translator(scene.direction, scene.weights)
         seen = as_tensor(image, translator.out_channels)
-        source = as_tensor(scene.source, translator.in_channels) if scorer.sees_source else seen
+        source = _values(translator, scene.source) if scorer.sees_source else seen
         return ScoreSummary.of(scorer, seen, source)
 
     def new_folder(self) -> Path:
@@ -233,6 +235,24 @@ class Studio:
             while len(self._results) > KEPT_RESULTS:
                 shutil.rmtree(self._results.popleft(), ignore_errors=True)
         return folder
+
+
+def _given(translator: Translator, source: Pixels) -> Array:
+    """What the network takes of an image, H W C; raises a DataError that can be shown."""
+    try:
+        return translator.array_of(source)
+    except DataError as error:
+        raise DataError(f"The image does not fit this network: {error}.") from None
+
+
+def _values(translator: Translator, source: Pixels) -> Tensor:
+    """What the network reads of an image, C H W in [-1, 1]."""
+    return to_values([_given(translator, source)], torch.device("cpu"), translator.labels)[0]
+
+
+def _shown(translator: Translator, source: Pixels) -> Tensor:
+    """An image in colours, 3 H W in [-1, 1]."""
+    return as_tensor(source, 3) if translator.labels is None else drawable(_values(translator, source))
 
 
 def _tidy(name: str) -> str:

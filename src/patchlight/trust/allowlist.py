@@ -145,8 +145,9 @@ LIMITS: Mapping[str, Mapping[str, int]] = {
         "n_downsampling": 16, "n_local_enhancers": 4, "n_blocks_local": 256, "num_scales": 8,
     },
     "data": {
-        "channels_a": 1024, "channels_b": 1024, "image_size": 4096, "load_size": 4096, "batch_size": 4096,
-        "eval_batch_size": 4096, "num_workers": 256, "cache": 4096, "n_train": 10_000, "n_test": 10_000, "size": 1024,
+        "channels_a": 1024, "channels_b": 1024, "n_classes": 256, "image_size": 4096, "load_size": 4096,
+        "batch_size": 4096, "eval_batch_size": 4096, "num_workers": 256, "cache": 4096, "n_train": 10_000,
+        "n_test": 10_000, "size": 1024,
     },
     "callbacks": {
         "kernel_subsets": 10_000, "kernel_subset_size": 100_000, "kernel_size": 1024, "window_size": 1024,
