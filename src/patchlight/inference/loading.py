@@ -30,13 +30,10 @@ __all__ = ["TrainedModel", "Weights", "load"]
 
 N = TypeVar("N", bound=nn.Module)
 
-Side = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1)]
 IMAGES: Mapping[str, Any] = {
-    "direction": Direction,
-    "channels_a": Side,
-    "channels_b": Side,
-    "image_size": Side | tuple[Side, Side],
-}
+    "direction": Direction, "channels_a": Size, "channels_b": Size, "image_size": Size | tuple[Size, Size],
+}  # fmt: skip
 """What is needed to know of the images of a training, and its types."""
 
 LABELS: Mapping[str, Any] = {"n_classes": int, "instances": bool}
@@ -56,14 +53,13 @@ def load(
 ) -> Translator:
     """The generator of a checkpoint, ready to translate images; nothing else than the checkpoint is needed.
 
-    `weights` are the moving average, where the run kept one, or `raw`, as they were trained. `direction` is about the
-    domains as they lie on the disk, whatever `data.direction` the training had; None is the direction of the
-    training. Only a method with a generator for each can go both ways. `device` None is the first accelerator there
-    is, else the CPU. `precision` `auto` computes in bfloat16 where the device has matrix units for it.
-    `inference_mode` None is that of the training, which its final test used. `tile` is the side in pixels of the tiles
-    in which larger images are translated; `auto` chooses them, None translates every image in one piece. What the
-    generator reads beside an image is given with the image, `load(path)(image, class_id=3)`. `trust` runs
-    what is not this package's own, where the checkpoint names it: a network of a module of yours, for example.
+    `weights` are the moving average, where the run kept one, or `raw`, as trained. `direction` is about the domains as
+    they lie on the disk, and None that of the training; only a method with a generator for each can go both ways.
+    `device` None is the first accelerator, else the CPU. `precision` `auto` is bfloat16 where the device has matrix
+    units for it. `inference_mode` None is that of the training, which its final test used. `tile` is the side in
+    pixels of the tiles of larger images; `auto` chooses them, None translates every image in one piece. What the
+    generator reads beside an image is given with it, `load(path)(image, class_id=3)`. `trust` runs what is not this
+    package's own, where the checkpoint names it: a network of a module of yours, for example.
 
     Raises:
         DataError: the file is not there, damaged, no checkpoint of this project, or it names code that is not trusted.

@@ -42,7 +42,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Components:
-    """The components of the page that have events, or change with them."""
+    """The components of the page that have events, or change with them.
+
+    `before` is the checkpoint that is chosen, for the case that another cannot be used, and `count` the number of
+    examples that were drawn.
+    """
 
     checkpoint: gr.Dropdown
     direction: gr.Radio
@@ -69,14 +73,7 @@ class Components:
     compared: gr.HTML
     scene: gr.State
     before: gr.State
-    """The checkpoint that is chosen, for the case that another cannot be used."""
     count: gr.State
-    """How many examples were drawn."""
-
-
-def _as_html(error: UserError) -> str:
-    """A message, in which a file's name or a value of a checkpoint may be anything, as Gradio shows it."""
-    return escape(str(error), quote=False)
 
 
 def _with_message(handler: Callable[P, R]) -> Callable[P, R]:
@@ -87,19 +84,20 @@ def _with_message(handler: Callable[P, R]) -> Callable[P, R]:
         try:
             return handler(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(_as_html(error), title="That did not work", print_exception=False) from None
+            # As HTML, in which a file's name or a value of a checkpoint may be anything.
+            raise gr.Error(escape(str(error), quote=False), title="That did not work", print_exception=False) from None
 
     return run
 
 
+@dataclass(frozen=True)
 class Handlers:
     """The handlers of the page's events, which take the values of their inputs in order."""
 
-    def __init__(self, components: Components, catalogue: Catalogue, studio: Studio, limits: Limits) -> None:
-        self.components = components
-        self.catalogue = catalogue
-        self.studio = studio
-        self.limits = limits
+    components: Components
+    catalogue: Catalogue
+    studio: Studio
+    limits: Limits
 
     def connect(self) -> None:
         """Give all events their handlers; called while the page is built."""
@@ -138,8 +136,9 @@ class Handlers:
                 self.compare, [c.scene, c.real], [c.real_given, c.real_heat, c.fake_heat, c.common_legend, c.compared],
                 concurrency_id=NETWORK, show_progress="minimal", api_visibility="private",
             )  # fmt: skip
-        hide = gr.update(visible=False)
-        c.upload.clear(lambda: hide, None, c.given, show_progress="hidden", api_visibility="private")
+        c.upload.clear(
+            lambda: gr.update(visible=False), None, c.given, show_progress="hidden", api_visibility="private"
+        )
 
     @_with_message
     def choose(self, name: str, before: str) -> Updates:
@@ -148,7 +147,7 @@ class Handlers:
         try:
             model = self.catalogue.loaded(name)
         except UserError as error:
-            gr.Warning(_as_html(error), title="This checkpoint cannot be used")
+            gr.Warning(escape(str(error), quote=False), title="This checkpoint cannot be used")
             return {c.checkpoint: gr.update(choices=self.catalogue.labels, value=before)}
         direction = model.directions[0]
         return {
@@ -176,9 +175,10 @@ class Handlers:
         """The picture of an upload, and its translation."""
         if upload is None:
             return gr.skip()
-        pixels = read_upload(Path(upload), self.limits)
-        scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, Path(upload).stem)
-        return {self.components.given: self._uploaded_picture(Path(upload), pixels), **self._translated(scene, view)}
+        path = Path(upload)
+        pixels = read_upload(path, self.limits)
+        translated = self._translation(pixels, path.stem, name, direction, weights, view)
+        return {self.components.given: self._uploaded_picture(path, pixels), **translated}
 
     @_with_message
     def translate(
@@ -193,9 +193,7 @@ class Handlers:
         else:
             gr.Warning("Upload an image or draw one first.", title="There is nothing to translate")
             return gr.skip()
-        return self._translated(
-            self.studio.translate(self.catalogue.path(name), direction, weights, pixels, stem), view
-        )
+        return self._translation(pixels, stem, name, direction, weights, view)
 
     def show(self, scene: Scene | None, view: View) -> Updates:
         """The patch map over the result, over the input, or none."""
@@ -236,8 +234,11 @@ class Handlers:
     def _uploaded_picture(self, path: Path, pixels: Pixels) -> Any:
         return _picture(showable(path, pixels, self.studio.new_folder()), pixels)
 
-    def _translated(self, scene: Scene, view: View) -> Updates:
+    def _translation(
+        self, pixels: Pixels, stem: str, name: str, direction: Direction, weights: Weights, view: View
+    ) -> Updates:
         c = self.components
+        scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, stem)
         return {
             c.scene: scene,
             c.result: gr.update(value=str(scene.result), visible=True),

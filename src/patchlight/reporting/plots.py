@@ -171,7 +171,7 @@ def _key_plot(table: Table, settings: Settings, axis: str, series: list[tuple[st
     others = [key for key in settings.factors if key != axis]
     texts = sorted({group.values[axis] for group in table.groups}, key=natural)
     numeric = all(natural(text)[0] == 1 for text in texts)
-    places = {text: float(text) if numeric else float(i) for i, text in enumerate(texts)}
+    places = {text: float(text if numeric else i) for i, text in enumerate(texts)}
     for number, values in enumerate(series):
         groups = [group for group in table.groups if tuple(group.values[key] for key in others) == values]
         found = {g.values[axis]: table.cells.get((g.number, column.name)) for g in groups}
@@ -214,9 +214,7 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", color=INK, fontsize=10.5, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(INK)
-        axes.spines[side].set_alpha(0.4)
+    axes.spines[["left", "bottom"]].set(color=INK, alpha=0.4)
     axes.grid(axis="y", color=INK, alpha=0.1, linewidth=0.7)
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.xaxis.label.set_fontsize(9)
