@@ -20,13 +20,7 @@ from patchlight.errors import ConfigError, DataError
 from patchlight.interop import load_reference_weights
 from patchlight.interop.architecture import Architecture, infer
 from patchlight.interop.reference import NETWORKS
-from patchlight.interop.settings import (
-    Assumptions,
-    by_role,
-    channels_of,
-    choose_method,
-    overrides_for,
-)
+from patchlight.interop.settings import Assumptions, by_role, channels_of, choose_method, overrides_for
 from patchlight.methods import TranslationMethod
 
 State = dict[str, Tensor]
