@@ -18,17 +18,9 @@ import torch
 from patchlight.benchmarking.cases import StepCase, flops_of, plain_module
 from patchlight.benchmarking.turns import peak_bytes, serve
 from patchlight.errors import UserError
-from patchlight.system.devices import device_of, retain_allocator_memory
+from patchlight.system.devices import device_of
 
 Spec = dict[str, Any]
-
-
-def train(spec: Spec) -> None:
-    """Training steps of `patchlight-train`, with everything that it has by default."""
-    from patchlight.benchmarking.ours import train_config
-    from patchlight.runs.run import train
-
-    train(train_config(StepCase(**spec["case"]), spec))
 
 
 def plain_step(spec: Spec) -> None:
@@ -41,35 +33,11 @@ def plain_step(spec: Spec) -> None:
     serve(spec["line"], step, flops=flops_of(step), start=before)
 
 
-def bare_step(spec: Spec, folder: Path) -> Callable[[], object]:
-    """A training step of the same networks as `train`'s, without a trainer."""
-    from patchlight.benchmarking.ours import bare_step
-
-    if spec["accelerator"] == "cpu":
-        retain_allocator_memory()
-    return bare_step(StepCase(**spec["case"]), spec)
-
-
 def plain_input(spec: Spec, folder: Path) -> Callable[[], object]:
     """An epoch of the plain pipeline over pairs, in one process."""
     torch.set_num_threads(1)
     epoch: Callable[[], None] = plain_module("plain_input").plain_epoch(Path(spec["root"]), spec["images"])
     return epoch
-
-
-def our_input(spec: Spec, folder: Path) -> Callable[[], object]:
-    """An epoch of the data module over the same pairs, in one process; the first fills the cache."""
-    from patchlight.benchmarking.ours import epochs
-
-    torch.set_num_threads(1)
-    return epochs(Path(spec["root"]), spec["images"], spec["cache"])
-
-
-def checkpoint(spec: Spec, folder: Path) -> Callable[[], object]:
-    """A checkpoint of a case's networks, for the translations."""
-    from patchlight.benchmarking.ours import write_checkpoint
-
-    return lambda: write_checkpoint(StepCase(**spec["case"]), Path(spec["path"]))
 
 
 def plain_translation(spec: Spec, folder: Path) -> Callable[[], object]:
@@ -82,20 +50,7 @@ def plain_translation(spec: Spec, folder: Path) -> Callable[[], object]:
     return lambda: translate(generator, files, folder)
 
 
-def our_translation(spec: Spec, folder: Path) -> Callable[[], object]:
-    """The same files by the means of `patchlight-translate`."""
-    from patchlight.benchmarking.ours import translation
-
-    return translation(spec, folder)
-
-
-SERVING = {task.__name__: task for task in (train, plain_step)}
-"""Tasks that take their turns themselves."""
-
-TASKS = {
-    task.__name__: task
-    for task in (bare_step, plain_input, our_input, checkpoint, plain_translation, our_translation)
-}  # fmt: skip
+PLAIN = {task.__name__: task for task in (plain_input, plain_translation)}
 
 
 def main() -> None:
@@ -103,11 +58,19 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     os.chdir(spec["folder"])
     try:
-        if spec["do"] in SERVING:
-            SERVING[spec["do"]](spec)
+        if spec["do"] == "plain_step":
+            plain_step(spec)
             return
+        task: Callable[[Spec, Path], Callable[[], object]] | None = PLAIN.get(spec["do"])
+        if task is None:
+            from patchlight.benchmarking import ours  # here, so that the plain ways have none of it in their memory
+
+            if spec["do"] == "train":
+                ours.train(spec)
+                return
+            task = ours.TASKS[spec["do"]]
         with tempfile.TemporaryDirectory() as folder:
-            serve(spec["line"], TASKS[spec["do"]](spec, Path(folder)))
+            serve(spec["line"], task(spec, Path(folder)))
     except UserError as error:
         raise SystemExit(str(error)) from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -25,18 +25,21 @@ from patchlight.data.sources import domains_of
 from patchlight.methods import Pix2Pix
 from patchlight.methods.networks import frozen
 from patchlight.parallel.networks import HALF, resolve_precision
-from patchlight.system.devices import device_of
+from patchlight.system.devices import device_of, retain_allocator_memory
 
 SET = ["data.render.n_train=48", "data.render.n_test=2", "data.val_size=0"]
 
 
-def train_config(case: StepCase, spec: dict[str, Any]) -> DictConfig:
-    """A run that takes turns, and ends with its process."""
-    return compose_config("train", [*training_overrides(case, spec), f"paths.run_dir={spec['folder']}/{spec['name']}"])
+def train(spec: dict[str, Any]) -> None:
+    """Training steps of `patchlight-train` with everything that it has by default; it takes its turns itself."""
+    from patchlight.runs.run import train
+
+    overrides = training_overrides(StepCase(**spec["case"]), spec)
+    train(compose_config("train", [*overrides, f"paths.run_dir={spec['folder']}/{spec['name']}"]))
 
 
 def training_overrides(case: StepCase, spec: dict[str, Any]) -> list[str]:
-    """The same for the command line of `patchlight-train`, which sets the folder of the run itself."""
+    """The command line of a training that takes turns and ends with its process, but for the folder of the run."""
     turns = {"_target_": "patchlight.benchmarking.turns.Turns", "line": spec["line"]}
     settings = ",".join(f"{key}:{value}" for key, value in turns.items())
     return [
@@ -47,8 +50,11 @@ def training_overrides(case: StepCase, spec: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def bare_step(case: StepCase, spec: dict[str, Any]) -> Callable[[], None]:
+def bare_step(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
     """A step of pix2pix with the networks, optimizers, layout and precision of a run, and nothing around them."""
+    if spec["accelerator"] == "cpu":
+        retain_allocator_memory()
+    case = StepCase(**spec["case"])
     cfg = compose_config("train", [*case.overrides(), f"trainer.precision={spec['precision']}"])
     cfg.trainer.accelerator = spec["accelerator"]
     resolve_precision(cfg.trainer)
@@ -82,9 +88,15 @@ def bare_step(case: StepCase, spec: dict[str, Any]) -> Callable[[], None]:
     return step
 
 
-def epochs(root: Path, images: int, cache: float) -> Callable[[], None]:
-    """Epochs over so many training pairs, 286 to 256 pixels with flips, up to what the step sees."""
-    data = ImageDataModule(root, "paired", num_workers=0, cache=cache, val_size=0, max_train=images)
+def our_input(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
+    """An epoch over training pairs, 286 to 256 pixels with flips, up to what the step sees; the first fills the cache.
+
+    It runs in one process with one thread.
+    """
+    torch.set_num_threads(1)
+    data = ImageDataModule(
+        Path(spec["root"]), "paired", num_workers=0, cache=spec["cache"], val_size=0, max_train=spec["images"]
+    )
     data.setup()
     loader = data.train_dataloader()
     numbers = iter(range(10**9))
@@ -97,7 +109,7 @@ def epochs(root: Path, images: int, cache: float) -> Callable[[], None]:
     return epoch
 
 
-def translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
+def our_translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
     """All files of a folder, as `patchlight-translate` does them."""
     from patchlight.inference import load
     from patchlight.inference.jobs import Job
@@ -115,14 +127,17 @@ def translation(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
     return translate
 
 
-def write_checkpoint(case: StepCase, path: Path) -> None:
+def checkpoint(spec: dict[str, Any], folder: Path) -> Callable[[], None]:
     """A checkpoint of a case's networks as they are before training, which takes them as long as afterwards."""
-    cfg = compose_config("train", [*case.overrides(), "paths.run_dir=.", "trainer.max_epochs=1"])
+    overrides = StepCase(**spec["case"]).overrides()
+    cfg = compose_config("train", [*overrides, "paths.run_dir=.", "trainer.max_epochs=1"])
     torch.manual_seed(0)
     method = build_method(cfg.model, {"A": 3, "B": 3})
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"state_dict": method.state_dict(), RECORD_KEY: make_record(config)}, path)
+    return lambda: torch.save({"state_dict": method.state_dict(), RECORD_KEY: make_record(config)}, spec["path"])
+
+
+TASKS = {task.__name__: task for task in (bare_step, our_input, checkpoint, our_translation)}
 
 
 def write_inputs(root: Path, size: int, images: int, folder: Path) -> None:
