@@ -106,20 +106,22 @@ def _flatten(run: Run, ignore: Sequence[str]) -> dict[str, str]:
     """All keys of a run that may make a difference, with their values as texts."""
     own_folder = (run.config.get("paths") or {}).get("run_dir")
     texts = {}
-    for key, value in _leaves(run.config):
+    for key, value in leaves(run.config):
         last = key.rpartition(".")[2]
         ignored = any(key == name or key.startswith(f"{name}.") for name in (*APART, *ignore))
-        text = text_of(value)
+        text = "" if value == {} else text_of(value)
         if ignored or not text or last in HYDRA_KEYS | FOLDERS or (own_folder and str(own_folder) in text):
             continue
         texts[key] = text.rpartition(".")[2] if last == "_target_" else text
     return texts | _patches(run)
 
 
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def leaves(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """All values of a nested mapping with their dotted keys; an empty mapping is a value."""
     found = []
     for key, value in node.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
+        nested = isinstance(value, Mapping) and value
+        found += leaves(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
     return found
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from patchlight.reporting.collect import Run
-from patchlight.reporting.differences import text_of
+from patchlight.reporting.differences import leaves, text_of
 
 NOT_RECORDED, NO_FIGURE = "not recorded", "no figure"
 
@@ -37,7 +37,8 @@ class Protocol:
 
     def said(self) -> dict[str, str]:
         """All keys with their texts."""
-        return _flat({**self.common, "metrics": self.metrics})
+        found = leaves({**self.common, "metrics": self.metrics})
+        return {key: text_of(value) or NOT_RECORDED for key, value in found}
 
 
 class Protocols:
@@ -102,13 +103,3 @@ def _same(a: Any, b: Any) -> bool:
 def _letter(number: int) -> str:
     letters = string.ascii_uppercase
     return letters[number] if number < len(letters) else f"{_letter(number // len(letters) - 1)}{_letter(number % 26)}"
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            texts |= _flat(value, f"{prefix}{key}.")
-        else:
-            texts[f"{prefix}{key}"] = text_of(value) or NOT_RECORDED
-    return texts

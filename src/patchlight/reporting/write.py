@@ -18,7 +18,7 @@ from patchlight.reporting.page import Content, render
 from patchlight.reporting.pictures import BUDGET, contact_sheets, sample_grids
 from patchlight.reporting.plots import curve_names, curve_plot, key_plots, progress_name, series_labels
 from patchlight.reporting.protocols import Protocols
-from patchlight.reporting.table import NOTHING, Group, Table, make_groups, make_table
+from patchlight.reporting.table import NOTHING, Table, make_groups, make_table
 
 
 def write_table_csv(path: Path, table: Table) -> None:
@@ -101,7 +101,6 @@ class Report:
     paths: Sequence[Path]
     table: RichTable
     runs: Sequence[Run]
-    groups: Sequence[Group]
 
 
 def write_report(
@@ -161,4 +160,4 @@ def write_report(
         place, reason = error.filename or output, error.strerror or error
         raise DataError(f"{place} cannot be written ({reason}): choose another folder with output=DIR") from None
     written = [page, output / "table.csv", output / "runs.csv", output / "table.md", *saved]
-    return Report(written, terminal(tables[0], settings), runs, groups)
+    return Report(written, terminal(tables[0], settings), runs)
