@@ -147,6 +147,8 @@ def _check_data(node: Mapping[str, Any]) -> None:
     _check_call("data", {key: value for key, value in node.items() if key not in read})
     for key in read:
         check_value(f"data.{key}", node[key], _checker_of(OWN_DATA, key, signature(OWN_DATA, "data")))
+    if node.get("_target_") == OWN_DATA and node.get("instances") and node.get("n_classes") is None:
+        raise ConfigError("data.instances=true is of label maps: give data.n_classes, too")
 
 
 def _check_model(node: Mapping[str, Any]) -> None:
