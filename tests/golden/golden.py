@@ -25,6 +25,7 @@ from patchlight.networks import (
     ResNetGenerator,
     UNetGenerator,
 )
+from patchlight.networks.layers import Antialias
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,9 @@ class Golden:
         state: dict[str, Tensor] = {}
         index = base
         for name, shape, dtype in keys:
-            if dtype.startswith("float"):
+            if name.endswith("filt"):  # a constant
+                state[name] = torch.from_numpy(self.formula.filt(shape).copy())
+            elif dtype.startswith("float"):
                 state[name] = torch.from_numpy(self.formula.weight(name, shape, index))
                 index += 1
             else:
@@ -107,7 +110,10 @@ def build(ctor: dict[str, Any]) -> nn.Module:
     """Our network for the reference's class and arguments."""
     match ctor["cls"]:
         case "NLayerDiscriminator":
-            return PatchDiscriminator(ctor["input_nc"], ndf=ctor["ndf"], n_layers=ctor["n_layers"], norm=ctor["norm"])
+            return PatchDiscriminator(
+                ctor["input_nc"], ndf=ctor["ndf"], n_layers=ctor["n_layers"], norm=ctor["norm"],
+                antialias=not ctor.get("no_antialias", True),
+            )  # fmt: skip
         case "PixelDiscriminator":
             return PixelDiscriminator(ctor["input_nc"], ndf=ctor["ndf"], norm=ctor["norm"])
         case "UnetGenerator":
@@ -118,7 +124,8 @@ def build(ctor: dict[str, Any]) -> nn.Module:
         case "ResnetGenerator":
             return ResNetGenerator(
                 ctor["input_nc"], ctor["output_nc"], n_blocks=ctor["n_blocks"], ngf=ctor["ngf"],
-                norm=ctor["norm"], dropout=ctor["use_dropout"], padding=ctor["padding_type"],
+                norm=ctor["norm"], dropout=ctor.get("use_dropout", False), padding=ctor.get("padding_type", "reflect"),
+                antialias=antialias(ctor),
             )  # fmt: skip
         case "MultiscaleDiscriminator":
             return MultiscaleDiscriminator(
@@ -137,3 +144,9 @@ def build(ctor: dict[str, Any]) -> nn.Module:
                 n_blocks_local=ctor["n_blocks_local"], norm=ctor["norm"],
             )  # fmt: skip
     raise AssertionError(ctor)
+
+
+def antialias(ctor: dict[str, Any]) -> Antialias:
+    """Which changes of resolution are filtered, by the two flags of CUT's generator, which other codes do not have."""
+    down, up = not ctor.get("no_antialias", True), not ctor.get("no_antialias_up", True)
+    return "both" if down and up else "down" if down else "up" if up else "none"

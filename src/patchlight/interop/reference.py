@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from patchlight.networks import (
     LocalEnhancer,
     MultiscaleDiscriminator,
     PatchDiscriminator,
+    PatchSample,
+    PatchSampleMLP,
     PixelDiscriminator,
     ResNetGenerator,
     UNetGenerator,
@@ -31,8 +33,9 @@ NETWORKS = {
     "generator_ba": "G_B",
     "discriminator_a": "D_B",
     "discriminator_b": "D_A",
+    "sampler": "F",
 }
-"""The reference's names of the networks of pix2pix and CycleGAN; its D_A judges what its G_A makes, of domain B."""
+"""The reference's names of the networks of all methods; CycleGAN's D_A judges what its G_A makes, of domain B."""
 
 FILTER = "filt"
 """The constant that CUT's files hold for every antialiased change of resolution."""
@@ -127,21 +130,18 @@ def _take_filters(layers: dict[str, dict[str, Tensor]], network: nn.Module) -> N
 
 def _filters(network: nn.Module) -> dict[str, Tensor]:
     """CUT's constants for the antialiased layers of a network, by the names of those layers."""
-    if not isinstance(network, ResNetGenerator):
+    if not isinstance(network, ResNetGenerator | PatchDiscriminator):
         return {}
-    numbered = list(_numbered(network))
-    convolutions = [layer for _, layer in numbered if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
     filters: dict[str, Tensor] = {}
-    seen = 0
-    for number, layer in numbered:
+    seen: list[nn.Conv2d | nn.ConvTranspose2d] = []
+    convolutions = [layer for layer in network.layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    for number, layer in zip(_layer_numbers(network), network.layers, strict=True):
         if isinstance(layer, BlurDownsample):
-            kernel, channels = binomial(3), convolutions[seen - 1].out_channels
+            filters[f"model.{number}"] = binomial(3).repeat(seen[-1].out_channels, 1, 1, 1)
         elif isinstance(layer, BlurUpsample):
-            kernel, channels = 4 * binomial(4), convolutions[seen].in_channels
-        else:
-            seen += isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-            continue
-        filters[f"model.{number}"] = kernel.repeat(channels, 1, 1, 1)
+            filters[f"model.{number}"] = (4 * binomial(4)).repeat(convolutions[len(seen)].in_channels, 1, 1, 1)
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            seen.append(layer)
     return filters
 
 
@@ -167,10 +167,14 @@ def _parametrised_layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
 def _reference_layer_names(network: nn.Module) -> list[str]:
     """The reference's names of the layers with parameters; it counts every layer, a left-out norm included."""
     match network:
-        case PatchDiscriminator():
-            return [f"model.{i}" for i in _sequential_numbers(network.layers, _has_norm(network))]
-        case PixelDiscriminator():
-            return [f"net.{i}" for i in _sequential_numbers(network.layers, _has_norm(network))]
+        case PatchDiscriminator() | PixelDiscriminator():
+            prefix = "model" if isinstance(network, PatchDiscriminator) else "net"
+            numbered = zip(_layer_numbers(network), network.layers, strict=True)
+            return [f"{prefix}.{number}" for number, layer in numbered if layer.state_dict()]
+        case PatchSampleMLP():
+            return [f"mlp_{i}.{n}" for i in range(len(network.mlps)) for n in (0, 2)]
+        case PatchSample():
+            return []
         case ResNetGenerator():
             return _resnet_names(network)
         case UNetGenerator():
@@ -193,35 +197,23 @@ def _has_norm(network: nn.Module) -> bool:
     return any(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d) for m in network.modules())
 
 
-def _sequential_numbers(layers: nn.Sequential, has_norm: bool) -> list[int]:
-    """Numbers of the layers with parameters in a discriminator, where an absent norm still takes a number."""
+def _layer_numbers(network: ResNetGenerator | PatchDiscriminator | PixelDiscriminator) -> list[int]:
+    """The reference's number of each layer, in which an absent norm still takes a number."""
+    if isinstance(network, ResNetGenerator):
+        return network.layer_numbers()
     numbers, number = [], 0
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    for layer in layers:
-        if layer.state_dict():
-            numbers.append(number)
-        number += 1
-        is_inner = isinstance(layer, nn.Conv2d) and layer is not convolutions[0] and layer is not convolutions[-1]
-        if is_inner and not has_norm:
-            number += 1
-    return numbers
-
-
-def _numbered(network: ResNetGenerator) -> Iterator[tuple[int, nn.Module]]:
-    """The layers with the reference's numbers, in which a norm that was left out has one, too."""
-    number = 0
-    has_norm = _has_norm(network)
+    convolutions = [layer for layer in network.layers if isinstance(layer, nn.Conv2d)]
     for layer in network.layers:
-        yield number, layer
-        number += 1
-        followed_by_norm = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        number += followed_by_norm and not has_norm
+        numbers.append(number)
+        is_inner = isinstance(layer, nn.Conv2d) and layer is not convolutions[0] and layer is not convolutions[-1]
+        number += 2 if is_inner and not _has_norm(network) else 1
+    return numbers
 
 
 def _resnet_names(network: ResNetGenerator) -> list[str]:
     names: list[str] = []
     has_norm = _has_norm(network)
-    for number, layer in _numbered(network):
+    for number, layer in zip(_layer_numbers(network), network.layers, strict=True):
         if isinstance(layer, ResidualBlock):
             inner = 0
             for part in layer.layers:

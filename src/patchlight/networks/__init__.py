@@ -6,6 +6,7 @@ from patchlight.networks.layers import ReflectionPad2d, init_weights
 from patchlight.networks.maps import EmptyMapError, Maps, PatchGrid, as_maps, map_suffixes
 from patchlight.networks.multiscale import MultiscaleDiscriminator
 from patchlight.networks.norms import InstanceNorm2d, SyncBatchNorm
+from patchlight.networks.patch_sampler import PatchSample, PatchSampleMLP, draw_patch_ids, feature_channels
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import patch_grids, receptive_field, require_shapes
 from patchlight.networks.resnet import ResNetGenerator
@@ -25,6 +26,8 @@ __all__ = [
     "Network",
     "PatchDiscriminator",
     "PatchGrid",
+    "PatchSample",
+    "PatchSampleMLP",
     "PixelDiscriminator",
     "ReflectionPad2d",
     "ResNetGenerator",
@@ -32,6 +35,8 @@ __all__ = [
     "UNetGenerator",
     "WinogradConv2d",
     "as_maps",
+    "draw_patch_ids",
+    "feature_channels",
     "init_weights",
     "map_suffixes",
     "patch_grids",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +57,18 @@ class Generator(Network):
 
     min_size: int = 1
     """The smallest side of an image that it takes, in pixels."""
+
+    def encode(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """The features of an image, B C h w, behind the layers of these numbers, in ascending order.
+
+        The pass ends at the last of them. What a ReLU follows is given rectified, unless it is the last.
+
+        Raises:
+            ValueError: this generator does not show its features, or has no such layer.
+
+        Source: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", section 3.
+        """
+        raise ValueError(f"{type(self).__name__} does not show its features: it has no encode(image, layers)")
 
     def recompute_features(self) -> None:
         """From now on keep few features for the backward pass, and compute the others again when they are needed.

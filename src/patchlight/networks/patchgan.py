@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.base import Discriminator
-from patchlight.networks.layers import NEGATIVE_SLOPE, normalise_spectrum, require_at_least
+from patchlight.networks.layers import NEGATIVE_SLOPE, BlurDownsample, normalise_spectrum, require_at_least
 from patchlight.networks.norms import Norm, bias_before, norm_layers
 
 MAX_WIDTH = 8
@@ -20,13 +20,15 @@ class PatchDiscriminator(Discriminator):
 
     Shapes: (B, in_channels, H, W) -> (B, 1, h, w) logits, where h = H / 2^n_layers - 2. Each logit sees a square
     patch: 16, 34, 70, 142, 286 pixels wide for n_layers = 1 to 5. A conditional discriminator gets input and output
-    concatenated along the channels. `spectral_norm` bounds the Lipschitz constant of every convolution.
+    concatenated along the channels. `spectral_norm` bounds the Lipschitz constant of every convolution. With
+    `antialias` each strided convolution has stride 1, and a low-pass filter behind its activation halves the
+    resolution; the patches are then 18, 40, 84, 172 and 348 pixels wide.
 
     Raises:
         ValueError: an argument out of range, or an image so small that the map would be empty.
 
     Source: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 3.2.2 and
-    appendix 6.1.2; Miyato et al. 2018 for spectral norm.
+    appendix 6.1.2; Miyato et al. 2018 for spectral norm; Zhang 2019 for `antialias`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class PatchDiscriminator(Discriminator):
         n_layers: Annotated[int, Field(ge=1, le=16)] = 3,
         norm: Norm = "batch",
         spectral_norm: bool = False,
+        antialias: bool = False,
     ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
@@ -44,16 +47,19 @@ class PatchDiscriminator(Discriminator):
         self.n_layers = n_layers
         self.min_size = 3 * 2**n_layers
         widths = [ndf * min(2**i, MAX_WIDTH) for i in range(n_layers + 1)]
+        halving = 1 if antialias else 2
         layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, widths[0], kernel_size=4, stride=2, padding=1),
+            nn.Conv2d(in_channels, widths[0], kernel_size=4, stride=halving, padding=1),
             nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+            *([BlurDownsample()] if antialias else []),
         ]
         for i in range(1, n_layers + 1):
-            stride = 2 if i < n_layers else 1
+            halves = i < n_layers
             layers += [
-                nn.Conv2d(widths[i - 1], widths[i], 4, stride, padding=1, bias=bias_before(norm)),
+                nn.Conv2d(widths[i - 1], widths[i], 4, halving if halves else 1, padding=1, bias=bias_before(norm)),
                 *norm_layers(norm, widths[i]),
                 nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True),
+                *([BlurDownsample()] if antialias and halves else []),
             ]
         layers.append(nn.Conv2d(widths[-1], 1, kernel_size=4, stride=1, padding=1))
         self.layers = nn.Sequential(*layers)

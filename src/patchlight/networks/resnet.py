@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -72,20 +74,69 @@ class ResNetGenerator(Generator):
     def recompute_features(self) -> None:
         self._recompute = True
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, layers: Sequence[int] = (), encode_only: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]] | list[Tensor]:
+        """The translated image; with `layers` also their features, see `encode`, or with `encode_only` these alone."""
         height, width = image.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"image sides must be multiples of {self.size_multiple}, got {height}x{width}")
-        if self._n_blocks and pays(image, self._width, height // 4, width // 4):
+        transforms = self._n_blocks > 0 and pays(image, self._width, height // 4, width // 4)
+        if transforms:
             # In this layout tiles are cut without transposing anything.
-            return self._translate(image.contiguous(memory_format=torch.channels_last)).contiguous()
-        return self._translate(image)
+            image = image.contiguous(memory_format=torch.channels_last)
+        if not layers:
+            translated = self._through(0, len(self.layers), image)
+            return translated.contiguous() if transforms else translated
+        translated, features = self._with_features(image, layers, encode_only)
+        if encode_only:
+            return features
+        return (translated.contiguous() if transforms else translated), features
 
-    def _translate(self, image: Tensor) -> Tensor:
+    def encode(self, image: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        found: list[Tensor] = self(image, tuple(layers), encode_only=True)
+        return found
+
+    def layer_numbers(self) -> list[int]:
+        """The number of each of `layers` in the reference code, where a norm that is left out has a number, too."""
+        convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+        has_norm = any(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d) for m in self.modules())
+        numbers, number = [], 0
+        for layer in self.layers:
+            numbers.append(number)
+            is_inner = isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer is not convolutions[-1]
+            number += 1 if has_norm or not is_inner else 2
+        return numbers
+
+    def _with_features(self, image: Tensor, layers: Sequence[int], encode_only: bool) -> tuple[Tensor, list[Tensor]]:
+        """What the layers make of an image in the end, or up to the last of `layers`, and the features on the way."""
+        features: list[Tensor] = []
+        begin, ends = 0, self._feature_ends(layers)
+        for end in ends:
+            image = self._through(begin, end, image)
+            features.append(image)
+            begin = end
+        if encode_only:
+            return image, features
+        if isinstance(self.layers[begin] if begin < len(self.layers) else None, nn.ReLU):
+            image = image.clone()  # for it works in place
+        return self._through(begin, len(self.layers), image), features
+
+    def _feature_ends(self, layers: Sequence[int]) -> list[int]:
+        """Behind which of `self.layers` each feature is taken."""
+        numbers, wanted = self.layer_numbers(), sorted(set(layers))
+        if not 0 <= wanted[0] <= wanted[-1] <= numbers[-1]:
+            raise ValueError(f"layers are numbers from 0 to {numbers[-1]} in this generator, got {list(layers)}")
+        ends = [bisect_right(numbers, number) for number in wanted]
+        # In the reference code a ReLU works in place, on the feature before it too; the last one's pass ends before it.
+        return [end + isinstance(self.layers[end], nn.ReLU) for end in ends[:-1]] + ends[-1:]
+
+    def _through(self, begin: int, end: int, image: Tensor) -> Tensor:
+        """What the layers from one position up to another make of features."""
         if not self._recompute:
-            translated: Tensor = self.layers(image)
-            return translated
-        for section in sections(self.layers):
+            made: Tensor = (self.layers if (begin, end) == (0, len(self.layers)) else self.layers[begin:end])(image)
+            return made
+        for section in sections(self.layers[begin:end]):
             image = recomputed(section, image)
         return image
 
@@ -95,10 +146,11 @@ def sections(layers: nn.Sequential) -> list[nn.Sequential]:
     starts = [
         i
         for i, layer in enumerate(layers)
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | ReflectionPad2d | ResidualBlock)
-        and not (i > 0 and isinstance(layers[i - 1], ReflectionPad2d))
+        if i > 0
+        and isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | ReflectionPad2d | ResidualBlock)
+        and not isinstance(layers[i - 1], ReflectionPad2d)
     ]
-    return [layers[start:end] for start, end in zip(starts, [*starts[1:], len(layers)], strict=True)]
+    return [layers[start:end] for start, end in zip([0, *starts], [*starts, len(layers)], strict=True)]
 
 
 class ResidualBlock(nn.Module):
