@@ -30,7 +30,7 @@ from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.loggers import WandbRun
 from patchlight.loggers.wandb_run import identity
 from patchlight.loggers.wandb_session import warming_up
-from patchlight.methods import NetworkSpec, TranslationMethod
+from patchlight.methods import TranslationMethod
 from patchlight.networks import Discriminator, Generator, init_weights
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.networks import Performance
@@ -50,7 +50,9 @@ def build_method(model: DictConfig, channels: Mapping[str, int], *, for_training
         ConfigError: a value that a network, loss or method refuses, by its key.
     """
     table = locate_method(model).networks
-    networks = {name: build_network(model, spec, channels) for name, spec in table.items()}
+    networks: dict[str, nn.Module] = {}
+    for name in table:
+        networks[name] = build_network(model, name, channels, networks)
     parts = {"init", *(spec.config for spec in table.values())}
     parts |= set() if for_training else TRAINING_KEYS
     own = {key: value for key, value in model.items() if key not in parts}
@@ -72,14 +74,30 @@ def locate_method(model: Mapping[str, Any] | DictConfig) -> type[TranslationMeth
     return method
 
 
-def build_network(model: DictConfig, spec: NetworkSpec, channels: Mapping[str, int]) -> nn.Module:
-    """One network of a method, from its row in the table, with initial weights.
+def build_network(
+    model: DictConfig, name: str, channels: Mapping[str, int], built: Mapping[str, nn.Module] | None = None
+) -> nn.Module:
+    """One network of a method by its name in the table, with initial weights.
 
-    It is given `in_channels` of the domains that it reads and `out_channels` of the one that it writes, where it does.
+    It is given `in_channels` of the domains that it reads and `out_channels` of the one that it writes, where it does,
+    and the method's `network_arguments`. Networks that these look at are those of `built`, or are made without data.
     """
-    sizes = {"in_channels": sum(channels[domain] for domain in spec.domains)} if spec.domains else {}
+    method = locate_method(model)
+    spec = method.networks[name]
+    sizes: dict[str, Any] = {"in_channels": sum(channels[domain] for domain in spec.domains)} if spec.domains else {}
     if spec.writes is not None:
         sizes["out_channels"] = channels[spec.writes]
+
+    def other(name: str) -> nn.Module:
+        if built is not None and name in built:
+            return built[name]
+        with torch.device("meta"):
+            return build_network(model, name, channels)
+
+    with errors_for_key("model"):
+        further = method.network_arguments(name, model, channels, other)
+    takes = signature(model[spec.config]["_target_"], f"model.{spec.config}")
+    sizes |= {key: value for key, value in further.items() if takes.has(key)}
     with errors_for_key(f"model.{spec.config}"):
         network: nn.Module = instantiate(model[spec.config], **sizes, _convert_="all")
     if not isinstance(network, {"generator": Generator, "discriminator": Discriminator}.get(spec.kind, nn.Module)):

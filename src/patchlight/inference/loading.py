@@ -238,21 +238,21 @@ class TrainedModel:
         }
         try:
             with recorded_in(self.path):
-                network = self._filled(self.specs[name], state)
+                network = self._filled(name, state)
         except RuntimeError as error:
             detail = " ".join(str(error).split())[:300]
             raise DataError(f"{self.path} holds another network than its own record describes ({detail})") from None
         assert isinstance(network, kind)
         return network.eval().requires_grad_(False)
 
-    def _filled(self, spec: NetworkSpec, state: Mapping[str, Tensor]) -> nn.Module:
+    def _filled(self, name: str, state: Mapping[str, Tensor]) -> nn.Module:
         """The network with these weights; where they are all that it holds, it is built without initialising them."""
         with torch.device("meta"):
-            network = build_network(self.config.model, spec, self.channels)
+            network = build_network(self.config.model, name, self.channels)
         _check_kinds(network, state)
         network.load_state_dict(state, assign=True)
         if any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()]):
-            network = build_network(self.config.model, spec, self.channels)
+            network = build_network(self.config.model, name, self.channels)
             network.load_state_dict(state)
         return network
 

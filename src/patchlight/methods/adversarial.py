@@ -24,6 +24,13 @@ from patchlight.losses import (
 from patchlight.methods.state import reconcile
 from patchlight.networks import Discriminator, Maps, as_maps
 
+MERGED_PIXELS = 256**2
+"""With fewer pixels in a batch, a generator translates one domain and has its identity term of the other in one pass.
+
+On two cores at 128 px one pass took 0.65 to 0.7 times as long as two (`networks.winograd`), and at 256 px 0.97 times,
+which is not worth the memory of a third pass's features.
+"""
+
 
 class GeneratorLoss(NamedTuple):
     """The adversarial term of a generator's step, and the discriminator's features where they were asked for."""
@@ -209,6 +216,12 @@ def is_batch_independent(network: nn.Module) -> bool:
         or is_parametrized(module)
         for module in network.modules()
     )
+
+
+def merges_passes(generator: nn.Module, real: Tensor, other: Tensor) -> bool:
+    """Whether images of both domains are to go through a generator at once: to no other effect, and in less time."""
+    pixels = len(real) * real.shape[2:].numel()
+    return real.shape[1:] == other.shape[1:] and pixels < MERGED_PIXELS and is_batch_independent(generator)
 
 
 def _of_both(

@@ -121,10 +121,15 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
-            factory([p for network in self.moved_by(name).values() for p in network.parameters()])
-            for name, factory in self.optimizer_factories.items()
+            self.optimizer_factories[name]([p for network in networks.values() for p in network.parameters()])
+            for name, networks in self._moved_networks().items()
         ]
         return optimizers, [self.schedule_factory(optimizer) for optimizer in optimizers]
+
+    def _moved_networks(self) -> dict[str, dict[str, nn.Module]]:
+        """The networks that each optimizer moves, by the optimizer's name; without optimizers that have no weights."""
+        moved = {name: self.moved_by(name) for name in self.optimizer_names}
+        return {name: n for name, n in moved.items() if any(list(network.parameters()) for network in n.values())}
 
     def rank_state(self) -> dict[str, Any]:
         # The state of augmentations and terms may be another on each rank; networks' buffers are those of rank 0.
@@ -146,9 +151,10 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
     def sides(self) -> dict[str, Side]:
         """The optimizers by name, each with the networks that it moves."""
         found, sides = self.optimizers(), {}
-        for name, optimizer in zip(self.optimizer_names, found if isinstance(found, list) else [found], strict=True):
+        moved = self._moved_networks()
+        for name, optimizer in zip(moved, found if isinstance(found, list) else [found], strict=True):
             assert isinstance(optimizer, LightningOptimizer)
-            networks = {key: network for key, network in self.moved_by(name).items() if is_trained(network)}
+            networks = {key: network for key, network in moved[name].items() if is_trained(network)}
             clips = dict.fromkeys(networks, self.clip_d if name == "d" else self.clip_g)
             sides[name] = Side((optimizer.optimizer,), networks, clips)
         return sides

@@ -14,28 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import AdversarialMode, AdversarialObjective, GeneratorTerm, Penalty, StepImages
-from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent
+from patchlight.methods.adversarial import AdversarialLoss, merges_passes
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.methods.networks import NetworkSpec
-from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms
+from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms, merge_terms
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
 
 Domain = Literal["a", "b"]
 
 _OTHER: Mapping[Domain, Domain] = {"a": "b", "b": "a"}
-
-MERGED_PIXELS = 256**2
-"""With fewer pixels in a batch, a generator translates one domain and has its identity term of the other in one pass.
-
-On two cores at 128 px one pass took 0.65 to 0.7 times as long as two (`networks.winograd`), and at 256 px 0.97 times,
-which is not worth the memory of a third pass's features.
-"""
-
 
 WAYS: Mapping[Domain, tuple[str, str, str]] = {"a": ("A", "B", "generator_ab"), "b": ("B", "A", "generator_ba")}
 """The domain of an image, the other domain and the generator that goes there."""
@@ -169,7 +161,7 @@ class CycleGAN(TranslationMethod):
             ]
             ready.append(self.compute_gradients(sides["g"], [loss for losses in per_batch for loss in losses]))
             computed = iter(ready[-1].terms)
-            g_terms = [_merge_terms(list(islice(computed, len(losses)))) for losses in per_batch]
+            g_terms = [merge_terms(list(islice(computed, len(losses)))) for losses in per_batch]
             terms |= self._name_g_terms(mean_terms(g_terms, weights))
         else:
             with torch.no_grad():
@@ -209,7 +201,7 @@ class CycleGAN(TranslationMethod):
         for domain, critic, fakes in ways:
             own, other, name = WAYS[domain]
             there = self.get_submodule(name)
-            merged = self.lambda_identity > 0 and _merges_passes(there, batch[own], batch[other])
+            merged = self.lambda_identity > 0 and merges_passes(there, batch[own], batch[other])
             cycle = partial(self._cycle_terms, domain, batch, critic, fakes, adversarial, merged)
             losses.append(Loss(cycle, self.generators, weight))
             if self.lambda_identity > 0 and not merged:
@@ -243,7 +235,7 @@ class CycleGAN(TranslationMethod):
             terms[f"g_gan_{way}"] = gan.term
             terms["total"] = gan.term + terms["total"]
         terms = self.generator_terms.add_to(terms, images, self.g_steps, key=f"g_{{}}_{way}")
-        return _merge_terms([terms, self._identity_terms(_OTHER[domain], same, goal)]) if merged else terms
+        return merge_terms([terms, self._identity_terms(_OTHER[domain], same, goal)]) if merged else terms
 
     def _identity_pass(self, domain: Domain, batch: Batch) -> Terms:
         """The term of images that are in the domain that a generator writes already."""
@@ -307,15 +299,3 @@ class CycleGAN(TranslationMethod):
         super().seed_rank(rank)
         for pool in (self.pool_a, self.pool_b):
             pool.seed_rank(rank)
-
-
-def _merges_passes(generator: nn.Module, real: Tensor, other: Tensor) -> bool:
-    """Whether images of both domains are to go through a generator at once: to no other effect, and in less time."""
-    pixels = len(real) * real.shape[2:].numel()
-    return real.shape[1:] == other.shape[1:] and pixels < MERGED_PIXELS and is_batch_independent(generator)
-
-
-def _merge_terms(parts: Sequence[Terms]) -> Terms:
-    """The terms of several losses over the same images, with the sum of their totals."""
-    total = sum((part["total"] for part in parts[1:]), parts[0]["total"])
-    return {name: value for part in parts for name, value in part.items()} | {"total": total}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,21 @@ class TranslationNetworks(nn.Module):
     """Which generated image should equal which real one, by the names that `translate` gives them; may be empty."""
     inference_mode: InferenceMode
 
+    @classmethod
+    def network_arguments(
+        cls, name: str, settings: Mapping[str, Any], channels: Mapping[str, int], other: Callable[[str], nn.Module]
+    ) -> dict[str, Any]:
+        """Arguments for the constructor of a network that follow from other networks, from settings and from the data.
+
+        `settings` is the section `model` of the configuration, `channels` how many each domain has, and `other` gives a
+        network of the table by its name, not to be changed: it may be without data. What the constructor does not take
+        is left out. A method whose networks have to fit one another says so here.
+
+        Raises:
+            ValueError: they do not; the message begins with the setting.
+        """
+        return {}
+
     def modules_of(self, kind: Kind | None = None) -> dict[str, nn.Module]:
         """The networks of a kind, or all of them, by name, in the order of the table."""
         return {name: self.get_submodule(name) for name, spec in self.networks.items() if kind in (None, spec.kind)}
@@ -138,13 +153,14 @@ class TranslationNetworks(nn.Module):
         images: Tensor = generator(*(inputs[key] for key in cls.networks[name].reads))
         return images
 
-    def fake(self, name: str, batch: Batch, *, keep: bool = True) -> Tensor:
+    def fake(self, name: str, batch: Batch, *, keep: bool = True, through: nn.Module | None = None) -> Tensor:
         """What the generator of a name makes of a batch, with what its backward pass needs.
 
         Unless `keep`, that is computed again when it is needed, which saves memory where the images of many batches
-        wait for their backward pass.
+        wait for their backward pass. `through` is called in the generator's place, for what it sees on the way.
         """
-        generator, compute = self.get_submodule(name), partial(self.generate, name, self.get_submodule(name))
+        generator = through or self.get_submodule(name)
+        compute = partial(self.generate, name, generator)
         inputs = {key: batch[key] for key in self.networks[name].reads if key in batch}
         if len(inputs) < len(self.networks[name].reads):
             raise ConfigError(

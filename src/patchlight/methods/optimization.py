@@ -76,6 +76,12 @@ def mean_terms(terms: Sequence[Terms], weights: Sequence[float]) -> Terms:
     }
 
 
+def merge_terms(parts: Sequence[Terms]) -> Terms:
+    """The terms of several losses over the same images, with the sum of their totals."""
+    total = sum((part["total"] for part in parts[1:]), parts[0]["total"])
+    return {name: value for part in parts for name, value in part.items()} | {"total": total}
+
+
 def compute_gradients(method: Resumable, side: Side, losses: Sequence[Loss]) -> Gradients:
     """Leave the gradients of a weighted sum of losses in the networks of one side, clipped; nothing moves yet.
 

@@ -70,6 +70,13 @@ class Generator(Network):
         """
         raise ValueError(f"{type(self).__name__} does not show its features: it has no encode(image, layers)")
 
+    def translate_and_encode(self, layers: Sequence[int], *inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The translated image, and the features of its input as `encode` gives them, in one pass where that is known.
+
+        `inputs` are the image and the values of the conditions.
+        """
+        return self(*inputs), self.encode(inputs[0], layers)
+
     def recompute_features(self) -> None:
         """From now on keep few features for the backward pass, and compute the others again when they are needed.
 

@@ -97,6 +97,10 @@ class ResNetGenerator(Generator):
         found: list[Tensor] = self(image, tuple(layers), encode_only=True)
         return found
 
+    def translate_and_encode(self, layers: Sequence[int], *inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
+        found: tuple[Tensor, list[Tensor]] = self(*inputs, tuple(layers))
+        return found
+
     def layer_numbers(self) -> list[int]:
         """The number of each of `layers` in the reference code, where a norm that is left out has a number, too."""
         convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
