@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,18 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from golden import Golden, files, load
+from golden import Golden, antialias, files, load
 from patchlight.interop import load_reference_weights, reference_state_dict
-from patchlight.methods import CycleGAN, Pix2Pix, Pix2PixHD
+from patchlight.methods import CUT, CycleGAN, Pix2Pix, Pix2PixHD, TranslationMethod
 from patchlight.networks import (
     GlobalGenerator,
     MultiscaleDiscriminator,
     PatchDiscriminator,
+    PatchSampleMLP,
     PixelDiscriminator,
     ResNetGenerator,
     UNetGenerator,
+    feature_channels,
 )
 
 # The figures are not part of the repository, so that its coverage does not rest on them.
@@ -43,6 +46,11 @@ CYCLEGAN_TERMS = {
 PIX2PIXHD_TERMS = {
     "G_GAN": ("g_gan", 1.0), "G_GAN_Feat": ("g_feat", 10.0), "D_real": ("d_real", 1.0), "D_fake": ("d_fake", 1.0),
 }  # fmt: skip
+
+
+CUT_TERMS = {"G_GAN": "g_gan", "NCE": "g_nce", "NCE_Y": "g_nce_identity", "D_real": "d_real", "D_fake": "d_fake",
+             "G": "g_total"}  # fmt: skip
+"""The weights are options."""
 
 
 class Record(Callback):
@@ -110,7 +118,41 @@ def pix2pixhd(golden: Golden) -> tuple[Pix2PixHD, dict[str, nn.Module]]:
     return method, {"G": generator, "D": discriminator}
 
 
-def run(golden: Golden, method: Pix2Pix | CycleGAN | Pix2PixHD, networks: dict[str, nn.Module], folder: Path) -> Record:
+def cut(golden: Golden) -> tuple[CUT, dict[str, nn.Module]]:
+    options = golden.options
+    width, layers = int(options["ngf"]), [int(number) for number in options["nce_layers"].split(",")]
+    n_blocks = {"resnet_6blocks": 6, "resnet_9blocks": 9}[options["netG"]]
+    generator = ResNetGenerator(3, 3, n_blocks=n_blocks, ngf=width, norm=options["normG"], antialias=antialias(options))
+    discriminator = PatchDiscriminator(
+        3, ndf=int(options["ndf"]), n_layers=options["n_layers_D"], norm=options["normD"],
+        antialias=not options["no_antialias"],
+    )  # fmt: skip
+    sampler = PatchSampleMLP(feature_channels(generator, 3, layers), nc=options["netF_nc"])
+    method = CUT(
+        generator, discriminator, sampler, gan_mode=options["gan_mode"], lambda_gan=options["lambda_GAN"],
+        lambda_nce=options["lambda_NCE"], nce_identity=options["nce_idt"], nce_layers=layers,
+        num_patches=options["num_patches"], temperature=options["nce_T"],
+        negatives="minibatch" if options["nce_includes_all_negatives_from_minibatch"] else "image",
+        flip_equivariance=options["flip_equivariance"],
+    )  # fmt: skip
+    ids, flips = (iter(golden[name]) for name in ("patch_ids", "flips"))
+    terms: Iterator[Any] = iter(())
+
+    def draw_patch_ids(sizes: Sequence[int]) -> list[Tensor]:
+        nonlocal terms
+        drawn = next(terms, None)
+        if drawn is None:
+            terms = iter(next(ids))
+            drawn = next(terms)
+        assert [drawn[i].max() < size for i, size in enumerate(sizes)] == [True] * len(layers)
+        return [torch.from_numpy(positions) for positions in drawn]
+
+    method.draw_patch_ids = draw_patch_ids  # type: ignore[method-assign]
+    method.draw_flip = lambda: bool(next(flips))  # type: ignore[method-assign]
+    return method, {"G": generator, "F": sampler, "D": discriminator}
+
+
+def run(golden: Golden, method: TranslationMethod, networks: dict[str, nn.Module], folder: Path) -> Record:
     for position, network in enumerate(networks.values()):
         keys = [(k, tuple(v.shape), str(v.dtype).split(".")[1]) for k, v in reference_state_dict(network).items()]
         load_reference_weights(network, golden.weights(keys, base=1000 * position))
@@ -142,7 +184,11 @@ def compare(
         computed = np.array([float(step[ours]) * weight for step in record.losses])
         np.testing.assert_allclose(computed, expected[:, column], rtol=1e-7, atol=1e-9, err_msg=name)
     for name, network in networks.items():
-        norms = [v.norm().item() for v in reference_state_dict(network).values() if v.is_floating_point()]
+        norms = [
+            value.norm().item()
+            for key, value in reference_state_dict(network).items()
+            if value.is_floating_point() and not key.endswith("filt")
+        ]
         np.testing.assert_allclose(norms, golden[f"final_norm_f64/{name}"], rtol=1e-7, atol=1e-9, err_msg=name)
 
 
@@ -175,3 +221,29 @@ def test_twenty_steps_of_pix2pixhd(shared: Path, tmp_path: Path, subtests: pytes
             compare(golden, record, networks, PIX2PIXHD_TERMS)
             compare_images(golden, method)
             assert ("g_feat" in record.losses[0]) == (method.generator_terms.need_features(0))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_twenty_steps_of_cut(
+    apart: bool, shared: Path, tmp_path: Path, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With translation and identity image in one pass, as for small batches, and apart, as for large ones."""
+    if apart:
+        monkeypatch.setattr("patchlight.methods.adversarial.MERGED_PIXELS", 0)
+    for path in files("cut_traj", shared):
+        with subtests.test(path.stem):
+            golden = load(path)
+            method, networks = cut(golden)
+            record = run(golden, method, networks, tmp_path)
+            weights = {"G_GAN": golden.options["lambda_GAN"]} | dict.fromkeys(
+                ("NCE", "NCE_Y"), golden.options["lambda_NCE"]
+            )
+            compare(
+                golden, record, networks, {name: (ours, weights.get(name, 1.0)) for name, ours in CUT_TERMS.items()}
+            )
+            last = method.last_step.images["fake_B"][..., ::4, ::4]
+            np.testing.assert_allclose(last.numpy(), golden["last_fake_B_stride4_f64"], rtol=1e-7, atol=1e-9)
+            image = golden.image(golden.meta["shape_a"], 2 * golden.meta["steps"]).double()
+            with torch.no_grad():
+                after = networks["G"](image)[..., ::4, ::4]
+            np.testing.assert_allclose(after.numpy(), golden["after_fake_B_stride4_f64"], rtol=1e-7, atol=1e-9)

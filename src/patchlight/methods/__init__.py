@@ -1,6 +1,7 @@
 """The LightningModules: one file, one way of learning to translate images."""
 
 from patchlight.methods.base import TranslationMethod
+from patchlight.methods.cut import CUT
 from patchlight.methods.cyclegan import CycleGAN
 from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.networks import NetworkSpec
@@ -10,6 +11,7 @@ from patchlight.methods.pix2pixhd import Pix2PixHD
 from patchlight.methods.state import Batch
 
 __all__ = [
+    "CUT",
     "Batch",
     "CycleGAN",
     "ImagePool",

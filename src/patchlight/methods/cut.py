@@ -1,0 +1,373 @@
+"""CUT: one generator learns from unpaired images, held to its input by a contrastive loss between patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from patchlight.losses import (
+    AdversarialMode,
+    AdversarialObjective,
+    GeneratorTerm,
+    Negatives,
+    PatchNCELoss,
+    Penalty,
+    StepImages,
+)
+from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent, merges_passes
+from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
+from patchlight.methods.generator_terms import GeneratorTerms
+from patchlight.methods.guard import OnNonFinite
+from patchlight.methods.inference import InferenceMode, inference
+from patchlight.methods.networks import NetworkSpec
+from patchlight.methods.optimization import Loss, Terms, batch_weights, mean_terms, merge_terms
+from patchlight.methods.state import Batch
+from patchlight.networks import Discriminator, Generator, PatchSampleMLP, draw_patch_ids, feature_channels
+
+NCE_LAYERS = (0, 4, 8, 12, 16)
+"""The padded image, both halvings and two residual blocks of an antialiased ResNet generator."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The images of a contrastive term: its name, what was translated, and what the generator made of it.
+
+    `keys` are vectors of the source, B P C for each layer, with their positions, where the pass that made `target`
+    has given them.
+    """
+
+    name: str
+    source: Tensor
+    target: Tensor
+    keys: tuple[list[Tensor], list[Tensor]] | None = None
+
+
+class CUT(TranslationMethod):
+    """One translation in one direction: minimises lambda_gan GAN(D(G(A))) + lambda_nce NCE(A, G(A)).
+
+    `generator` maps A to B, `discriminator` judges images of domain B, and `sampler` makes vectors of patches in the
+    generator's features behind `nce_layers` (`PatchSample`, `PatchSampleMLP`). NCE is the mean of `PatchNCELoss` over
+    these layers: each of `num_patches` patches of the output is to be more similar to the patch of the input at its
+    place than to others. With `nce_identity` it is the mean of NCE(A, G(A)) and NCE(B, G(B)). With `flip_equivariance`
+    the generator gets mirrored images in every second step on average, whose features are compared with those of the
+    images as they are. In each step the discriminator moves first, then generator and sampler together; the sampler
+    has an optimizer of its own, "sampler".
+
+    Logged, before their weights: `g_gan g_nce g_nce_identity d_real d_fake` (relativistic: `d_pair`); for each penalty
+    its value and the norm of the gradient it looks at, `d_<name> d_<name>_norm`; `g_<name>` of each of
+    `generator_terms`; and `g_total d_total`, what was minimised. A term with a lambda of 0 is not computed.
+
+    In small batches A and B share a pass of the generator, and so do their outputs to be encoded. Unless batch norm or
+    dropout would make a difference of it, or images are mirrored, the features of the input are those of the pass that
+    translates it.
+
+    Raises:
+        ValueError: see `AdversarialLoss`, `GeneratorTerms`, `PatchNCELoss` and `TranslationMethod`; a negative lambda,
+            no patches, or a sampler of other layers.
+
+    Source: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", equations 2 to 5.
+    """
+
+    networks = {
+        "generator": NetworkSpec("generator", reads=("A",), writes="B"),
+        "discriminator": NetworkSpec("discriminator", reads=("B",)),
+        "sampler": NetworkSpec("auxiliary", config="sampler", optimizer="sampler"),
+    }
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        sampler: nn.Module,
+        *,
+        adversarial: AdversarialObjective | None = None,
+        gan_mode: AdversarialMode | None = None,
+        real_label: float = 1.0,
+        fake_label: float = 0.0,
+        lambda_gan: NonNegativeFloat = 1.0,
+        lambda_nce: NonNegativeFloat = 1.0,
+        nce_identity: bool = True,
+        nce_layers: Sequence[NonNegativeInt] = NCE_LAYERS,
+        num_patches: PositiveInt = 256,
+        temperature: PositiveFloat = 0.07,
+        negatives: Negatives = "image",
+        flip_equivariance: bool = False,
+        penalties: Mapping[str, Penalty] | None = None,
+        unpenalized_critic: bool = False,
+        generator_terms: Mapping[str, GeneratorTerm] | None = None,
+        discriminator_augment: nn.Module | None = None,
+        optimizer: OptimizerFactory | None = None,
+        optimizer_d: OptimizerFactory | None = None,
+        optimizers: Mapping[str, OptimizerFactory] | None = None,
+        schedule: ScheduleFactory | None = None,
+        accumulate: PositiveInt = 1,
+        clip_g: PositiveFloat | None = None,
+        clip_d: PositiveFloat | None = None,
+        d_steps_per_g_step: PositiveInt = 1,
+        discriminator_start: NonNegativeInt = 0,
+        on_nonfinite: OnNonFinite = "stop",
+        inference_mode: InferenceMode = "eval",
+    ) -> None:
+        super().__init__(
+            optimizer=optimizer, optimizer_d=optimizer_d, optimizers=optimizers, schedule=schedule,
+            accumulate=accumulate, clip_g=clip_g, clip_d=clip_d, d_steps_per_g_step=d_steps_per_g_step,
+            discriminator_start=discriminator_start, on_nonfinite=on_nonfinite, inference_mode=inference_mode,
+        )  # fmt: skip
+        for name, value in (("lambda_gan", lambda_gan), ("lambda_nce", lambda_nce)):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if isinstance(num_patches, bool) or num_patches < 1:
+            raise ValueError(f"num_patches must be an integer of at least 1, got {num_patches!r}")
+        layers = sorted(set(nce_layers))
+        if isinstance(sampler, PatchSampleMLP) and len(sampler.mlps) != len(layers):
+            raise ValueError(f"nce_layers={list(nce_layers)}: the sampler has perceptrons for {len(sampler.mlps)}")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.sampler = sampler
+        self.lambda_gan = lambda_gan
+        self.lambda_nce = lambda_nce
+        self.nce_identity = nce_identity and lambda_nce > 0
+        self.nce_layers = layers
+        self.num_patches = num_patches
+        self.flip_equivariance = flip_equivariance
+        self.patch_nce = PatchNCELoss(temperature, negatives)
+        self.adversarial = AdversarialLoss(
+            adversarial=adversarial,
+            gan_mode=gan_mode,
+            default_mode="lsgan",
+            real_label=real_label,
+            fake_label=fake_label,
+            penalties=penalties,
+            augment=discriminator_augment,
+            unpenalized_critic=unpenalized_critic,
+            critics=self.discriminators,
+        )
+        own = ("gan", "nce", "nce_identity", "total")
+        self.generator_terms = GeneratorTerms(
+            generator_terms, own=own, has_pairs=False, discriminators=self.discriminators
+        )
+
+    @classmethod
+    def network_arguments(
+        cls, name: str, settings: Mapping[str, Any], channels: Mapping[str, int], other: Callable[[str], nn.Module]
+    ) -> dict[str, Any]:
+        if name != "sampler":
+            return {}
+        if channels["A"] != channels["B"]:
+            raise ValueError(
+                f"generator makes {channels['B']} channels of {channels['A']} and has to encode both images: give "
+                f"data.channels_a and data.channels_b the same number"
+            )
+        generator, layers = other("generator"), settings.get("nce_layers", NCE_LAYERS)
+        assert isinstance(generator, Generator)
+        try:
+            return {"in_channels": feature_channels(generator, channels["A"], layers)}
+        except ValueError as error:
+            raise ValueError(f"nce_layers={list(layers)}: {error}") from None
+
+    @property
+    def boundary(self) -> float | None:
+        return self.adversarial.objective.threshold
+
+    @property
+    def gallery(self) -> Sequence[Sequence[tuple[str, str]]]:
+        identity = [(("real_B", "image of B"), ("idt_B", "identity"))] if self.nce_identity else []
+        return ((("real_A", "input"), ("fake_B", "output")), *identity)
+
+    def draw_patch_ids(self, sizes: Sequence[int]) -> list[Tensor]:
+        """Positions in feature maps that have so many, for each map, from this rank's random numbers.
+
+        It is called in each step once for every contrastive term.
+        """
+        return draw_patch_ids(sizes, self.num_patches)
+
+    def draw_flip(self) -> bool:
+        """Whether the generator's inputs are mirrored in this step, from this rank's random numbers."""
+        return bool(torch.rand(()) < 0.5)
+
+    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
+        sides = self.sides()
+        weights = batch_weights(batches)
+        step = _Step(self, mirrored=self.flip_equivariance and self.draw_flip(), keep=len(batches) == 1)
+        with torch.set_grad_enabled(update_g):
+            translated = [step.translate(batch, with_terms=update_g) for batch in batches]
+        fakes = [contrasts[0].target for contrasts in translated]
+        self.last_step.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
+        terms: Terms = {}
+        if update_d:
+            losses = [
+                Loss(partial(self._d_terms, batch, fake), self.discriminators, weight, "d_")
+                for batch, fake, weight in zip(batches, fakes, weights, strict=True)
+            ]
+            d = self.compute_gradients(sides["d"], losses)
+            # The generator learns from the discriminator as it is after its step.
+            self.step_optimizers(d, batches=batches, last=not update_g)
+            terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
+        if update_g:
+            learns = self.lambda_nce > 0 and "sampler" in sides
+            moved = [self.generator, self.sampler] if learns else [self.generator]
+            per_batch = [
+                [Loss(compute, moved, weight, "g_") for compute in step.losses(batch, contrasts, adversarial=update_d)]
+                for batch, contrasts, weight in zip(batches, translated, weights, strict=True)
+            ]
+            side = sides["g"] + sides["sampler"] if learns else sides["g"]
+            g = self.compute_gradients(side, [loss for losses in per_batch for loss in losses])
+            self.step_optimizers(g, batches=batches)
+            computed = iter(g.terms)
+            g_terms = [merge_terms(list(islice(computed, len(losses)))) for losses in per_batch]
+            terms |= {f"g_{name}": value for name, value in mean_terms(g_terms, weights).items()}
+        return terms
+
+    def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
+        loss = self.adversarial.discriminator(
+            self.discriminator, batch["B"], fake_B, fake_first=True, step=self.d_steps
+        )
+        self.last_step.logits["discriminator"] = loss.real, loss.fake
+        return loss.terms
+
+    def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
+        images = super().translate(batch, noise_seed)
+        if self.nce_identity:
+            with inference(self.generator, mode=self.inference_mode, noise_seed=noise_seed):
+                images["idt_B"] = self.fake("generator", {**self.with_conditions(batch, noise_seed), "A": batch["B"]})
+        return images
+
+
+class _Step:
+    """The generator's passes in one step, of all its accumulated batches: mirrored or not, at the same positions.
+
+    Unless `keep`, the features of a translation are computed again for its backward pass.
+    """
+
+    def __init__(self, method: CUT, *, mirrored: bool, keep: bool) -> None:
+        self.method = method
+        self.mirrored = mirrored
+        self.keep = keep
+        self.independent = is_batch_independent(method.generator)
+        self._ids: dict[tuple[str, ...], list[Tensor]] = {}
+
+    def translate(self, batch: Batch, *, with_terms: bool) -> list[Contrast]:
+        """The translation of A, and that of B if the two share a pass; `with_terms` says that the generator learns."""
+        return self._pass(batch, ["nce", "nce_identity"] if with_terms and self._shares_pass(batch) else ["nce"])
+
+    def losses(self, batch: Batch, contrasts: list[Contrast], *, adversarial: bool) -> list[Callable[[], Terms]]:
+        """What computes the terms over one batch, one backward pass after the other."""
+        own = partial(self._g_terms, batch, contrasts, adversarial)
+        apart = self.method.nce_identity and len(contrasts) == 1
+        return [own, partial(self._identity_terms, batch)] if apart else [own]
+
+    def _shares_pass(self, batch: Batch) -> bool:
+        """Whether A and B go through the generator together, as batch norm has to see them."""
+        real_A, real_B = batch["A"], batch["B"]
+        if not self.method.nce_identity or real_A.shape[1:] != real_B.shape[1:]:
+            return False
+        return not self.independent or merges_passes(self.method.generator, real_A, real_B)
+
+    def _pass(self, batch: Batch, names: Sequence[str]) -> list[Contrast]:
+        """Images of a batch, by the terms that they are for, through the generator."""
+        method = self.method
+        sources = [batch["A" if name == "nce" else "B"] for name in names]
+        images = torch.cat(sources) if len(sources) > 1 else sources[0]
+        further = {key: torch.cat([batch[key]] * len(sources)) for key in method.networks["generator"].further}
+        inputs = {**batch, **further, "A": images.flip(-1) if self.mirrored else images}
+        sizes = [len(source) for source in sources]
+        if not (self.keep and self.independent and torch.is_grad_enabled()) or self.mirrored or method.lambda_nce == 0:
+            made = method.fake("generator", inputs, keep=self.keep)
+            return [Contrast(*parts) for parts in zip(names, sources, torch.split(made, sizes), strict=True)]
+        encoding = _Encoding(method.generator, method.nce_layers)
+        made = method.fake("generator", inputs, through=encoding)
+        features = _split(encoding.features, sizes)
+        keys = [self._keys(name, own) for name, own in zip(names, features, strict=True)]
+        return [Contrast(*parts) for parts in zip(names, sources, torch.split(made, sizes), keys, strict=True)]
+
+    def _g_terms(self, batch: Batch, contrasts: list[Contrast], adversarial: bool) -> Terms:
+        method = self.method
+        fake_B, real_B = contrasts[0].target, batch["B"]
+        source = contrasts[0].source.flip(-1) if self.mirrored else contrasts[0].source
+        images = StepImages(source=source, fake=fake_B, real=real_B)
+        terms = self._weighted(contrasts) if method.lambda_nce > 0 else {"total": 0 * fake_B.sum()}
+        features = adversarial and method.generator_terms.need_features(method.g_steps)
+        if adversarial and (method.lambda_gan > 0 or features):
+            gan = method.adversarial.generator(method.discriminator, real_B, fake_B, features=features)
+            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            if method.lambda_gan > 0:
+                terms = {"gan": gan.term, **terms, "total": method.lambda_gan * gan.term + terms["total"]}
+        return method.generator_terms.add_to(terms, images, method.g_steps)
+
+    def _identity_terms(self, batch: Batch) -> Terms:
+        """The term of images of B, in a pass of their own."""
+        return self._weighted(self._pass(batch, ["nce_identity"]))
+
+    def _weighted(self, contrasts: list[Contrast]) -> Terms:
+        """The contrastive terms, together where all of them share a pass, and their part in the loss."""
+        terms: Terms = {}
+        for group in [contrasts] if self.independent else [[contrast] for contrast in contrasts]:
+            terms |= self._contrast(group)
+        weight = self.method.lambda_nce * (0.5 if self.method.nce_identity else 1.0)
+        return {**terms, "total": weight * torch.stack(list(terms.values())).sum()}
+
+    def _contrast(self, group: list[Contrast]) -> Terms:
+        """The mean contrastive loss over the layers for each term; their images are encoded in one pass."""
+        method = self.method
+        queries = self._encode([contrast.target for contrast in group])
+        sources: list[list[Tensor]] = [[]] * len(group)
+        if any(contrast.keys is None for contrast in group):
+            with torch.no_grad():
+                sources = self._encode([contrast.source for contrast in group])
+        terms: Terms = {}
+        for contrast, query_features, source in zip(group, queries, sources, strict=True):
+            keys, ids = contrast.keys or self._keys(contrast.name, source)
+            if self.mirrored:
+                ids = [_mirror(i, f.shape[3]) for i, f in zip(ids, query_features, strict=True)]
+            vectors, _ = method.sampler(query_features, method.num_patches, ids)
+            losses = [method.patch_nce(query, key) for query, key in zip(vectors, keys, strict=True)]
+            terms[contrast.name] = torch.stack(losses).mean()
+        return terms
+
+    def _encode(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The features of each of several batches of images, in one pass."""
+        together = torch.cat(list(images)) if len(images) > 1 else images[0]
+        features = self.method.generator.encode(together, self.method.nce_layers)
+        return _split(features, [len(each) for each in images])
+
+    @torch.no_grad()
+    def _keys(self, name: str, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """The vectors of a source at the positions of a term, drawn when the step first asks for them."""
+        sizes = [feature.shape[2:].numel() for feature in features]
+        place = (name, *map(str, sizes))
+        if place not in self._ids:
+            self._ids[place] = self.method.draw_patch_ids(sizes)
+        vectors, ids = self.method.sampler(features, self.method.num_patches, self._ids[place])
+        return vectors, ids
+
+
+class _Encoding(nn.Module):
+    """A generator that keeps its features, detached, when it is called."""
+
+    def __init__(self, generator: Generator, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.generator = generator
+        self.layers = layers
+        self.features: list[Tensor] = []
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        image, features = self.generator.translate_and_encode(self.layers, *inputs)
+        self.features = [feature.detach() for feature in features]
+        return image
+
+
+def _split(features: Sequence[Tensor], sizes: list[int]) -> list[list[Tensor]]:
+    """Features of several batches that went through together, by batch."""
+    return [list(own) for own in zip(*(torch.split(feature, sizes) for feature in features), strict=True)]
+
+
+def _mirror(ids: Tensor, width: int) -> Tensor:
+    """The positions in a map at which its mirror image has what is at `ids`."""
+    return ids + width - 1 - 2 * (ids % width)
