@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import patchlight
-from commands import Outcome
+from commands import Outcome, call_main
 from golden import Golden, files, load
 from patchlight.interop import reference_state_dict
 from patchlight.networks import (
@@ -20,6 +21,8 @@ from patchlight.networks import (
     LocalEnhancer,
     MultiscaleDiscriminator,
     PatchDiscriminator,
+    PatchSample,
+    PatchSampleMLP,
     ResNetGenerator,
     UNetGenerator,
 )
@@ -167,14 +170,46 @@ def test_a_lone_resnet_of_cut(typed: Typed) -> None:
     torch.save({"mlp_0.0.weight": torch.ones(2, 2)}, "run/latest_net_F.pth")
     status, said, _ = typed("input=run", "output=net.ckpt")
     assert status == 0
-    assert "latest_net_D.pth is left out: model.2.filt is of an antialiased discriminator" in said
-    assert "latest_net_F.pth, the projection that CUT's loss uses, has no place in a checkpoint" in said
+    assert "latest_net_D.pth is left out: model.2.filt is one of 1 filters, of which 3 are known" in said
+    assert "latest_net_F.pth is left out: mlp_0.0 are no perceptrons of two layers each" in said
     assert "note: no file has discriminator_b, which begins with initial weights" in said
     image = torch.rand(1, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         assert torch.equal(patchlight.load("net.ckpt", device="cpu")(image), network(image))
     record = torch.load("net.ckpt", weights_only=True)["patchlight"]
     assert record["untrained"] == ["generator_ba", "discriminator_a", "discriminator_b"]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_the_networks_of_cut(plain: bool, typed: Typed, capsys: pytest.CaptureFixture[str]) -> None:
+    """There and back again: what is exported has the tensors that were imported, in their order."""
+    torch.manual_seed(0)
+    channels = [3, 8, 16, 16, 16]
+    networks: dict[str, nn.Module] = {
+        "generator": ResNetGenerator(3, 3, n_blocks=6, ngf=4, antialias="both"),
+        "discriminator": PatchDiscriminator(3, ndf=4, n_layers=2, norm="instance", antialias=True),
+        "sampler": PatchSample() if plain else PatchSampleMLP(channels, nc=8),
+    }
+    files = {"generator": "G", "discriminator": "D", "sampler": "F"}
+    states = {file: save(networks[role], f"run/latest_net_{file}.pth") for role, file in files.items()}
+    status, said, _ = typed("input=run", "output=net.ckpt")
+    assert status == 0
+    groups = "model=cut data=unpaired model/generator=resnet_6 model/discriminator=patch34 model/sampler="
+    assert groups + ("plain" if plain else "mlp") in said
+    assert ("model.sampler.nc=8" in said) == (not plain)
+    assert "latest_net_F.pth -> sampler" in said
+    assert "no file has" not in said
+    assert torch.load("net.ckpt", weights_only=True)["patchlight"]["untrained"] == []
+    assert call_main("export", "ckpt=net.ckpt", "output=out", "format=reference") == 0
+    said = capsys.readouterr().out
+    projection = "--netF sample" if plain else "--netF mlp_sample --netF_nc 8"
+    options = f"--model cut --netG resnet_6blocks --ngf 4 --normG instance --normD instance {projection}"
+    assert f"{options} --nce_layers 0,4,8,12,16 --netD n_layers --n_layers_D 2 --ndf 4" in said
+    assert "note:" not in said
+    for file, state in states.items():
+        written = torch.load(f"out/latest_net_{file}.pth", weights_only=True)
+        assert list(written) == list(state)
+        assert all(torch.equal(written[key], value) for key, value in state.items())
 
 
 def test_the_discriminator_of_one_direction(typed: Typed) -> None:

@@ -95,10 +95,13 @@ def test_every_job_of_every_sweep_of_every_experiment_composes(sweep: str, exper
 
 def test_norms_of_discriminators() -> None:
     """A built-in discriminator has the norm of the method's paper; one of another kind gets no key from the method."""
-    for model, norm in (("pix2pix", "batch"), ("cyclegan", "instance"), ("pix2pixhd", "instance")):
+    for model, norm in (("pix2pix", "batch"), ("cyclegan", "instance"), ("pix2pixhd", "instance"), ("cut", "instance"),
+                        ("fastcut", "instance")):  # fmt: skip
         for path in sorted((config_dir() / "model/discriminator").glob("*.yaml")):
             cfg = compose_config("train", [f"model={model}", f"model/discriminator={path.stem}"])
             assert cfg.model.discriminator.norm == norm, path
+            if path.stem.startswith("patch"):
+                assert cfg.model.discriminator.antialias == model.endswith("cut"), path
     given = compose_config("train", ["model=cyclegan", "model.discriminator.norm=none"])
     assert given.model.discriminator.norm == "none"
     assert "discriminator" not in OmegaConf.load(config_dir() / "model/cyclegan.yaml")
@@ -122,7 +125,9 @@ FROM_CODE: dict[str, tuple[str, ...]] = {
     "patchlight.networks.PatchDiscriminator": ("in_channels",),
     "patchlight.networks.MultiscaleDiscriminator": ("in_channels",),
     "patchlight.networks.PixelDiscriminator": ("in_channels",),
+    "patchlight.networks.PatchSampleMLP": ("in_channels",),
     "patchlight.methods.Pix2Pix": ("generator", "discriminator"),
+    "patchlight.methods.CUT": ("generator", "discriminator", "sampler"),
     "patchlight.methods.Pix2PixHD": ("generator", "discriminator"),
     "patchlight.methods.CycleGAN": ("generator_ab", "generator_ba", "discriminator_a", "discriminator_b"),
 }
@@ -133,7 +138,7 @@ def bind(node: dict[str, Any]) -> inspect.BoundArguments:
     """Bind a node to the signature of its target; raises a TypeError where it does not fit."""
     target = node["_target_"]
     not_arguments = HYDRA_KEYS | (
-        {"generator", "discriminator", "init"} if target.startswith("patchlight.meth") else set()
+        {"generator", "discriminator", "sampler", "init"} if target.startswith("patchlight.meth") else set()
     )
     arguments = {key: value for key, value in node.items() if key not in not_arguments}
     arguments |= dict.fromkeys(FROM_CODE.get(target, ()))
@@ -166,9 +171,24 @@ def test_paper_settings(model: str) -> None:
 def networks_of(model: str) -> dict[str, DictConfig | dict[str, Any]]:
     norm = "batch" if model == "pix2pix" else "instance"
     discriminator = {"_target_": "patchlight.networks.PatchDiscriminator", "ndf": 64, "n_layers": 3, "norm": norm}
-    discriminator["spectral_norm"] = False
+    discriminator |= {"spectral_norm": False, "antialias": False}
     if model == "pix2pix":
         unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True}
         return {"generator": {"_target_": "patchlight.networks.UNetGenerator", **unet}, "discriminator": discriminator}
     resnet = {"n_blocks": 9, "ngf": 64, "norm": norm, "dropout": False, "padding": "reflect", "antialias": "none"}
     return {"generator": {"_target_": "patchlight.networks.ResNetGenerator", **resnet}, "discriminator": discriminator}
+
+
+def test_paper_settings_of_cut() -> None:
+    """Park et al. 2020, section 4.1 and appendix C.1; the schedules are those of its code."""
+    cut, fast = (compose_config("train", [f"model={model}"]).model for model in ("cut", "fastcut"))
+    assert cut.generator.antialias == "both"
+    assert (cut.init.init_type, cut.init.gain) == ("xavier", 0.02)
+    assert cut.sampler == {"_target_": "patchlight.networks.PatchSampleMLP", "nc": 256}
+    assert (cut.optimizer.lr, list(cut.optimizer.betas)) == (2e-4, [0.5, 0.999])
+    own = ("gan_mode", "lambda_gan", "lambda_nce", "nce_identity", "num_patches", "temperature", "flip_equivariance")
+    assert [cut[key] for key in own] == ["lsgan", 1.0, 1.0, True, 256, 0.07, False]
+    assert [fast[key] for key in own] == ["lsgan", 1.0, 10.0, False, 256, 0.07, True]
+    assert [(m.schedule.n_epochs, m.schedule.n_epochs_decay) for m in (cut, fast)] == [(200, 200), (150, 50)]
+    assert fast.generator == cut.generator
+    assert fast.discriminator == cut.discriminator

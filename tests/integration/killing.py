@@ -31,11 +31,21 @@ COMMON = (
     "model.discriminator.n_layers=2", "model.accumulate=2", "model.d_steps_per_g_step=2",
 )  # fmt: skip
 
+CUT = (
+    "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2", "model.generator.ngf=8",
+    "model.generator.dropout=true", "model.nce_layers=[0,4,8,13]", "model.sampler.nc=16", "model.num_patches=32",
+    "callbacks.quality.metrics={variation: {_target_: torchmetrics.image.TotalVariation, reduction: mean}}",
+    "callbacks.best.monitor=val/variation",
+)  # fmt: skip
+"""It has no pairs whose figures `best` could follow."""
+
 MODELS = {
     "pix2pix": (
         "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=6",
         "model.generator.ngf=16",
     ),
+    "cut": (*CUT, "model=cut"),
+    "fastcut": (*CUT, "model=fastcut"),
     "cyclegan": (
         "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
         "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10",

@@ -106,7 +106,8 @@ def test_networks_of_cut(antialias: Any, norm: Any) -> None:
     ("state", "message"),
     [
         (reference_state_dict(PatchDiscriminator(3, ndf=2)) | {"model.2.filt": torch.ones(2, 1, 3, 3)},
-         "model.2.filt is of an antialiased discriminator"),
+         "model.2.filt is one of 1 filters, of which 3 are known"),
+        ({"mlp_1.0.weight": torch.ones(2, 2), "mlp_1.2.weight": torch.ones(2, 2)}, "mlp_1.0, mlp_1.2 are no perceptr"),
         ({"model.0.weight_orig": torch.ones(1, 1, 4, 4)}, "weight_orig is of a spectral norm"),
         ({"fc.weight": torch.ones(3, 3)}, "fc.weight and the others are of no convolution"),
         (nn.Sequential(nn.Conv2d(3, 4, 5)).state_dict(), r"0.weight of shape \(4, 3, 5, 5\) begins none of the"),
@@ -121,7 +122,10 @@ def test_what_is_not_known(state: dict[str, torch.Tensor], message: str) -> None
 
 def test_both_discriminators() -> None:
     assert infer(reference_state_dict(PatchDiscriminator(6, ndf=2, n_layers=4, norm="none"))).settings == {
-        "ndf": 2, "n_layers": 4, "norm": "none",
+        "ndf": 2, "n_layers": 4, "norm": "none", "antialias": False,
+    }  # fmt: skip
+    assert infer(reference_state_dict(PatchDiscriminator(3, 2, n_layers=2, norm="none", antialias=True))).settings == {
+        "ndf": 2, "n_layers": 2, "norm": "none", "antialias": True,
     }  # fmt: skip
     assert infer(reference_state_dict(PixelDiscriminator(6, ndf=2, norm="instance"))).settings == {
         "ndf": 2, "norm": "instance",

@@ -11,6 +11,7 @@ from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGe
 
 NETWORKS: dict[str, Any] = {
     "patch": lambda norm: PatchDiscriminator(3, ndf=2, n_layers=2, norm=norm),
+    "antialiased": lambda norm: PatchDiscriminator(3, ndf=2, n_layers=2, norm=norm, antialias=True),
     "pixel": lambda norm: PixelDiscriminator(3, ndf=2, norm=norm),
     "unet": lambda norm: UNetGenerator(3, 1, num_downs=5, ngf=2, norm=norm, dropout=True),
     "resnet": lambda norm: ResNetGenerator(3, 1, n_blocks=2, ngf=2, norm=norm, dropout=True),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
-from tiny_methods import SGD, assert_equal, cyclegan, fit, images, pix2pix, pix2pixhd
+from tiny_methods import SGD, assert_equal, cut, cyclegan, fit, images, pix2pix, pix2pixhd
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -23,7 +23,7 @@ from patchlight.networks import PatchDiscriminator, UNetGenerator
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan, pix2pixhd])
 
 
-@MAKE
+@pytest.mark.parametrize("make", [pix2pix, cyclegan, pix2pixhd, cut])
 def test_four_batches_of_one_are_one_of_four(make: Any, tmp_path: Path) -> None:
     small, large = make(optimizer=SGD, accumulate=4), make(optimizer=SGD)
     a, b = fit(small, tmp_path, images(16)), fit(large, tmp_path, images(16, batch=4))

@@ -12,13 +12,15 @@ from lightning.pytorch import Callback, Trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
-from patchlight.methods import CycleGAN, Pix2Pix, Pix2PixHD, TranslationMethod
+from patchlight.methods import CUT, CycleGAN, Pix2Pix, Pix2PixHD, TranslationMethod
 from patchlight.networks import (
     GlobalGenerator,
     MultiscaleDiscriminator,
     PatchDiscriminator,
+    PatchSampleMLP,
     ResNetGenerator,
     UNetGenerator,
+    feature_channels,
 )
 
 SGD = partial(torch.optim.SGD, lr=0.01, momentum=0.5)
@@ -42,6 +44,17 @@ def pix2pixhd(norm: Any = "instance", d_norm: Any = None, **settings: Any) -> Pi
     generator = GlobalGenerator(3, 3, ngf=2, n_downsampling=2, n_blocks=1, norm=norm)
     discriminator = MultiscaleDiscriminator(6, ndf=2, n_layers=1, num_scales=2, norm=d_norm or norm)
     return Pix2PixHD(generator, discriminator, **settings)
+
+
+def cut(norm: Any = "instance", d_norm: Any = None, sampler: nn.Module | None = None, **settings: Any) -> CUT:
+    """Its patches are all that there are, so that random numbers decide about their order only."""
+    torch.manual_seed(0)
+    generator = ResNetGenerator(3, 3, n_blocks=1, ngf=4, norm=norm)
+    layers = (4, 8, 10)
+    if sampler is None:
+        sampler = PatchSampleMLP(feature_channels(generator, 3, layers), nc=4)
+    discriminator = PatchDiscriminator(3, ndf=4, n_layers=1, norm=d_norm or norm)
+    return CUT(generator, discriminator, sampler, **{"nce_layers": layers, "num_patches": 64, **settings})
 
 
 def images(n: int, batch: int = 1, spoilt: int | None = None) -> DataLoader[Any]:

@@ -46,6 +46,12 @@ PIX2PIXHD = (
     "model.generator.ngf=4", "callbacks=ema",
 )  # fmt: skip
 
+CUT = (
+    "model=cut", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=4",
+    "model.nce_layers=[4,8,12]", "model.sampler.nc=8", "model.num_patches=2000", "callbacks=ema",
+)  # fmt: skip
+"""All patches that there are, so that each rank's random numbers decide about their order only."""
+
 ONE = ("trainer=cpu", "data.batch_size=2")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1")
 
@@ -178,7 +184,8 @@ def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_pa
     assert not torch.equal(draws[0], draws[1])
 
 
-def test_a_cyclegan_with_averages_and_spawned_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", [CYCLEGAN, CUT], ids=["cyclegan", "cut"])
+def test_unpaired_methods_with_averages_and_spawned_ranks(method: tuple[str, ...], tmp_path: Path) -> None:
     """On noise: where an image is flat, an L1 term is exactly at its kink, and rounding decides about its gradient."""
     rng = np.random.default_rng(0)
     for split, n in (("trainA", 11), ("trainB", 11), ("testA", 3), ("testB", 3)):
@@ -186,7 +193,7 @@ def test_a_cyclegan_with_averages_and_spawned_ranks(tmp_path: Path) -> None:
         for i in range(n):
             noise = rng.integers(0, 255, (36, 36, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "set" / split / f"{i}.png")
-    command = (*COMMON, *CYCLEGAN, "data.root=set")
+    command = (*COMMON, *method, "data.root=set")
     train(tmp_path, *command, *ONE, "hydra.run.dir=one")
     train(tmp_path, *command, *TWO, "trainer=ddp_spawn", "hydra.run.dir=two")
     assert_equal(tmp_path / "one", tmp_path / "two")

@@ -25,7 +25,7 @@ class ImportConfig(CommandConfig):
     output: str
     epoch: str | int
     direction: Literal["AtoB", "BtoA"]
-    method: Literal["pix2pix", "cyclegan", "pix2pixhd"] | None
+    method: Literal["pix2pix", "cyclegan", "pix2pixhd", "cut"] | None
     gan_mode: Literal["lsgan", "vanilla", "wgangp", "hinge", "nonsaturating", "relativistic"] | None
     dropout: bool | None
     padding: Literal["reflect", "replicate", "zero"] | None

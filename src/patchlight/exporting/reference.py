@@ -1,4 +1,4 @@
-"""A checkpoint as the files that the reference PyTorch CycleGAN/pix2pix code writes and reads."""
+"""A checkpoint as the files that the reference PyTorch CycleGAN/pix2pix code, or that of CUT, writes and reads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from patchlight.interop.reference import NETWORKS, load_reference_weights, refer
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
 from patchlight.system.files import check_free, whole_file
 
+FLAGS = ("no_antialias", "no_antialias_up")
+"""CUT's options for halvings and doublings without filters."""
+
 MIN_DOWNS = 5
 """The reference's U-Net has at least this many halvings."""
 
@@ -28,7 +31,7 @@ def reference_files(networks: Mapping[str, nn.Module], folder: Path, overwrite: 
         raise ConfigError(f"output={folder} is a file: format=reference writes a folder")
     for name, network in networks.items():
         if name not in NETWORKS:
-            raise ConfigError(f"format=reference has no name for {name}: the reference code has pix2pix and CycleGAN")
+            raise ConfigError(f"format=reference has no name for {name}: it is for pix2pix, CycleGAN and CUT")
         if isinstance(network, UNetGenerator) and network.num_downs < MIN_DOWNS:
             raise ConfigError(
                 f"format=reference has no U-Net with num_downs={network.num_downs}: the reference code's has at least "
@@ -66,6 +69,8 @@ def command_line_options(networks: Mapping[str, nn.Module], config: Mapping[str,
     # An imported checkpoint may have none.
     discriminator = next((network for name, network in networks.items() if name.startswith("discriminator")), None)
     own: Mapping[str, Any] = config["generator"]
+    if _is_cut(config):
+        return _options_of_cut(discriminator, config)
     options = [f"--model {'pix2pix' if 'generator' in networks else 'cycle_gan'}"]
     if isinstance(generator, UNetGenerator):
         options.append(f"--netG unet_{2**generator.num_downs}")
@@ -81,11 +86,43 @@ def command_line_options(networks: Mapping[str, nn.Module], config: Mapping[str,
     return " ".join([*options, f"--ndf {config['discriminator']['ndf']}"])
 
 
+def _is_cut(config: Mapping[str, Any]) -> bool:
+    return bool(config["_target_"] == "patchlight.methods.CUT")
+
+
+def _options_of_cut(discriminator: nn.Module | None, config: Mapping[str, Any]) -> str:
+    own, projection = config["generator"], config["sampler"]
+    options = [
+        f"--model cut --netG resnet_{own['n_blocks']}blocks --ngf {own['ngf']}",
+        f"--normG {str(own['norm']).removeprefix('sync_')}",
+        f"--normD {str(config['discriminator']['norm']).removeprefix('sync_')}",
+        f"--netF mlp_sample --netF_nc {projection['nc']}" if "nc" in projection else "--netF sample",
+        f"--nce_layers {','.join(str(number) for number in config['nce_layers'])}",
+    ]
+    if own["dropout"]:
+        options.append("--no_dropout false")
+    options += [f"--{flag}" for flag, filtered in zip(FLAGS, _filtered(own), strict=True) if not filtered]
+    if isinstance(discriminator, PixelDiscriminator):
+        options.append("--netD pixel")
+    elif isinstance(discriminator, PatchDiscriminator):
+        options.append(f"--netD n_layers --n_layers_D {discriminator.n_layers}")
+    return " ".join([*options, f"--ndf {config['discriminator']['ndf']}"])
+
+
+def _filtered(generator: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a generator's halvings are filtered, and whether its doublings are."""
+    antialias = generator.get("antialias", "none")
+    return antialias in ("down", "both"), antialias in ("up", "both")
+
+
 def remarks(networks: Mapping[str, nn.Module], config: Mapping[str, Any]) -> list[str]:
     """What has to be changed in the reference's code before it reads these files."""
     own: Mapping[str, Any] = config["generator"]
     found = []
-    if own.get("antialias", "none") != "none":
+    if _is_cut(config):
+        if _filtered(own)[0] != config["discriminator"].get("antialias", False):
+            found.append("it has one no_antialias for generator and discriminator, and these differ")
+    elif own.get("antialias", "none") != "none":
         found.append("the generator is antialiased, which CUT's code has and the CycleGAN and pix2pix code has not")
     if own.get("padding", "reflect") != "reflect":
         found.append(f"its ResnetGenerator needs padding_type={own['padding']!r}, for which it has no option")
@@ -94,6 +131,6 @@ def remarks(networks: Mapping[str, nn.Module], config: Mapping[str, Any]) -> lis
     if own.get("num_downs", 8) not in (7, 8):
         found.append(f"its define_G has no name for num_downs={own['num_downs']}")
     norms = {str(config[kind]["norm"]).removeprefix("sync_") for kind in ("generator", "discriminator")}
-    if len(norms) > 1:
+    if len(norms) > 1 and not _is_cut(config):
         found.append("it has one norm for generators and discriminators, and these have two")
     return found

@@ -13,7 +13,7 @@ from patchlight.interop.reference import FILTER, reference_layers
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 
-Kind = Literal["unet", "resnet", "patch", "pixel", "global", "local", "multiscale"]
+Kind = Literal["unet", "resnet", "patch", "pixel", "global", "local", "multiscale", "sampler"]
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Architecture:
     """Settings that leave no trace in the tensors."""
 
     @property
-    def is_generator(self) -> bool:
-        """Whether this makes images."""
-        return self.kind in ("unet", "resnet", "global", "local")
+    def role(self) -> Literal["generator", "discriminator", "sampler"]:
+        """What a method does with this network."""
+        if self.kind == "sampler":
+            return "sampler"
+        return "generator" if self.kind in ("unet", "resnet", "global", "local") else "discriminator"
 
 
 def infer(state: Mapping[str, Tensor]) -> Architecture:
@@ -43,6 +45,8 @@ def infer(state: Mapping[str, Tensor]) -> Architecture:
     if parametrised is not None:
         raise ValueError(f"{parametrised} is of a spectral norm, which the reference's networks do not have")
     layers = reference_layers(state)
+    if all(re.fullmatch(r"mlp_\d+\.[02]", name) for name in layers):
+        return _sampler(layers)
     first = next(iter(layers))
     weights = _convolutions(layers)
     if not weights:
@@ -67,6 +71,14 @@ def infer(state: Mapping[str, Tensor]) -> Architecture:
 def _convolutions(layers: Layers) -> list[Tensor]:
     """The weights of all convolutions."""
     return [tensors["weight"] for tensors in layers.values() if "weight" in tensors and tensors["weight"].ndim == 4]
+
+
+def _sampler(layers: Layers) -> Architecture:
+    """CUT's projection, of which nothing is left without its perceptrons."""
+    expected = [f"mlp_{i}.{number}" for i in range(len(layers) // 2) for number in (0, 2)]
+    if list(layers) != expected or any(tensors.keys() != {"weight", "bias"} for tensors in layers.values()):
+        raise ValueError(f"{', '.join(layers)} are no perceptrons of two layers each")
+    return Architecture("sampler", 0, 0, {"nc": len(layers["mlp_0.0"]["bias"])} if layers else {})
 
 
 def _unet(layers: Layers, weights: list[Tensor]) -> Architecture:
@@ -182,12 +194,13 @@ def _antialias(layers: Layers) -> str:
 
 
 def _patch(layers: Layers, weights: list[Tensor]) -> Architecture:
-    filters = next((name for name, tensors in layers.items() if FILTER in tensors), None)
-    if filters is not None:
-        raise ValueError(f"{filters}.{FILTER} is of an antialiased discriminator, which this project does not have")
     if len(weights) < 3:
         raise ValueError(f"a PatchGAN has at least 3 convolutions, and these are {len(weights)}")
-    settings = {"ndf": weights[0].shape[0], "n_layers": len(weights) - 2, "norm": _norm(layers, inner=1)}
+    n_layers, filters = len(weights) - 2, [name for name, tensors in layers.items() if FILTER in tensors]
+    if len(filters) not in (0, n_layers):
+        raise ValueError(f"{filters[0]}.{FILTER} is one of {len(filters)} filters, of which {n_layers} are known")
+    norm = _norm(layers, inner=1)
+    settings = {"ndf": weights[0].shape[0], "n_layers": n_layers, "norm": norm, "antialias": bool(filters)}
     return Architecture("patch", weights[0].shape[1], weights[-1].shape[0], settings)
 
 

@@ -27,10 +27,7 @@ State = dict[str, Tensor]
 
 FILE_NAME = re.compile(r"(?P<epoch>.+)_net_(?P<network>[A-Z](_[AB])?)\.pth")
 
-IGNORED = {
-    "F": "the projection that CUT's loss uses", "D2": "a further discriminator",
-    "E": "pix2pixHD's encoder of instance features",
-}  # fmt: skip
+IGNORED = {"D2": "a further discriminator", "E": "pix2pixHD's encoder of instance features"}
 """Networks that other methods have beside generators and discriminators."""
 
 
@@ -44,8 +41,9 @@ def find_files(source: Path, epoch: str) -> dict[str, Path]:
     if source.is_file():
         match = FILE_NAME.fullmatch(source.name)
         network = match["network"] if match and match["network"] in NETWORKS.values() else "G"
-        if network.startswith("D"):
-            raise ConfigError(f"input={source} is a discriminator: give the generator, or the folder with both")
+        if not network.startswith("G"):
+            kind = "a discriminator" if network.startswith("D") else "the projection of CUT's loss"
+            raise ConfigError(f"input={source} is {kind}: give the generator, or the folder with both")
         return {network: source}
     if not source.is_dir():
         raise DataError(f"input={source} is not there: give a .pth file of the reference code, or the folder of a run")
@@ -68,7 +66,7 @@ def left_out(source: Path, epoch: str) -> list[str]:
     ]
 
 
-def read_tensors(path: Path) -> State:
+def read_tensors(path: Path, *, may_be_empty: bool = False) -> State:
     """The tensors of a .pth file by their names, in float32; the file is not executed.
 
     Raises:
@@ -86,7 +84,7 @@ def read_tensors(path: Path) -> State:
         if ".tar format" in str(error):
             text = "it is in the .tar format of the first PyTorch: load it there, or in a sandbox, and save it anew"
         raise DataError(f"{path} cannot be read: {text}") from None
-    if not isinstance(content, Mapping) or not content:
+    if not isinstance(content, Mapping) or not (content or may_be_empty):
         raise DataError(f"{path} holds a {type(content).__name__}: a dictionary of tensors by name is needed")
     state: State = {}
     for key, value in content.items():
@@ -131,7 +129,7 @@ def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
     Raises:
         UserError: a file cannot be used, or they do not fit together; the message names the file.
     """
-    states = {name: read_tensors(path) for name, path in files.items()}
+    states = {name: read_tensors(path, may_be_empty=name == "F") for name, path in files.items()}
     notes: list[str] = []
     found: dict[str, Architecture] = {}
     for name, state in states.items():
@@ -159,17 +157,18 @@ def assemble(files: Mapping[str, Path], assumed: Assumptions) -> Imported:
 
 
 def _infer(name: str, path: Path, state: State, notes: list[str]) -> Architecture | None:
-    """The architecture in a file; None of a discriminator that cannot be used, which is noted."""
+    """The architecture in a file; None of one beside a generator's that cannot be used, which is noted."""
     try:
         architecture = infer(state)
     except ValueError as error:
-        if name.startswith("D"):
+        if not name.startswith("G"):
             notes.append(f"{path.name} is left out: {error}")
             return None
         raise DataError(f"{path} is no generator that patchlight has: {error}") from None
-    if architecture.is_generator != name.startswith("G"):
-        raise DataError(f"{path} should be a {'generator' if name.startswith('G') else 'discriminator'}: it is another")
-    if not architecture.is_generator and architecture.out_channels != 1:
+    expected = {"G": "generator", "D": "discriminator", "F": "sampler"}[name[0]]
+    if architecture.role != expected:
+        raise DataError(f"{path} should be a {expected}: it is another")
+    if expected == "discriminator" and architecture.out_channels != 1:
         raise DataError(f"{path} makes {architecture.out_channels} values a patch where a discriminator makes 1")
     return architecture
 

@@ -11,12 +11,13 @@ from omegaconf import DictConfig, OmegaConf
 from patchlight.config.compose import compose_config
 from patchlight.errors import DataError
 from patchlight.interop.architecture import Architecture
-from patchlight.methods import CycleGAN, NetworkSpec, Pix2Pix, Pix2PixHD
+from patchlight.methods import CUT, CycleGAN, NetworkSpec, Pix2Pix, Pix2PixHD
 
-Method = Literal["pix2pix", "cyclegan", "pix2pixhd"]
+Method = Literal["pix2pix", "cyclegan", "pix2pixhd", "cut"]
 
 TABLES: Mapping[Method, Mapping[str, NetworkSpec]] = {
     "pix2pix": Pix2Pix.networks, "cyclegan": CycleGAN.networks, "pix2pixhd": Pix2PixHD.networks,
+    "cut": CUT.networks,
 }  # fmt: skip
 
 OF_PIX2PIXHD = ("global", "local", "multiscale")
@@ -47,7 +48,7 @@ def choose_method(found: Mapping[str, Architecture], wanted: Method | None) -> M
     """
     discriminator = found.get("D")
     if "G_A" in found or "G_B" in found:
-        if "G" in found or wanted in ("pix2pix", "pix2pixhd"):
+        if "G" in found or wanted in ("pix2pix", "pix2pixhd", "cut"):
             raise DataError(
                 f"{', '.join(sorted(found))} are not the networks of one {wanted or 'pix2pix'}: leave out "
                 f"method={wanted or 'pix2pix'}"
@@ -56,6 +57,8 @@ def choose_method(found: Mapping[str, Architecture], wanted: Method | None) -> M
     generator = found["G"]
     if wanted is None and any(network.kind in OF_PIX2PIXHD for network in found.values()):
         return "pix2pixhd"
+    if wanted is None and ("F" in found or (discriminator is not None and discriminator.settings.get("antialias"))):
+        return "cut"
     if discriminator is not None and wanted is None:
         conditional = discriminator.in_channels == generator.in_channels + generator.out_channels
         return "pix2pix" if conditional else "cyclegan"
@@ -69,6 +72,8 @@ def by_role(found: Mapping[str, Architecture], method: Method) -> dict[str, str]
     """
     if method in ("pix2pix", "pix2pixhd"):
         roles = {"generator": "G", "discriminator": "D"}
+    elif method == "cut":
+        roles = {"generator": "G", "discriminator": "D", "sampler": "F"}
     elif "G" in found:
         roles = {"generator_ab": "G", "discriminator_b": "D"}
     else:
@@ -99,7 +104,7 @@ def channels_of(found: Mapping[str, Architecture], roles: Mapping[str, str], met
         if found[name].in_channels != expected:
             raise DataError(
                 f"{name} sees {found[name].in_channels} channels where there should be {expected}: "
-                f"these files are not of one training (or name the training by method=pix2pix or method=cyclegan)"
+                f"these files are not of one training (or name it by method=pix2pix, method=cyclegan or method=cut)"
             )
     return ends
 
@@ -126,6 +131,9 @@ def overrides_for(
         discriminator = _one(discriminators, "discriminators")
         groups.append(f"model/discriminator={_discriminator_choice(discriminator)}")
         settings["discriminator"] = discriminator.settings
+    if "sampler" in roles:
+        settings["sampler"] = found[roles["sampler"]].settings
+        groups.append(f"model/sampler={'mlp' if settings['sampler'] else 'plain'}")
     wanted = {f"model.{part}.{key}": value for part, own in settings.items() for key, value in own.items()}
     if assumed.gan_mode == "wgangp":
         groups.append("model/penalty=wgan_gp")

@@ -19,9 +19,10 @@ def _of(module: str, names: str) -> Names:
     return frozenset(f"{module}.{name}" for name in names.split())
 
 
-METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD")
+METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD CUT")
 GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator GlobalGenerator LocalEnhancer")
 DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator")
+SAMPLERS = _of("patchlight.networks", "PatchSample PatchSampleMLP")
 OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
 GENERATOR_TERMS = _of(
     "patchlight.losses",
@@ -107,7 +108,7 @@ PLACES: Mapping[str, Place] = {
     "model": Place(
         METHODS,
         parts={
-            "generator": "generator", "discriminator": "discriminator", "optimizer": "optimizer",
+            "generator": "generator", "discriminator": "discriminator", "sampler": "sampler", "optimizer": "optimizer",
             "optimizer_d": "optimizer", "optimizers": "optimizers", "schedule": "schedule", "penalties": "penalties",
             "adversarial": "adversarial", "generator_terms": "generator terms",
             "discriminator_augment": "discriminator augment",
@@ -115,6 +116,7 @@ PLACES: Mapping[str, Place] = {
     ),
     "generator": Place(GENERATORS),
     "discriminator": Place(DISCRIMINATORS),
+    "sampler": Place(SAMPLERS),
     "optimizer": Place(OPTIMIZERS, partial=True),
     "optimizers": Place(every="optimizer"),
     "schedule": Place(SCHEDULES, partial=True),
@@ -143,6 +145,7 @@ LIMITS: Mapping[str, Mapping[str, int]] = {
     "model": {
         "ngf": 1024, "ndf": 1024, "n_blocks": 256, "num_downs": 16, "n_layers": 16, "pool_size": 100_000,
         "n_downsampling": 16, "n_local_enhancers": 4, "n_blocks_local": 256, "num_scales": 8,
+        "nc": 4096, "num_patches": 65_536,
     },
     "data": {
         "channels_a": 1024, "channels_b": 1024, "n_classes": 256, "image_size": 4096, "load_size": 4096,
