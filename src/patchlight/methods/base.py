@@ -127,9 +127,13 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         return optimizers, [self.schedule_factory(optimizer) for optimizer in optimizers]
 
     def _moved_networks(self) -> dict[str, dict[str, nn.Module]]:
-        """The networks that each optimizer moves, by the optimizer's name; without optimizers that have no weights."""
+        """The networks that each optimizer moves, by its name; without named ones that have nothing to be trained."""
         moved = {name: self.moved_by(name) for name in self.optimizer_names}
-        return {name: n for name, n in moved.items() if any(list(network.parameters()) for network in n.values())}
+        return {
+            name: networks
+            for name, networks in moved.items()
+            if name in ("g", "d") or any(is_trained(network) for network in networks.values())
+        }
 
     def rank_state(self) -> dict[str, Any]:
         # The state of augmentations and terms may be another on each rank; networks' buffers are those of rank 0.

@@ -130,7 +130,7 @@ class CUT(TranslationMethod):
             raise ValueError(f"nce_layers={list(nce_layers)}: the sampler has perceptrons for {len(sampler.mlps)}")
         self.generator = generator
         self.discriminator = discriminator
-        self.sampler = sampler
+        self.sampler = sampler if lambda_nce > 0 else sampler.requires_grad_(False)
         self.lambda_gan = lambda_gan
         self.lambda_nce = lambda_nce
         self.nce_identity = nce_identity and lambda_nce > 0
@@ -211,13 +211,12 @@ class CUT(TranslationMethod):
             self.step_optimizers(d, batches=batches, last=not update_g)
             terms |= {f"d_{name}": value for name, value in mean_terms(d.terms, weights).items()}
         if update_g:
-            learns = self.lambda_nce > 0 and "sampler" in sides
-            moved = [self.generator, self.sampler] if learns else [self.generator]
+            moved = [self.generator, self.sampler] if "sampler" in sides else [self.generator]
             per_batch = [
                 [Loss(compute, moved, weight, "g_") for compute in step.losses(batch, contrasts, adversarial=update_d)]
                 for batch, contrasts, weight in zip(batches, translated, weights, strict=True)
             ]
-            side = sides["g"] + sides["sampler"] if learns else sides["g"]
+            side = sides["g"] + sides["sampler"] if "sampler" in sides else sides["g"]
             g = self.compute_gradients(side, [loss for losses in per_batch for loss in losses])
             self.step_optimizers(g, batches=batches)
             computed = iter(g.terms)
