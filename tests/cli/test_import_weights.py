@@ -120,7 +120,10 @@ def test_a_folder_of_pix2pix(typed: Typed) -> None:
     status, said, complaints = typed("input=run", "output=net.ckpt", "direction=BtoA", "gan_mode=lsgan")
     assert (status, complaints) == (0, "")
     assert "latest_net_G.pth -> generator: unet, 1 to 3 channels, num_downs=6, ngf=4, norm=batch\n" in said
-    assert "latest_net_D.pth -> discriminator: patch, 4 to 1 channels, ndf=4, n_layers=2, norm=batch\n" in said
+    assert (
+        "latest_net_D.pth -> discriminator: patch, 4 to 1 channels, ndf=4, n_layers=2, norm=batch, antialias=False\n"
+        in said
+    )
     assert "note: the weights do not tell dropout: dropout=true is taken" in said
     assert "gan_mode" not in said.partition("to go on")[0]
     assert said.endswith(
@@ -253,7 +256,9 @@ def test_what_cannot_be_used(typed: Typed) -> None:
         ("input=nowhere",): "input=nowhere is not there",
         ("input=run", "padding=zero"): "padding=zero is nothing that this generator has",
         ("input=run", "gan_mode=foo"): "gan_mode",
-        ("input=run/latest_net_G.pth", "method=vae"): "method=vae should be 'pix2pix', 'cyclegan' or 'pix2pixhd'",
+        (
+            "input=run/latest_net_G.pth", "method=vae",
+        ): "method=vae should be 'pix2pix', 'cyclegan', 'pix2pixhd' or 'cut'",
     }.items():
         status, said, complaints = typed(*arguments, "output=net.ckpt")
         assert status == 1, arguments

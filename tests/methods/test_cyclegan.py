@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from patchlight.methods import CycleGAN, cyclegan
+from patchlight.methods import CycleGAN, adversarial
 from patchlight.methods.adversarial import is_batch_independent
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, init_weights
 
@@ -75,7 +75,7 @@ def test_one_pass_trains_as_two_do(
 ) -> None:  # fmt: skip
     terms, weights, merged = train(tmp_path, sizes, {"norm": norm}, **settings)
     assert merged == passes
-    monkeypatch.setattr(cyclegan, "MERGED_PIXELS", 0)
+    monkeypatch.setattr(adversarial, "MERGED_PIXELS", 0)
     apart_terms, apart_weights, apart = train(tmp_path, sizes, {"norm": norm}, **settings)
     assert len(apart) == 3 * len(sizes)
     for step, expected in zip(terms, apart_terms, strict=True):

@@ -29,6 +29,9 @@ class PatchSample(nn.Module):
     Source: Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation", section 3.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(
         self, features: Sequence[Tensor], num_patches: int = 256, patch_ids: Sequence[Tensor] | None = None
     ) -> Sampled:
