@@ -18,9 +18,12 @@ from patchlight.system.job_record import VARIABLE, begin_command
     ("override", "message"),
     [
         ("model.discriminator.n_layer=3", "model.discriminator.n_layer is no key .* did you mean n_layers.* ndf, norm"),
-        ("model.discriminator.a.b=3", "model.discriminator.a is no key .* has n_layers, ndf, norm"),
+        ("model.discriminator.a.b=3", "model.discriminator.a is no key .* has antialias, n_layers, ndf, norm"),
         ("sed=3", "sed is no key .* did you mean seed. there are callbacks, data"),
-        ("model=pix2pixx", "model=pix2pixx is no choice: did you mean pix2pix. there are cyclegan, pix2pix"),
+        (
+            "model=pix2pixx",
+            "model=pix2pixx is no choice: did you mean pix2pix. there are cut, cyclegan, fast",
+        ),
         ("model/generator=unet_12", "model/generator=unet_12 is no choice: did you mean unet_128"),
         ("experiment=nothing", "experiment=nothing is no choice: .*demo"),
         ("model.gan_mode=[1", "cannot be read: write key=value"),

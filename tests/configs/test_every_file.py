@@ -44,7 +44,7 @@ def test_all_groups_are_there() -> None:
 def test_composes_and_binds(path: Path) -> None:
     overrides = [choice(path)]
     if path.parent.name == "sampler":
-        overrides.insert(0, "sweep=optuna")
+        overrides.insert(0, "model=cut" if path.parent.parent.name == "model" else "sweep=optuna")
     extra = missing_extra(path)
     if extra is not None:
         with pytest.raises(ConfigError, match=rf"is not installed: pip install 'patchlight\[{extra}\]'"):
@@ -61,7 +61,7 @@ def test_composes_and_binds(path: Path) -> None:
 def missing_extra(path: Path) -> str | None:
     """The extra of this package that a file needs, if its plugin of Hydra is not installed."""
     kind, extra = {"launcher": ("launcher", path.stem), "sampler": ("sweeper", "optuna")}.get(
-        path.parent.name, ("", "")
+        path.parent.name if path.parent.parent.name != "model" else "", ("", "")
     )
     if path.parent.name == "sweep" and path.stem == "optuna":
         kind, extra = "sweeper", "optuna"

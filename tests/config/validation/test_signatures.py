@@ -78,12 +78,12 @@ def test_classes_of_a_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "own_broken.py").write_text("class Own(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     own = signature("own_networks.Own", "test")
-    assert own.parameters == ("in_channels", "ndf", "n_layers", "norm", "spectral_norm")
+    assert own.parameters == ("in_channels", "ndf", "n_layers", "norm", "spectral_norm", "antialias")
     other = signature("own_networks.Other", "test")
     assert (other.parameters, other.takes_any) == (("in_channels", "kind", "thing"), True)
     assert meaning(other.hint("kind"))["enum"] == ["a", "b"]
     third = signature("own_networks.Third", "test")  # which hands on to its parent what it does not name
-    assert third.parameters == ("kind", "ndf", "in_channels", "n_layers", "norm", "spectral_norm")
+    assert third.parameters == ("kind", "ndf", "in_channels", "n_layers", "norm", "spectral_norm", "antialias")
     assert not third.takes_any
     assert meaning(third.hint("ndf")) == {"type": "string"}
     assert meaning(third.hint("n_layers")) == meaning(own.hint("n_layers"))
