@@ -257,7 +257,8 @@ def test_what_cannot_be_used(typed: Typed) -> None:
         ("input=run", "padding=zero"): "padding=zero is nothing that this generator has",
         ("input=run", "gan_mode=foo"): "gan_mode",
         (
-            "input=run/latest_net_G.pth", "method=vae",
+            "input=run/latest_net_G.pth",
+            "method=vae",
         ): "method=vae should be 'pix2pix', 'cyclegan', 'pix2pixhd' or 'cut'",
     }.items():
         status, said, complaints = typed(*arguments, "output=net.ckpt")
