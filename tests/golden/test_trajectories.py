@@ -257,12 +257,15 @@ def test_instance_norm_has_its_gradient_in_any_layout() -> None:
 def test_twenty_steps_of_cut(
     apart: bool, shared: Path, tmp_path: Path, subtests: pytest.Subtests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With translation and identity image in one pass, as for small batches, and apart, as for large ones."""
+    """With translation and identity image in one pass, as for small batches, and apart, as for large ones.
+
+    Batches of one image are compared apart, since the reference encodes each by itself, under its operators.
+    """
     if apart:
         monkeypatch.setattr("patchlight.methods.adversarial.MERGED_PIXELS", 0)
-    for path in files("cut_traj", shared):
-        golden = load(path)
-        with subtests.test(path.stem), monkeypatch.context() as patch:
+    loaded = [load(path) for path in files("cut_traj", shared)]
+    for golden in [golden for golden in loaded if apart or golden.meta["shape_a"][0] > 1]:
+        with subtests.test(golden.name), monkeypatch.context() as patch:
             if golden.meta["shape_a"][0] == 1:
                 patch.setattr(InstanceNorm2d, "forward", nn.InstanceNorm2d.forward)
                 patch.setattr(PatchSample, "forward", AsReference.sample)
