@@ -121,7 +121,7 @@ def overrides_for(
         [found[name] for role, name in roles.items() if TABLES[method][role].kind == "generator"], "generators"
     )
     discriminators = [found[name] for role, name in roles.items() if TABLES[method][role].kind == "discriminator"]
-    groups = [f"model={method}", f"data={'unpaired' if method == 'cyclegan' else 'paired'}"]
+    groups = [f"model={method}", f"data={'unpaired' if method in ('cyclegan', 'cut') else 'paired'}"]
     groups.append(f"model/generator={_generator_choice(generator)}")
     settings = {
         "generator": _with_assumptions(generator, assumed),
