@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from patchlight.interop import load_reference_weights, reference_state_dict
-from patchlight.networks import PatchDiscriminator, PixelDiscriminator, ResNetGenerator, UNetGenerator
+from patchlight.networks import (
+    PatchDiscriminator,
+    PixelDiscriminator,
+    QuarterResNetGenerator,
+    ResNetGenerator,
+    UNetGenerator,
+)
 
 NETWORKS: dict[str, Any] = {
     "patch": lambda norm: PatchDiscriminator(3, ndf=2, n_layers=2, norm=norm),
@@ -70,3 +76,33 @@ def test_what_does_not_fit_is_refused_whole() -> None:
 def test_networks_that_the_reference_does_not_have() -> None:
     with pytest.raises(ValueError, match="the reference code has no Linear"):
         reference_state_dict(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("network", "option"),
+    [
+        (ResNetGenerator(3, 3, 1, ngf=2, upsample="nearest"), "ResNetGenerator with upsample=nearest"),
+        (ResNetGenerator(3, 3, 1, ngf=2, upsample="pixelshuffle"), "ResNetGenerator with upsample=pixelshuffle"),
+        (ResNetGenerator(3, 3, 1, ngf=2, block="separable"), "ResNetGenerator with block=separable"),
+        (ResNetGenerator(3, 3, 1, ngf=2, attention=True), "ResNetGenerator with attention=true"),
+        (UNetGenerator(3, 3, 2, ngf=2, upsample="bilinear"), "UNetGenerator with upsample=bilinear"),
+        (UNetGenerator(3, 3, 2, ngf=2, attention=True), "UNetGenerator with attention=true"),
+        (QuarterResNetGenerator(3, 3, 1, ngf=2), "QuarterResNetGenerator"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_options_that_the_reference_does_not_have(network: nn.Module, option: str) -> None:
+    with pytest.raises(ValueError, match=f"the reference code has no {option}$"):
+        reference_state_dict(network)
+    with pytest.raises(ValueError, match=f"the reference code has no {option}$"):
+        load_reference_weights(network, {"model.1.weight": torch.zeros(2, 3, 7, 7)})
+
+
+def test_bilinear_interpolation_on_the_way_up_is_what_cut_calls_antialiased() -> None:
+    torch.manual_seed(0)
+    ours, same = ResNetGenerator(3, 3, 1, ngf=2, upsample="bilinear"), ResNetGenerator(3, 3, 1, ngf=2, antialias="up")
+    written = reference_state_dict(ours)
+    assert [key for key in written if key.endswith("filt")] == ["model.11.filt", "model.15.filt"]
+    load_reference_weights(same, written)
+    image = torch.randn(1, 3, 16, 16)
+    assert torch.equal(ours(image), same(image))

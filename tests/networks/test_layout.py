@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from patchlight.networks import (
     InstanceNorm2d,
     PatchDiscriminator,
+    QuarterResNetGenerator,
     ReflectionPad2d,
     ResNetGenerator,
     UNetGenerator,
     init_weights,
     recomputed,
 )  # fmt: skip
+from patchlight.networks.generator_layers import SelfAttention
 
 LAST = torch.channels_last
 
@@ -93,6 +95,14 @@ NETWORKS: dict[str, Any] = {
     "unet, instance": lambda: UNetGenerator(3, 3, 4, ngf=4, norm="instance"),
     "resnet": lambda: ResNetGenerator(3, 3, n_blocks=2, ngf=4, norm="batch", dropout=True),
     "resnet, instance": lambda: ResNetGenerator(3, 3, n_blocks=2, ngf=4),
+    "unet, nearest, attention": lambda: UNetGenerator(3, 3, 3, ngf=4, upsample="nearest", attention=True),
+    "unet, pixelshuffle": lambda: UNetGenerator(3, 3, 4, ngf=4, norm="instance", upsample="pixelshuffle"),
+    "resnet, bilinear, attention": lambda: ResNetGenerator(3, 3, 3, ngf=4, upsample="bilinear", attention=True),
+    "resnet, pixelshuffle": lambda: ResNetGenerator(3, 3, n_blocks=1, ngf=4, upsample="pixelshuffle"),
+    "mobile": lambda: ResNetGenerator(
+        3, 3, 2, ngf=4, norm="batch", dropout=True, upsample="nearest", block="separable"
+    ),
+    "quarter": lambda: QuarterResNetGenerator(3, 3, n_blocks=2, ngf=4, attention=True),
     "discriminator": lambda: PatchDiscriminator(3, ndf=4, norm="instance"),
 }
 
@@ -101,6 +111,9 @@ def network(name: str) -> nn.Module:
     torch.manual_seed(0)
     made: nn.Module = NETWORKS[name]()
     init_weights(made)
+    for layer in made.modules():
+        if isinstance(layer, SelfAttention):
+            nn.init.constant_(layer.gate, 0.5)  # of 0, at which attention does nothing
     return made.double()
 
 
@@ -127,7 +140,7 @@ def test_a_network_is_the_same_in_channels_last(name: str) -> None:
         torch.testing.assert_close(last[key], value, rtol=1e-9, atol=1e-12, msg=lambda text, key=key: f"{key}: {text}")
 
 
-@pytest.mark.parametrize("name", ["resnet, instance", "discriminator"])
+@pytest.mark.parametrize("name", ["resnet, instance", "mobile", "discriminator"])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_no_layer_leaves_channels_last(name: str, batch: int) -> None:
     made = network(name).to(memory_format=LAST)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from patchlight.networks import ReflectionPad2d, ResNetGenerator, init_weights, winograd
-from patchlight.networks.resnet import ResidualBlock
+from patchlight.networks import QuarterResNetGenerator, ReflectionPad2d, ResNetGenerator, init_weights, winograd
+from patchlight.networks.residual import ResidualBlock
 from patchlight.networks.winograd import WinogradConv2d
 
 SIDES = (20, 28)
@@ -108,13 +108,21 @@ def test_a_backward_pass_that_is_kept_has_the_same_gradients() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"padding": "replicate"}, {"padding": "zero"}, {"norm": "batch"}, {"norm": "none"}], ids=str
-)
-def test_a_generator_learns_the_same_either_way(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    ("kind", "settings"),
+    [
+        (ResNetGenerator, {}), (ResNetGenerator, {"padding": "replicate"}), (ResNetGenerator, {"padding": "zero"}),
+        (ResNetGenerator, {"norm": "batch"}), (ResNetGenerator, {"norm": "none"}),
+        (ResNetGenerator, {"upsample": "pixelshuffle", "attention": True}), (QuarterResNetGenerator, {}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_generator_learns_the_same_either_way(
+    kind: Any, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gradients, and the running statistics."""
     monkeypatch.setattr(winograd, "LEAST_TILES", 2)
     torch.manual_seed(0)
-    ours = ResNetGenerator(3, 3, n_blocks=2, ngf=16, **settings)
+    ours = kind(3, 3, n_blocks=2, ngf=16, **settings)
     init_weights(ours, gain=0.1)
     ours, x = ours.double(), torch.randn(2, 3, 32, 16, dtype=torch.float64)
     stock = copy.deepcopy(ours)

@@ -18,11 +18,12 @@ from patchlight.networks import (
     PatchSample,
     PatchSampleMLP,
     PixelDiscriminator,
+    QuarterResNetGenerator,
     ResNetGenerator,
     UNetGenerator,
 )
 from patchlight.networks.layers import BlurDownsample, BlurUpsample, binomial
-from patchlight.networks.resnet import ResidualBlock
+from patchlight.networks.residual import ResidualBlock
 
 _INSTANCE_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -50,8 +51,10 @@ def load_reference_weights(network: nn.Module, state_dict: Mapping[str, Tensor])
     CUT's filters are compared with those of the network.
 
     Raises:
-        ValueError: a layer or tensor is missing, left over or of another shape; nothing has been loaded then.
+        ValueError: a network that the reference code does not have; or a layer or tensor is missing, left over or of
+            another shape. Nothing has been loaded then.
     """
+    _require_reference_options(network)
     layers = reference_layers(state_dict)
     _take_filters(layers, network)
     own = list(_parametrised_layers(network))
@@ -86,6 +89,7 @@ def reference_state_dict(network: nn.Module) -> OrderedDict[str, Tensor]:
     Raises:
         ValueError: a network that the reference code does not have.
     """
+    _require_reference_options(network)
     names = iter(_reference_layer_names(network))
     layers = {
         reference_name: dict(layer.state_dict())
@@ -95,6 +99,29 @@ def reference_state_dict(network: nn.Module) -> OrderedDict[str, Tensor]:
     return OrderedDict(
         (f"{name}.{key}", tensor) for name, tensors in _in_order(layers).items() for key, tensor in tensors.items()
     )
+
+
+def _require_reference_options(network: nn.Module) -> None:
+    """Raise a ValueError that names an option of a generator which the reference code has not."""
+    match network:
+        case ResNetGenerator():
+            lacking = {
+                f"upsample={network.upsample}": network.upsample in ("nearest", "pixelshuffle"),
+                f"block={network.block}": network.block != "residual",
+                "attention=true": network.attention,
+            }
+        case UNetGenerator():
+            lacking = {
+                f"upsample={network.upsample}": network.upsample != "transposed",
+                "attention=true": network.attention,
+            }
+        case QuarterResNetGenerator():
+            raise ValueError("the reference code has no QuarterResNetGenerator")
+        case _:
+            lacking = {}
+    for option, is_lacking in lacking.items():
+        if is_lacking:
+            raise ValueError(f"the reference code has no {type(network).__name__} with {option}")
 
 
 def reference_layers(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -9,7 +9,7 @@ from patchlight.networks.norms import InstanceNorm2d, SyncBatchNorm
 from patchlight.networks.patch_sampler import PatchSample, PatchSampleMLP, draw_patch_ids, feature_channels
 from patchlight.networks.patchgan import PatchDiscriminator, PixelDiscriminator
 from patchlight.networks.receptive_field import patch_grids, receptive_field, require_shapes
-from patchlight.networks.resnet import ResNetGenerator
+from patchlight.networks.resnet import QuarterResNetGenerator, ResNetGenerator
 from patchlight.networks.unet import UNetGenerator
 from patchlight.networks.winograd import WinogradConv2d
 
@@ -29,6 +29,7 @@ __all__ = [
     "PatchSample",
     "PatchSampleMLP",
     "PixelDiscriminator",
+    "QuarterResNetGenerator",
     "ReflectionPad2d",
     "ResNetGenerator",
     "SyncBatchNorm",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from patchlight.networks.base import Generator, recomputed
 from patchlight.networks.layers import ReflectionPad2d, halve, require_at_least
 from patchlight.networks.norms import Norm, norm_layers
-from patchlight.networks.resnet import ResidualBlock, sections
+from patchlight.networks.residual import ResidualBlock, sections
 
 Depth = Annotated[int, Field(ge=1, le=16)]
 

@@ -1,4 +1,4 @@
-"""Layers of the networks: reflection padding, low-pass filters, spectral norm; and the initial weights of all."""
+"""Layers of the networks: reflection padding, low-pass filters, pixel-shuffle, spectral norm; and initial weights."""
 
 from __future__ import annotations
 
@@ -105,6 +105,39 @@ class BlurUpsample(nn.Upsample):
         super().__init__(scale_factor=2, mode="bilinear", align_corners=False)
 
 
+class PixelShuffleConv2d(nn.Conv2d):
+    """A 3x3 convolution whose channels become the pixels of larger maps, of `factor` times the height and width.
+
+    Shapes: (B, in_channels, H, W) -> (B, out_channels, factor H, factor W), with a padding of 1. At the start all
+    pixels of a place have the same kernel, as if the place were enlarged, so that there is no checkerboard to be
+    unlearnt; `init_weights` keeps it so.
+
+    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+    Convolutional Neural Network", section 3.2; Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution",
+    section 2.3, for the start (ICNR).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, factor: int, padding: int = 1, bias: bool = True) -> None:
+        super().__init__(in_channels, factor**2 * out_channels, kernel_size=3, padding=padding, bias=bias)
+        self.factor = factor
+        self.share_kernels()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(input), self.factor)
+
+    @property
+    def first_kernels(self) -> Tensor:
+        """The kernels of the first pixel of each place, without a gradient: (out_channels, in_channels, 3, 3)."""
+        return self.weight.detach()[:: self.factor**2]
+
+    @torch.no_grad()
+    def share_kernels(self) -> None:
+        """Give all pixels of a place the kernel and the bias of the first."""
+        for tensor in (self.weight, self.bias):
+            if tensor is not None:
+                tensor.copy_(tensor[:: self.factor**2].repeat_interleave(self.factor**2, dim=0))
+
+
 def binomial(taps: int) -> Tensor:
     """The binomial filter in two dimensions, `taps` x `taps`, of sum 1."""
     row = torch.ones(1)
@@ -142,7 +175,8 @@ def init_weights(network: nn.Module, init_type: InitType = "normal", gain: Posit
 
     Convolutions and linear layers: `normal` is N(0, gain^2), `xavier` is Xavier's normal scaled by the gain,
     `kaiming` is He's normal over the fan-in and has no gain, `orthogonal` is a scaled orthogonal matrix; biases are 0.
-    Batch norm: scale N(1, gain^2), shift 0. Under spectral norm these are the weights before it.
+    Batch norm: scale N(1, gain^2), shift 0. Under spectral norm these are the weights before it. The pixels that a
+    `PixelShuffleConv2d` makes of a place share their kernels.
 
     Raises:
         ValueError: `init_type` is not one of the four names, or the gain is not positive.
@@ -158,17 +192,20 @@ def init_weights(network: nn.Module, init_type: InitType = "normal", gain: Posit
         if has_spectral_norm:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            weight = module.first_kernels if isinstance(module, PixelShuffleConv2d) else module.weight
             match init_type:
                 case "normal":
-                    nn.init.normal_(module.weight, 0.0, gain)
+                    nn.init.normal_(weight, 0.0, gain)
                 case "xavier":
-                    nn.init.xavier_normal_(module.weight, gain=gain)
+                    nn.init.xavier_normal_(weight, gain=gain)
                 case "kaiming":
-                    nn.init.kaiming_normal_(module.weight, a=0, mode="fan_in")
+                    nn.init.kaiming_normal_(weight, a=0, mode="fan_in")
                 case "orthogonal":
-                    nn.init.orthogonal_(module.weight, gain=gain)
+                    nn.init.orthogonal_(weight, gain=gain)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+            if isinstance(module, PixelShuffleConv2d):
+                module.share_kernels()
         elif isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and module.affine:
             nn.init.normal_(module.weight, 1.0, gain)
             nn.init.zeros_(module.bias)

@@ -9,11 +9,15 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from patchlight.networks.base import Generator, recomputed
+from patchlight.networks.generator_layers import SelfAttention, Upsample, upsampling_layers
 from patchlight.networks.layers import NEGATIVE_SLOPE, require_at_least
 from patchlight.networks.norms import Norm, bias_before, norm_layers
 
 MAX_WIDTH = 8
 """Filters double with each level and stop at this multiple of `ngf`."""
+
+ATTENTION_LEVEL = 4
+"""Halvings before self-attention: 16 x 16 places of 256 pixels. The maps below have too few places to look at."""
 
 
 class UNetGenerator(Generator):
@@ -21,7 +25,9 @@ class UNetGenerator(Generator):
 
     Shapes: (B, in_channels, H, W) -> (B, out_channels, H, W), values in [-1, 1] (tanh). H and W are multiples of
     2^num_downs. `dropout` of 0.5 acts, at training time, in the decoder levels between the innermost and the three
-    or four that change the width: it is the paper's only source of noise.
+    or four that change the width: it is the paper's only source of noise. `upsample` says how the decoder doubles the
+    resolution. `attention` adds self-attention to the encoder at a sixteenth of the resolution, or at the lowest where
+    there are fewer than four halvings.
 
     Raises:
         ValueError: an argument out of range, or an image size that cannot be halved `num_downs` times.
@@ -37,13 +43,15 @@ class UNetGenerator(Generator):
         ngf: PositiveInt = 64,
         norm: Norm = "batch",
         dropout: bool = False,
+        upsample: Upsample = "transposed",
+        attention: bool = False,
     ) -> None:
         super().__init__()
         require_at_least("in_channels", in_channels, 1)
         require_at_least("out_channels", out_channels, 1)
         require_at_least("num_downs", num_downs, 1)
         require_at_least("ngf", ngf, 1)
-        self.num_downs = num_downs
+        self.num_downs, self.upsample, self.attention = num_downs, upsample, attention
         self.size_multiple = 2**num_downs
         widths = [ngf * min(2**level, MAX_WIDTH) for level in range(num_downs)]
         encoder: list[nn.Module] = []
@@ -55,6 +63,8 @@ class UNetGenerator(Generator):
             down.append(nn.Conv2d(outer_width, width, kernel_size=4, stride=2, padding=1, bias=bias_before(norm)))
             if not (outermost or innermost):
                 down += norm_layers(norm, width)
+            if attention and level == min(num_downs, ATTENTION_LEVEL) - 1:
+                down.append(SelfAttention(width))
             encoder.append(nn.Sequential(*down))
 
             # What the level below returns is concatenated with this level's own features, except at the bottom.
@@ -62,7 +72,7 @@ class UNetGenerator(Generator):
             up_width = out_channels if outermost else outer_width
             up_bias = True if outermost else bias_before(norm)
             up: list[nn.Module] = [nn.ReLU(inplace=True)]
-            up.append(nn.ConvTranspose2d(inner_width, up_width, kernel_size=4, stride=2, padding=1, bias=up_bias))
+            up += upsampling_layers(upsample, inner_width, up_width, kernel_size=4, bias=up_bias)
             up += [nn.Tanh()] if outermost else norm_layers(norm, up_width)
             if dropout and not innermost and level >= 4:
                 up.append(nn.Dropout(0.5))

@@ -20,7 +20,9 @@ def _of(module: str, names: str) -> Names:
 
 
 METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD CUT")
-GENERATORS = _of("patchlight.networks", "UNetGenerator ResNetGenerator GlobalGenerator LocalEnhancer")
+GENERATORS = _of(
+    "patchlight.networks", "UNetGenerator ResNetGenerator QuarterResNetGenerator GlobalGenerator LocalEnhancer"
+)
 DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator")
 SAMPLERS = _of("patchlight.networks", "PatchSample PatchSampleMLP")
 OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
