@@ -31,7 +31,7 @@ from patchlight.loggers import WandbRun
 from patchlight.loggers.wandb_run import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import TranslationMethod
-from patchlight.networks import Discriminator, Generator, init_weights
+from patchlight.networks import Discriminator, DiscriminatorEnsemble, Generator, init_weights
 from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.networks import Performance
 from patchlight.system.lightning_internals import is_first
@@ -81,6 +81,7 @@ def build_network(
 
     It is given `in_channels` of the domains that it reads and `out_channels` of the one that it writes, where it does,
     and the method's `network_arguments`. Networks that these look at are those of `built`, or are made without data.
+    Of several discriminators each is given these.
     """
     method = locate_method(model)
     spec = method.networks[name]
@@ -98,6 +99,7 @@ def build_network(
         further = method.network_arguments(name, model, channels, other)
     takes = signature(model[spec.config]["_target_"], f"model.{spec.config}")
     sizes |= {key: value for key, value in further.items() if takes.has(key)}
+    sizes = _sizes_of_each(model[spec.config], sizes)
     with errors_for_key(f"model.{spec.config}"):
         network: nn.Module = instantiate(model[spec.config], **sizes, _convert_="all")
     if not isinstance(network, {"generator": Generator, "discriminator": Discriminator}.get(spec.kind, nn.Module)):
@@ -114,6 +116,15 @@ def build_network(
     with errors_for_key("model.init"):
         init_weights(network, **{str(key): value for key, value in model.init.items()})
     return network
+
+
+def _sizes_of_each(config: DictConfig, sizes: dict[str, Any]) -> dict[str, Any]:
+    """The sizes of a network, or for several discriminators those of each, by the keys of its configuration."""
+    target = config.get("_target_")
+    if target is None or locate(target, "model") is not DiscriminatorEnsemble:
+        return sizes
+    members = (config.get("discriminators") or {}).items()
+    return {"discriminators": {name: _sizes_of_each(each, sizes) for name, each in members if each is not None}}
 
 
 def data_channels(data: DictConfig) -> dict[str, int]:

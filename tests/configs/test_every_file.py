@@ -99,9 +99,11 @@ def test_norms_of_discriminators() -> None:
                         ("fastcut", "instance")):  # fmt: skip
         for path in sorted((config_dir() / "model/discriminator").glob("*.yaml")):
             cfg = compose_config("train", [f"model={model}", f"model/discriminator={path.stem}"])
-            assert cfg.model.discriminator.norm == norm, path
-            if path.stem.startswith("patch"):
-                assert cfg.model.discriminator.antialias == model.endswith("cut"), path
+            own = cfg.model.discriminator
+            for discriminator in own.discriminators.values() if "discriminators" in own else [own]:
+                assert discriminator.norm == norm, path
+                if path.stem.startswith("patch"):
+                    assert discriminator.antialias == model.endswith("cut"), path
     given = compose_config("train", ["model=cyclegan", "model.discriminator.norm=none"])
     assert given.model.discriminator.norm == "none"
     assert "discriminator" not in OmegaConf.load(config_dir() / "model/cyclegan.yaml")
@@ -122,6 +124,7 @@ FROM_CODE: dict[str, tuple[str, ...]] = {
     "patchlight.networks.ResNetGenerator": ("in_channels", "out_channels"),
     "patchlight.networks.GlobalGenerator": ("in_channels", "out_channels"),
     "patchlight.networks.LocalEnhancer": ("in_channels", "out_channels"),
+    "patchlight.networks.QuarterResNetGenerator": ("in_channels", "out_channels"),
     "patchlight.networks.PatchDiscriminator": ("in_channels",),
     "patchlight.networks.MultiscaleDiscriminator": ("in_channels",),
     "patchlight.networks.PixelDiscriminator": ("in_channels",),
@@ -172,10 +175,12 @@ def networks_of(model: str) -> dict[str, DictConfig | dict[str, Any]]:
     norm = "batch" if model == "pix2pix" else "instance"
     discriminator = {"_target_": "patchlight.networks.PatchDiscriminator", "ndf": 64, "n_layers": 3, "norm": norm}
     discriminator |= {"spectral_norm": False, "antialias": False}
+    options = {"upsample": "transposed", "attention": False}
     if model == "pix2pix":
-        unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True}
+        unet = {"num_downs": 8, "ngf": 64, "norm": norm, "dropout": True, **options}
         return {"generator": {"_target_": "patchlight.networks.UNetGenerator", **unet}, "discriminator": discriminator}
     resnet = {"n_blocks": 9, "ngf": 64, "norm": norm, "dropout": False, "padding": "reflect", "antialias": "none"}
+    resnet |= {"block": "residual", **options}
     return {"generator": {"_target_": "patchlight.networks.ResNetGenerator", **resnet}, "discriminator": discriminator}
 
 

@@ -27,7 +27,8 @@ class AdversarialObjective(nn.Module, ABC):
     """An adversarial objective: a discriminator's side, a generator's side and a decision threshold.
 
     A class of one's own defines both sides for one map of logits, B 1 h w. Over several maps, those of a discriminator
-    with several scales, each term is the sum of its values on the maps, as in pix2pixHD.
+    with several scales, each term is the sum of its values on the maps, as in pix2pixHD, with a weight for each if they
+    have weights.
 
     Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs",
     equation 3, for the sum.
@@ -51,16 +52,18 @@ class AdversarialObjective(nn.Module, ABC):
     def generator_term(self, fake: Tensor, real: Tensor | None) -> Tensor:
         """The generator's loss, a scalar; `real` is None unless `needs_real`."""
 
-    def discriminator(self, real: Prediction, fake: Prediction) -> dict[str, Tensor]:
+    def discriminator(
+        self, real: Prediction, fake: Prediction, weights: Sequence[float] | None = None
+    ) -> dict[str, Tensor]:
         """The terms of `discriminator_terms`, summed over the maps."""
         found = [self.discriminator_terms(r, f) for r, f in zip(_each(real), _each(fake), strict=True)]
-        return {name: reduce(add, [terms[name] for terms in found]) for name in found[0]}
+        return {name: _weighted_sum([terms[name] for terms in found], weights) for name in found[0]}
 
-    def generator(self, fake: Prediction, real: Prediction | None) -> Tensor:
+    def generator(self, fake: Prediction, real: Prediction | None, weights: Sequence[float] | None = None) -> Tensor:
         """The value of `generator_term`, summed over the maps."""
         fakes = _each(fake)
         reals = [None] * len(fakes) if real is None else _each(real)
-        return reduce(add, [self.generator_term(f, r) for f, r in zip(fakes, reals, strict=True)])
+        return _weighted_sum([self.generator_term(f, r) for f, r in zip(fakes, reals, strict=True)], weights)
 
 
 class GANLoss(AdversarialObjective):
@@ -183,3 +186,9 @@ def make_objective(gan_mode: AdversarialMode, real_label: float = 1.0, fake_labe
 
 def _each(maps: Prediction) -> Sequence[Tensor]:
     return (maps,) if isinstance(maps, Tensor) else maps
+
+
+def _weighted_sum(values: Sequence[Tensor], weights: Sequence[float] | None) -> Tensor:
+    if weights is None:
+        return reduce(add, values)
+    return reduce(add, [weight * value for weight, value in zip(weights, values, strict=True)])

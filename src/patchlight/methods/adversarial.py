@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +17,7 @@ from patchlight.losses import (
     ConditionalAugment,
     Features,
     Penalty,
+    Prediction,
     make_objective,
     require_penalisable,
 )
@@ -62,7 +62,8 @@ class AdversarialLoss(nn.Module):
     The objective is the object `adversarial`, or the one that `gan_mode` names with its labels; without either, the
     one of `default_mode`. `penalties` have names, under which they are logged. `augment` is applied to real and fake
     images alike, each drawn for itself, on the discriminators' way in both sides' steps and nowhere else; a penalty is
-    of the gradient through it.
+    of the gradient through it. Where a discriminator's maps have weights (`Discriminator.map_weights`), each term is
+    the sum over the maps with these, and a penalty that of the gradient of the logits with these.
 
     Raises:
         ValueError: `adversarial` beside a `gan_mode` or labels, or no objective; an objective that needs a penalty and
@@ -133,13 +134,14 @@ class AdversarialLoss(nn.Module):
             term = self._generator_term(critic, real, fake, condition_channels)
             return GeneratorLoss(term, fake_features, real_features)
         maps_real = _last(real_features) if self.objective.needs_real else None
-        return GeneratorLoss(self.objective.generator(_last(fake_features), maps_real), fake_features, real_features)
+        term = self.objective.generator(_last(fake_features), maps_real, critic.map_weights)
+        return GeneratorLoss(term, fake_features, real_features)
 
     def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor, condition_channels: int) -> Tensor:
         maps_fake = as_maps(critic(self._augmented(fake, condition_channels)))
         needs_real = self.objective.needs_real
         maps_real = as_maps(critic(self._augmented(real, condition_channels))) if needs_real else None
-        return self.objective.generator(maps_fake, maps_real)
+        return self.objective.generator(maps_fake, maps_real, _map_weights(critic))
 
     def discriminator(
         self,
@@ -169,12 +171,14 @@ class AdversarialLoss(nn.Module):
         else:
             seen = augmented(real), augmented(fake)
             (maps_real,), (maps_fake,) = _of_both(critic, lambda images: (as_maps(critic(images)),), *seen, fake_first)
-        terms = self.objective.discriminator(maps_real, maps_fake)
+        terms = self.objective.discriminator(maps_real, maps_fake, _map_weights(critic))
         objective = terms["total"]
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             if penalty.due(step):
-                terms[name], terms[f"{name}_norm"] = penalty(lambda images: critic(augmented(images)), real, fake)
+                terms[name], terms[f"{name}_norm"] = penalty(
+                    lambda images: _weighted(critic(augmented(images)), _map_weights(critic)), real, fake
+                )
                 terms["total"] = terms["total"] + penalty.scale * terms[name]
         seen_real, seen_fake = (tuple(logits.detach() for logits in maps) for maps in (maps_real, maps_fake))
         if isinstance(self.augment, AdaptiveAugment):
@@ -202,6 +206,17 @@ class AdversarialLoss(nn.Module):
                 "discriminator: give one that is made of differentiable operations"
             )
         return seen
+
+
+def _map_weights(critic: nn.Module) -> tuple[float, ...] | None:
+    return critic.map_weights if isinstance(critic, Discriminator) else None
+
+
+def _weighted(maps: Prediction, weights: Sequence[float] | None) -> Prediction:
+    """The logits of each map with its weight."""
+    if weights is None:
+        return maps
+    return tuple(weight * logits for weight, logits in zip(weights, as_maps(maps), strict=True))
 
 
 def is_batch_independent(network: nn.Module) -> bool:

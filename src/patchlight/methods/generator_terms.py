@@ -55,7 +55,7 @@ class GeneratorTerms(nn.ModuleDict):
             if term.needs_cycle and not has_cycle:
                 raise ValueError(f"{key} looks at reconstructions, and this method does not translate back")
             for network in discriminators:
-                if term.needs_features and type(network).features is Discriminator.features:
+                if term.needs_features and not network.shows_features:
                     raise ValueError(
                         f"{key} looks at the features of discriminators, and {type(network).__name__} does not show "
                         f"them: give it a method features(image)"

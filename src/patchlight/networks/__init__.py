@@ -1,6 +1,7 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
 from patchlight.networks.base import Condition, Discriminator, Generator, Network, recomputed
+from patchlight.networks.ensemble import DiscriminatorEnsemble
 from patchlight.networks.global_generator import GlobalGenerator, LocalEnhancer
 from patchlight.networks.layers import ReflectionPad2d, init_weights
 from patchlight.networks.maps import EmptyMapError, Maps, PatchGrid, as_maps, map_suffixes
@@ -16,6 +17,7 @@ from patchlight.networks.winograd import WinogradConv2d
 __all__ = [
     "Condition",
     "Discriminator",
+    "DiscriminatorEnsemble",
     "EmptyMapError",
     "Generator",
     "GlobalGenerator",

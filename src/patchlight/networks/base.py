@@ -95,6 +95,17 @@ class Discriminator(Network):
     min_size: int = 1
     """The smallest image side, in pixels, for which no map is empty."""
 
+    n_maps: int = 1
+    """How many maps it makes, for where it is one of several discriminators (`DiscriminatorEnsemble`)."""
+
+    map_weights: tuple[float, ...] | None = None
+    """How much the losses on each map count; None where all count 1."""
+
+    @property
+    def shows_features(self) -> bool:
+        """Whether it has `features`."""
+        return type(self).features is not Discriminator.features
+
     def features(self, image: Tensor) -> tuple[tuple[Tensor, ...], ...]:
         """For each map what the layers make on the way to it, B C h w, with the map itself as the last.
 

@@ -42,7 +42,7 @@ class MultiscaleDiscriminator(Discriminator):
         for name, value in (("in_channels", in_channels), ("ndf", ndf), ("n_layers", n_layers)):
             require_at_least(name, value, 1)
         require_at_least("num_scales", num_scales, 1)
-        self.num_scales = num_scales
+        self.num_scales = self.n_maps = num_scales
         self.min_size = 2 ** (num_scales - 1) + 1
         # The coarsest first, so that finer ones can be added to those of a training at a lower resolution.
         self.scales = nn.ModuleList(_patchgan(in_channels, ndf, n_layers, norm) for _ in range(num_scales))

@@ -70,7 +70,8 @@ class ResidualGenerator(Generator):
         """
         convolutions = [layer for layer in self.layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
         has_norm = any(isinstance(m, nn.BatchNorm2d | nn.SyncBatchNorm | nn.InstanceNorm2d) for m in self.modules())
-        numbers, number = [], 0
+        numbers: list[int] = []
+        number = 0
         for layer in self.layers:
             if isinstance(layer, SelfAttention):
                 numbers.append(numbers[-1])

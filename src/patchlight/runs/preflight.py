@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,15 @@ from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
 from patchlight.methods.generator_terms import require_term_images
 from patchlight.methods.schedules import beyond_end
-from patchlight.networks import Discriminator, EmptyMapError, map_suffixes, receptive_field, require_shapes
+from patchlight.networks import (
+    Discriminator,
+    DiscriminatorEnsemble,
+    EmptyMapError,
+    PatchGrid,
+    map_suffixes,
+    receptive_field,
+    require_shapes,
+)
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
 from patchlight.runs.monitors import RequireFigures, check_monitors, check_objective
@@ -157,24 +166,42 @@ def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> 
     for name, network in method.modules_of("discriminator").items():
         assert isinstance(network, Discriminator)
         key = f"model.{method.networks[name].config}"
+        grids = [grid for own, each in _each_discriminator(key, network) for grid in _grids(own, each, height, width)]
         try:
-            if min(height, width) < network.min_size:
-                raise EmptyMapError(f"it needs images of at least {network.min_size} px")
-            grids = network.patch_grids(height, width)
             require_shapes(network, grids, height, width)
-        except EmptyMapError as error:
-            field = ""
-            with suppress(ValueError):  # it cannot be told of layers of one's own
-                field = f" its receptive field is {receptive_field(network)} px and"
-            raise EmptyPatchMapError(
-                f"{key} leaves an empty patch map for data.image_size={image_size}:{field} {error}; "
-                f"take fewer {f'{key}.n_layers' if network.min_size > 1 else 'layers'} or larger images"
-            ) from None
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from None
         for suffix, grid in zip(map_suffixes(len(grids)), grids, strict=True):
             geometries.append(PatchGeometry(name + suffix, grid.field, (height, width), grid.size))
     return geometries
+
+
+def _grids(key: str, network: Discriminator, height: int, width: int) -> tuple[PatchGrid, ...]:
+    """Where the patches of one discriminator lie; errors are by its key."""
+    try:
+        if min(height, width) < network.min_size:
+            raise EmptyMapError(f"it needs images of at least {network.min_size} px")
+        return network.patch_grids(height, width)
+    except EmptyMapError as error:
+        field = ""
+        with suppress(ValueError):  # it cannot be told of layers of one's own
+            field = f" its receptive field is {receptive_field(network)} px and"
+        size = height if height == width else [height, width]
+        raise EmptyPatchMapError(
+            f"{key} leaves an empty patch map for data.image_size={size}:{field} {error}; "
+            f"take fewer {f'{key}.n_layers' if network.min_size > 1 else 'layers'} or larger images"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _each_discriminator(key: str, network: Discriminator) -> Iterator[tuple[str, Discriminator]]:
+    """A discriminator, or of several each, with its key."""
+    if not isinstance(network, DiscriminatorEnsemble):
+        yield key, network
+        return
+    for name, member in network.members.items():
+        yield from _each_discriminator(f"{key}.discriminators.{name}", member)
 
 
 def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks: int) -> None:

@@ -23,7 +23,10 @@ METHODS = _of("patchlight.methods", "Pix2Pix CycleGAN Pix2PixHD CUT")
 GENERATORS = _of(
     "patchlight.networks", "UNetGenerator ResNetGenerator QuarterResNetGenerator GlobalGenerator LocalEnhancer"
 )
-DISCRIMINATORS = _of("patchlight.networks", "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator")
+DISCRIMINATORS = _of(
+    "patchlight.networks",
+    "PatchDiscriminator PixelDiscriminator MultiscaleDiscriminator DiscriminatorEnsemble",
+)
 SAMPLERS = _of("patchlight.networks", "PatchSample PatchSampleMLP")
 OBJECTIVES = _of("patchlight.losses", "GANLoss RelativisticLoss")
 GENERATOR_TERMS = _of(
@@ -117,7 +120,8 @@ PLACES: Mapping[str, Place] = {
         },
     ),
     "generator": Place(GENERATORS),
-    "discriminator": Place(DISCRIMINATORS),
+    "discriminator": Place(DISCRIMINATORS, parts={"discriminators": "discriminators"}),
+    "discriminators": Place(every="discriminator"),
     "sampler": Place(SAMPLERS),
     "optimizer": Place(OPTIMIZERS, partial=True),
     "optimizers": Place(every="optimizer"),
