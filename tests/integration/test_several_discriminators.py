@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from patchlight import load
@@ -82,9 +83,9 @@ def test_a_member_whose_map_would_be_empty(patchlight_train: Any, tiny_sets: Any
     ("override", "message"),
     [
         ("model.discriminator.weights.coarse=0", "model.discriminator.weights.coarse=0 should be greater than 0"),
-        ("+model.discriminator.weights.other=1", "model.discriminator.weights.other is of no discriminator"),
+        ("model.discriminator.weights.other=1", "model.discriminator.weights.other is of no discriminator"),
         ("model.discriminator.discriminators.fine.ndfs=1", "did you mean"),
-        ("+model.discriminator.discriminators.third={ndf:1}", "should be a group of keys with a _target_"),
+        ("model.discriminator.discriminators.third={ndf:1}", "should be a group of keys with a _target_"),
         ("~model.discriminator.discriminators.fine", "model.discriminator.weights.fine is of no discriminator"),
     ],
 )
@@ -96,12 +97,15 @@ def test_mistakes_are_one_message(override: str, message: str, patchlight_train:
 
 
 def test_other_kinds_and_more_of_them(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
-    """Members are chosen as a single discriminator is."""
-    group = "model/discriminator@model.discriminator.discriminators"
+    """A member is chosen as a single discriminator is, or described under a name of its own."""
     outcome = patchlight_train(
-        *COMMAND, f"data.root={tiny_sets('unpaired')}", "trainer.max_steps=1", f"{group}.coarse=patch34",
-        f"+{group}.third=pixel", "model.discriminator.discriminators.third.ndf=4", "callbacks.patch_maps=null",
-        "model/discriminator_augment=none",
+        *COMMAND, f"data.root={tiny_sets('unpaired')}", "trainer.max_steps=1", "callbacks.patch_maps=null",
+        "model/discriminator@model.discriminator.discriminators.coarse=patch34",
+        "model.discriminator.discriminators.third={_target_:patchlight.networks.PixelDiscriminator,ndf:4,norm:none}",
+        "model.discriminator.weights.third=2",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert "discriminator_a_scale3: receptive field 1 x 1 px" in outcome.out
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml").model.discriminator
+    assert dict(config.weights) == {"fine": 1.0, "coarse": 0.5, "third": 2}
+    assert config.discriminators.coarse.norm == "instance"  # as a CycleGAN has it

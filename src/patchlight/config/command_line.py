@@ -23,7 +23,7 @@ from patchlight.system.job_record import choose_folders
 
 FREE_MAPPINGS = (
     "model.generator_terms", "model.penalties", "model.optimizers", "model.discriminator_augment",
-    "callbacks.quality.metrics",
+    "model.discriminator.discriminators", "model.discriminator.weights", "callbacks.quality.metrics",
 )  # fmt: skip
 """Parts of a training's configuration to which a command line adds under names of its own."""
 

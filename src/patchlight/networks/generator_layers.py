@@ -65,7 +65,7 @@ class SelfAttention(nn.Module):
         query, key, value = (_as_sequence(layer(features)) for layer in (self.query, self.key, self.value))
         # The paper does not divide by the root of the width.
         found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        found = found.squeeze(1).mT.reshape(len(features), -1, *features.shape[2:])
+        found = found.squeeze(1).mT.reshape(features.shape[0], -1, *features.shape[2:])
         attended: Tensor = self.output(found)
         return features + self.gate * attended
 
