@@ -84,6 +84,8 @@ def _pad(image: Tensor, width: int, before: Prepare | None) -> Tensor:
 
 def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
     """Whether it takes less time to transform what is made of these images, with features of that size."""
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return False  # before sizes are looked at, which an exported graph would then hold to be always so
     return (
         channels >= LEAST_CHANNELS
         and height % TILE == width % TILE == 0
@@ -92,8 +94,6 @@ def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
         and images.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
     )
 
 
