@@ -112,7 +112,7 @@ def _options_of_cut(discriminator: nn.Module | None, config: Mapping[str, Any]) 
 def _filtered(generator: Mapping[str, Any]) -> tuple[bool, bool]:
     """Whether a generator's halvings are filtered, and whether its doublings are."""
     antialias = generator.get("antialias", "none")
-    return antialias in ("down", "both"), antialias in ("up", "both")
+    return antialias in ("down", "both"), antialias in ("up", "both") or generator.get("upsample") == "bilinear"
 
 
 def remarks(networks: Mapping[str, nn.Module], config: Mapping[str, Any]) -> list[str]:
@@ -122,7 +122,7 @@ def remarks(networks: Mapping[str, nn.Module], config: Mapping[str, Any]) -> lis
     if _is_cut(config):
         if _filtered(own)[0] != config["discriminator"].get("antialias", False):
             found.append("it has one no_antialias for generator and discriminator, and these differ")
-    elif own.get("antialias", "none") != "none" or own.get("upsample", "transposed") == "bilinear":
+    elif any(_filtered(own)):
         found.append("the generator is antialiased, which CUT's code has and the CycleGAN and pix2pix code has not")
     if own.get("padding", "reflect") != "reflect":
         found.append(f"its ResnetGenerator needs padding_type={own['padding']!r}, for which it has no option")

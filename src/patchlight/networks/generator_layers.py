@@ -65,8 +65,10 @@ class SelfAttention(nn.Module):
         query, key, value = (_as_sequence(layer(features)) for layer in (self.query, self.key, self.value))
         # The paper does not divide by the root of the width.
         found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
-        found = found.squeeze(1).mT.reshape(features.shape[0], -1, *features.shape[2:])
-        attended: Tensor = self.output(found)
+        # In the usual layout: from another, an exported graph would take more than one image only.
+        attended: Tensor = self.output(
+            found.squeeze(1).mT.contiguous().view(features.shape[0], -1, *features.shape[2:])
+        )
         return features + self.gate * attended
 
 
