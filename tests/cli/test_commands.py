@@ -44,12 +44,14 @@ ACCEPTED: dict[str, list[Any]] = {
     "export.inference_mode": NULL, "export.license": ["often", None], "export.speed": [True],
     "export.overwrite": [True],
     "import.input": WORD, "import.output": WORD, "import.epoch": [-3, 0, "often"], "import.method": NULL,
-    "import.gan_mode": NULL, "import.dropout": [None, True], "import.padding": NULL, "import.overwrite": [True],
+    "import.gan_mode": NULL, "import.dropout": [None, True], "import.padding": NULL,
+    "import.n_classes": NULL, "import.instances": [True],
+    "import.overwrite": [True],
     "report.runs": WORD, "report.output": ["often", None], "report.title": ["often", None],
     "translate.ckpt": WORD, "translate.input": WORD, "translate.output": WORD, "translate.direction": NULL,
     "translate.inference_mode": NULL, "translate.format": NULL, "translate.overwrite": [True],
     "translate.condition": [{"a": 1}], "translate.batch_size": NULL, "translate.compile": [True],
-    "translate.tile": NULL, "translate.patchmap": [True],
+    "translate.tile": NULL, "translate.patchmap": [True], "translate.instances": ["often", None],
 }  # fmt: skip
 """What is a value of a key all the same."""
 

@@ -18,7 +18,7 @@ from patchlight.system.job_record import VARIABLE, begin_command
     ("override", "message"),
     [
         ("model.discriminator.n_layer=3", "model.discriminator.n_layer is no key .* did you mean n_layers.* ndf, norm"),
-        ("model.discriminator.a.b=3", "model.discriminator.a is no key .* has antialias, n_layers, ndf, norm"),
+        ("model.discriminator.a.b=3", "model.discriminator.a is no key .* has n_layers, ndf, norm"),
         ("sed=3", "sed is no key .* did you mean seed. there are callbacks, data"),
         (
             "model=pix2pixx",

@@ -293,7 +293,11 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def test_a_full_disk_costs_no_earlier_checkpoint(
     small_disk: Callable[[int], Path], patchlight_train: Any, command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    command = (*(part for part in command if not part.startswith("resume")), "callbacks.samples=null")
+    command = (
+        *(part for part in command if not part.startswith("resume")),
+        "callbacks.samples=null",
+        "callbacks.health=null",
+    )
     assert patchlight_train(*command, "hydra.run.dir=big", "trainer.max_steps=1").status == 0
     size = (tmp_path / "big/checkpoints/last.ckpt").stat().st_size
     disk = small_disk(int(3.7 * size))

@@ -135,6 +135,8 @@ def overrides_for(
         settings["sampler"] = found[roles["sampler"]].settings
         groups.append(f"model/sampler={'mlp' if settings['sampler'] else 'plain'}")
     wanted = {f"model.{part}.{key}": value for part, own in settings.items() for key, value in own.items()}
+    if method != "cut" and wanted.pop("model.discriminator.antialias", False):
+        wanted["+model.discriminator.antialias"] = True  # a key of CUT's configuration alone
     if assumed.gan_mode == "wgangp":
         groups.append("model/penalty=wgan_gp")
     if assumed.gan_mode is not None:
