@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def compare(compute: Compute, graph: ImageGraph, channels: int) -> list[Agreemen
     """
     multiple = graph.generator.size_multiple
     # The smallest, which is that of the training of a U-Net, and one that is not square.
-    side = max(multiple, 32)
+    side = max(multiple, 32, math.ceil(graph.generator.min_size / multiple) * multiple)
     found = []
     for i, shape in enumerate(((1, channels, side, side), (3, channels, side, side + max(multiple, 32)))):
         batch = graph.random_batch(shape, seed=i)

@@ -248,6 +248,7 @@ class GeneratorCall(Generator):
         self.generator = generator
         self.size_multiple = generator.size_multiple
         self.min_size = generator.min_size
+        self.min_size = generator.min_size
         spec = method.networks[name]
         self.conditions = {key: generator.conditions[key] for key in spec.further}
         self._keys = (spec.domains[0], *spec.further)
