@@ -112,8 +112,10 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} - set(sys.stdlib_
 
 
 def test_the_collector_rests_while_pytorch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch  # noqa: F401  # as in a process that has it, whichever test ran before
+
     assert gc.isenabled()
-    with gc_paused():  # PyTorch is there already
+    with gc_paused():
         assert gc.isenabled()
     monkeypatch.delitem(sys.modules, "torch")
     frozen = gc.get_freeze_count()

@@ -92,7 +92,8 @@ PLACES = [
     "logger.more", "trainer", "trainer.plugins", "trainer.strategy", "trainer.logger", "perf", "perf.compile", "paths",
     "paths.run_dir", "seed", "task", "more", "model.generator.norm.a.b.c.d.e.f.g.h.i",
     "model.adversarial", "model.generator_terms.x", "model.discriminator_augment", "model.optimizers.f", "model.mapper",
-    "data.source", "callbacks.quality.metrics.x",
+    "data.source", "callbacks.quality.metrics.x", "model.sampler", "model.perceptual",
+    "model.discriminator.discriminators.x", "model.discriminator.discriminators.x.norm",
 ]  # fmt: skip
 
 FORMS: dict[str, Callable[[Any], Any]] = {
