@@ -31,6 +31,7 @@ from patchlight.trust.allowlist import (
     PENALTIES,
     PERFORMANCE,
     RENDERED,
+    SAMPLERS,
     SCHEDULES,
     TRAINERS,
     TRANSFORMS,
@@ -160,7 +161,8 @@ def test_a_known_name_is_taken_in_its_own_place_only(put: Put) -> None:
         "model.penalties.r1": PENALTIES, "model.penalties.more": PENALTIES, "data": DATA, "data.augment": AUGMENTS,
         "data.augment.geometry[0]": TRANSFORMS, "data.render": RENDERED, "trainer": TRAINERS, "perf": PERFORMANCE,
         "model.generator_terms.x": GENERATOR_TERMS, "model.discriminator_augment": DISCRIMINATOR_AUGMENTS,
-        "model.adversarial": OBJECTIVES, "model.optimizers.f": OPTIMIZERS, "callbacks.quality.metrics.x": METRICS,
+        "model.adversarial": OBJECTIVES, "model.sampler": SAMPLERS, "model.optimizers.f": OPTIMIZERS,
+        "model.discriminator.discriminators.x": DISCRIMINATORS, "callbacks.quality.metrics.x": METRICS,
         "callbacks.quality": CALLBACKS, "callbacks.more": CALLBACKS, "logger.wandb": LOGGERS, "logger.more": LOGGERS,
     }  # fmt: skip
     for place in PLACES:
