@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
-from patchlight.data.folders import Files, SideBySide
 from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.data.loading import SampleKey
 from patchlight.data.sources import Domains, domains_of
+from patchlight.data.sources.folders import Files, SideBySide
 from patchlight.data.transforms import Geometry
 from patchlight.errors import DataError
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from patchlight.data.folders import Files, Folders, SideBySide
 from patchlight.data.sources import Domains, ImageRef, cut_validation, domains_of
+from patchlight.data.sources.folders import Files, Folders, SideBySide
 from patchlight.errors import DataError
 
 

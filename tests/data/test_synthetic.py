@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from patchlight.data.folders import Files, Folders, SideBySide
+from patchlight.data.sources.folders import Files, Folders, SideBySide
 from patchlight.data.synthetic import FORMAT, SyntheticSet
 from patchlight.data.synthetic.canvas import Canvas
 from patchlight.data.synthetic.layout import LEGEND, Facade, draw_facade

@@ -20,8 +20,8 @@ from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
 from patchlight.data.datasets import read
-from patchlight.data.folders import Folders
 from patchlight.data.sources import domains_of
+from patchlight.data.sources.folders import Folders
 from patchlight.methods import Pix2Pix
 from patchlight.methods.networks import frozen
 from patchlight.parallel.networks import HALF, resolve_precision

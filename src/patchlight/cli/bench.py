@@ -40,7 +40,7 @@ def bench(config: BenchConfig) -> None:
 
     from patchlight.benchmarking import STEPS, Bench, Results, write_bench
     from patchlight.benchmarking.results import Comparison
-    from patchlight.data.folders import Folders
+    from patchlight.data.sources.folders import Folders
     from patchlight.runs.records import hardware
     from patchlight.system.devices import device_of, has_bf16_units
 

@@ -119,7 +119,7 @@ def _require_root(data: TrainingData, config: EvalConfig) -> Path | None:
         DataError: it is not there.
     """
     from patchlight.data import ImageDataModule
-    from patchlight.data.folders import Folders
+    from patchlight.data.sources.folders import Folders
 
     module = data.module
     if not isinstance(module, ImageDataModule) or not isinstance(module.source, Folders):

@@ -26,11 +26,11 @@ from patchlight.data.datasets import (
     collate,
     normalise,
 )
-from patchlight.data.folders import Folders, Layout
 from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, label_maps
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
 from patchlight.data.sources import Domains, ImageSet, Pairing, Split, find_domains, keep_for_validation
+from patchlight.data.sources.folders import Folders, Layout
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
 from patchlight.errors import DataError

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from patchlight.data.folders import domain_folders, layout_of, refuse_domains_within
 from patchlight.data.images import IMAGE_SUFFIXES, is_image
 from patchlight.data.sources import Split
+from patchlight.data.sources.folders import domain_folders, layout_of, refuse_domains_within
 from patchlight.diagnosis.findings import Finding
 from patchlight.errors import ConfigError, DataError, printable
 

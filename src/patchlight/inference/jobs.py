@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from patchlight.data.folders import refuse_folder
 from patchlight.data.images import IMAGE_SUFFIXES, is_image
+from patchlight.data.sources.folders import refuse_folder
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import FORMATS, Format
 from patchlight.networks import map_suffixes

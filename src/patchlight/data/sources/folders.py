@@ -12,7 +12,7 @@ import numpy as np
 
 from patchlight.data.images import IMAGE_SUFFIXES, Header, Picture, is_image, open_picture, read_header
 from patchlight.data.labels import numbers
-from patchlight.data.sources import Found, ImageSource, Pairing, PairSource, Split, first_names
+from patchlight.data.sources.base import Found, ImageSource, Pairing, PairSource, Split, first_names
 from patchlight.errors import DataError
 
 Layout = Literal["auto", "side_by_side", "folders"]

@@ -1,0 +1,98 @@
+"""The interface of a source of images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+
+from patchlight.data.images import Header, Picture
+
+Split = Literal["train", "val", "test"]
+Pairing = Literal["paired", "unpaired"]
+
+P = TypeVar("P")
+H = TypeVar("H")
+
+
+class Source(ABC, Generic[P, H]):
+    """Pictures and their headers by number, from 0 on: in files, in an archive, in memory.
+
+    The order and the keys should be the same every time, or a training cannot be repeated or resumed to the same bits.
+    Worker processes are forked from the training, or get a pickled copy: what processes cannot share, such as an open
+    file, is opened at the first `read` and left out of `__getstate__`. Whatever `read` and `header` raise ends the
+    training with one message that names the image by its key.
+    """
+
+    header_threads: ClassVar[int] = 1
+    """How many threads may ask for headers at once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> P:
+        """Decode: a Pillow image of any mode, or an array H W or H W C of uint8, uint16, or floats in [0, 1]."""
+
+    @abstractmethod
+    def header(self, index: int) -> H:
+        """Size and channels without decoding: asked of every image before a training."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """The name, unique and the same every time: `A_path` or `B_path`, and what messages call the image."""
+
+    def exact_header(self, index: int) -> H:
+        """The header once more, where the first one would be refused, by a source whose `header` may be mistaken."""
+        return self.header(index)
+
+    def fingerprint(self, index: int) -> str:
+        """What stands for the image in the fingerprint of a split: its key, or what tells its content."""
+        return self.key(index)
+
+
+class ImageSource(Source[Picture, Header]):
+    """A source of the images of one domain."""
+
+
+class PairSource(Source[tuple[Picture, Picture], tuple[Header, Header]]):
+    """A source of pairs, A and B, that are read in one go, as where one record holds both images."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """One image of a source; of pairs that are read in one go A (side 0) or B (side 1)."""
+
+    source: ImageSource | PairSource
+    index: int
+    side: int = 0
+
+    @property
+    def key(self) -> str:
+        """What messages and batches call it."""
+        return self.source.key(self.index)
+
+    @property
+    def record(self) -> Record:
+        """What is read for it, which is the same for both images of a pair that are read in one go."""
+        return self.source, self.index
+
+
+Record = tuple[ImageSource | PairSource, int]
+Found = PairSource | tuple[ImageSource, ImageSource]
+"""A split as it is found: pairs, or the images of domain A and those of domain B."""
+
+
+class ImageSet(Protocol):
+    """What `data.source` describes: a function, or an object that is called, which is asked for each split by name.
+
+    A split that the set does not have has no images.
+    """
+
+    def __call__(self, *, split: Split) -> Found: ...
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
