@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from killing import IMAGES, MODELS, compare, differences, one_kill, reference
+from patchlight.callbacks.clock import read_times
 from patchlight.data import SyntheticSet
 
 SMALL = (
@@ -87,6 +89,11 @@ def test_a_run_goes_on_within_an_epoch_and_after_one(
         for key in ("state_dict", "optimizer_states", "lr_schedulers", "ema", "ranks", "global_step", "images_seen"):
             assert list(differences(whole[key], parts[key], key)) == [], f"stopped after batch {stop}"
         assert (tmp_path / run / "metrics.csv").read_bytes().splitlines() == table, f"stopped after batch {stop}"
+        times = read_times(tmp_path / run / "times.csv")
+        assert [row.step for row in times] == sorted({row.step for row in times}), "each step once, in their order"
+        assert stop in [row.step for row in times]
+        assert times[-1].step == whole["global_step"]
+        assert all(before < after for before, after in itertools.pairwise(row.processor_seconds for row in times))
     if "augment=ada" in setting:  # the probability has moved before and after the stop
         assert whole["state_dict"]["adversarial.augment.probability"] == pytest.approx(24 / 30)
         assert b"health/d_overfit" in table[0]

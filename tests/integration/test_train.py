@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from PIL import Image
 
 from patchlight import load
 from patchlight.build import build_method, data_channels
+from patchlight.callbacks.clock import read_times
 from patchlight.config.compose import config_dir
 from patchlight.errors import TrainingError
 from patchlight.runs.run import _clear_errors
@@ -93,6 +95,12 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     assert all(float(row["health/d_acc"]) <= 1 and float(row["health/grad_ratio"]) > 0 for row in observed)
     for name in ("untrained", "last", "best", "metrics.json", "samples", "step_00000012.png"):
         assert name in outcome.out
+
+    times = read_times(run / "times.csv")
+    assert [(row.step, row.images_seen) for row in times] == [(step, step) for step in range(1, 13)]
+    for before, after in itertools.pairwise(times):
+        assert 0 < before.train_seconds < after.train_seconds
+        assert 0 < before.processor_seconds < after.processor_seconds
 
 
 @pytest.fixture

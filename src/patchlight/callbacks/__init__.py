@@ -1,6 +1,7 @@
 """What happens beside the step: metrics, sample pictures, averages, checkpoints, progress."""
 
 from patchlight.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from patchlight.callbacks.clock import TrainingClock
 from patchlight.callbacks.ema import EMA
 from patchlight.callbacks.health import Health
 from patchlight.callbacks.images import PatchMaps, Samples
@@ -19,4 +20,5 @@ __all__ = [
     "Quality",
     "RunRecord",
     "Samples",
+    "TrainingClock",
 ]

@@ -65,7 +65,8 @@ TRANSFORMS = _of(
 TRAINERS = _of("lightning.pytorch", "Trainer")
 PERFORMANCE = _of("patchlight.parallel", "Performance")
 CALLBACKS = _of(
-    "patchlight.callbacks", "BestCheckpoint EMA Health LastCheckpoint PatchMaps Progress Quality Samples"
+    "patchlight.callbacks",
+    "BestCheckpoint EMA Health LastCheckpoint PatchMaps Progress Quality Samples TrainingClock",
 ) | _of(
     "lightning.pytorch.callbacks",
     "DeviceStatsMonitor EarlyStopping LearningRateMonitor ModelSummary RichModelSummary RichProgressBar "
