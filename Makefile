@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist worksteal
 STAMP := $(VENV)/.installed-$(if $(CONSTRAINTS),tested,newest)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-cluster lint types check bench notebooks constraints clean
+.PHONY: help install demo test test-all test-cluster lint types check bench notebooks docs docs-links constraints clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,7 @@ lint: $(STAMP) ## style, formatting, the direction of imports, the workflows
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
+	MYPYPATH=src:docs/_ext $(BIN)/mypy docs/conf.py docs/_ext
 
 check: lint types test ## what CI runs
 
@@ -55,6 +56,13 @@ bench: $(STAMP) ## time steps, input, inference and start-up beside a plain way 
 notebooks: export OMP_NUM_THREADS ?= 1
 notebooks: $(STAMP) ## run every notebook, in a temporary folder, and check what it found
 	$(BIN)/python -m pytest -m "slow or not slow" --durations=3 tests/notebooks
+
+docs: export OMP_NUM_THREADS ?= 1
+docs: $(STAMP) ## the site, in build/docs/html; runs the notebooks unless DOCS_ARGS="-D nb_execution_mode=off"
+	$(BIN)/python -m sphinx -W --keep-going -b html $(DOCS_ARGS) docs build/docs/html
+
+docs-links: $(STAMP) ## links of the site to other places, which needs the network
+	$(BIN)/python -m sphinx -W --keep-going -b linkcheck -D nb_execution_mode=off docs build/docs/links
 
 constraints: $(STAMP) ## write the versions in .venv to constraints.txt
 	@{ echo "# Versions that were tested together. To renew: \`make install CONSTRAINTS=\`, the tests, \`make constraints CONSTRAINTS=\`."; \

@@ -20,7 +20,20 @@ import patchlight
 from patchlight.system.warnings import gc_paused
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TARGETS = ["help", "install", "demo", "test", "test-all", "lint", "types", "check", "bench", "notebooks", "clean"]
+TARGETS = [
+    "help",
+    "install",
+    "demo",
+    "test",
+    "test-all",
+    "lint",
+    "types",
+    "check",
+    "bench",
+    "notebooks",
+    "docs",
+    "clean",
+]
 
 
 HEAVY = {

@@ -17,7 +17,7 @@ from patchlight.config.validation.signatures import Signature, locate, signature
 from patchlight.config.validation.values import Built, bounds_of, check_value, checker, writable, written
 from patchlight.errors import ConfigError
 
-__all__ = ["HYDRA_KEYS", "check_group", "check_value", "checker", "locate", "validate"]
+__all__ = ["HYDRA_KEYS", "TopLevel", "check_group", "check_value", "checker", "checker_of", "locate", "validate"]
 
 HYDRA_KEYS = frozenset({"_target_", "_partial_", "_convert_", "_recursive_", "_args_"})
 
@@ -146,7 +146,7 @@ def _check_data(node: Mapping[str, Any]) -> None:
     read = {key for key in DATA_KEYS if takes is not None and key in node and not takes.has(key)}
     _check_call("data", {key: value for key, value in node.items() if key not in read})
     for key in read:
-        check_value(f"data.{key}", node[key], _checker_of(OWN_DATA, key, signature(OWN_DATA, "data")))
+        check_value(f"data.{key}", node[key], checker_of(OWN_DATA, key, signature(OWN_DATA, "data")))
     if node.get("_target_") == OWN_DATA and node.get("instances") and node.get("n_classes") is None:
         raise ConfigError("data.instances=true is of label maps: give data.n_classes, too")
 
@@ -190,13 +190,14 @@ def _check_call(
         if not takes.has(key) or key in hidden:
             valid = [name for name in (*takes.parameters, *extra) if name not in hidden]
             raise ConfigError(unknown_key(f"{path}.{key}", valid))
-        check_value(f"{path}.{key}", value, _checker_of(target, key, takes))
+        check_value(f"{path}.{key}", value, checker_of(target, key, takes))
         for place, described in _described(f"{path}.{key}", value):
             _check_call(place, described)
 
 
 @cache
-def _checker_of(target: str, key: str, takes: Signature) -> TypeAdapter[Any]:
+def checker_of(target: str, key: str, takes: Signature) -> TypeAdapter[Any]:
+    """What checks a key of a class or function, whose signature `takes` is."""
     bounds = bounds_of(target)
     if key in bounds:
         return checker(bounds[key])
