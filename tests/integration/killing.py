@@ -27,12 +27,13 @@ COMMON = (
     "data.image_size=64", "data.load_size=72", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
     "callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.last.every_n_train_steps=5", "logger=csv", "trainer=cpu",
     "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "callbacks.patch_maps.every_n_validations=4",
-    "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=2", "model.discriminator.ndf=16",
-    "model.discriminator.n_layers=2", "model.accumulate=2", "model.d_steps_per_g_step=2",
+    "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=2", "model.accumulate=2", "model.d_steps_per_g_step=2",
 )  # fmt: skip
 
+PATCHES = ("model.discriminator.ndf=16", "model.discriminator.n_layers=2")
+
 CUT = (
-    "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2", "model.generator.ngf=8",
+    *PATCHES, "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2", "model.generator.ngf=8",
     "model.generator.dropout=true", "model.nce_layers=[0,4,8,13]", "model.sampler.nc=16", "model.num_patches=32",
     "callbacks.quality.metrics={variation: {_target_: torchmetrics.image.TotalVariation, reduction: mean}}",
     "callbacks.best.monitor=val/variation",
@@ -42,17 +43,19 @@ CUT = (
 MODELS = {
     "pix2pix": (
         "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=6",
-        "model.generator.ngf=16",
+        "model.generator.ngf=16", *PATCHES,
     ),
     "cut": (*CUT, "model=cut"),
     "fastcut": (*CUT, "model=fastcut"),
     "cyclegan": (
         "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
-        "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10",
+        "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10", "model/discriminator=several",
+        "model.discriminator.discriminators.fine.ndf=16", "model.discriminator.discriminators.coarse.ndf=8",
+        "model.discriminator.discriminators.coarse.n_layers=2", "model.discriminator.weights.coarse=0.5",
     ),
     "pix2pixhd": (
         "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=2",
-        "model.generator.ngf=8",
+        "model.generator.ngf=8", *PATCHES,
     ),
 }  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from equal_runs import assert_equal, rows
 from PIL import Image
 
 from patchlight.data import SyntheticSet
@@ -27,30 +27,45 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 COMMON = (
     "data.image_size=32", "data.load_size=36", "data.num_workers=1", "data.val_size=3", "logger=csv",
     "trainer.log_every_n_steps=1", "trainer.precision=64-true", "trainer.max_steps=20", "trainer.max_epochs=10",
-    "model/optimizer=sgd", "model.optimizer.lr=0.002", "model.discriminator.ndf=8", "model.discriminator.n_layers=1",
-    "callbacks.patch_maps.every_n_validations=3",
+    "model/optimizer=sgd", "model.optimizer.lr=0.002", "callbacks.patch_maps.every_n_validations=3",
 )  # fmt: skip
+
+PATCHES = ("model.discriminator.ndf=8", "model.discriminator.n_layers=1")
 
 PIX2PIX = (
     "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=4", "model.generator.ngf=8",
-    "model.generator.dropout=false",
+    "model.generator.dropout=false", *PATCHES,
 )  # fmt: skip
 
 CYCLEGAN = (
     "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=1",
-    "model.generator.ngf=4", "model.pool_size=0", "callbacks=ema",
+    "model.generator.ngf=4", "model.pool_size=0", "callbacks=ema", "model/discriminator=several",
+    "model.discriminator.discriminators.fine.ndf=8", "model.discriminator.discriminators.coarse.ndf=4",
+    "model.discriminator.discriminators.coarse.n_layers=2", "model.discriminator.weights.coarse=0.5",
 )  # fmt: skip
+"""Against two discriminators in each domain."""
 
 PIX2PIXHD = (
     "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=1",
-    "model.generator.ngf=4", "callbacks=ema",
+    "model.generator.ngf=4", "callbacks=ema", *PATCHES,
 )  # fmt: skip
 
 CUT = (
     "model=cut", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=1", "model.generator.ngf=4",
-    "model.nce_layers=[4,8,12]", "model.sampler.nc=8", "model.num_patches=2000", "callbacks=ema",
+    "model.nce_layers=[4,8,12]", "model.sampler.nc=8", "model.num_patches=2000", "callbacks=ema", *PATCHES,
 )  # fmt: skip
 """All patches that there are, so that each rank's random numbers decide about their order only."""
+
+FASTCUT = (*(word for word in CUT if word != "model=cut"), "model=fastcut", "model._target_=mirrors.Mirrors")
+
+MIRRORS = """
+from patchlight.methods import CUT
+
+class Mirrors(CUT):
+    def draw_flip(self):
+        return self.global_step % 3 > 0
+"""
+"""Each rank decides by its own random numbers whether it mirrors its images: here all decide as one process does."""
 
 ONE = ("trainer=cpu", "data.batch_size=2")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=1")
@@ -105,25 +120,6 @@ def train(folder: Path, *arguments: str, launcher: str = "lightning") -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def assert_equal(one: Path, two: Path) -> None:
-    """Weights and training losses to 1e-9; metrics, which are summed in float32, to 1e-5."""
-    states = [torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (one, two)]
-    for kind in ("state_dict", "ema"):
-        for name, value in states[0].get(kind, {}).items():
-            np.testing.assert_allclose(states[1][kind][name], value, rtol=1e-9, atol=1e-12, err_msg=name)
-    tables = rows(one), rows(two)
-    assert len(tables[0]) == len(tables[1]) > 20
-    for a, b in zip(*tables, strict=True):
-        for name in a:
-            tolerance = 1e-9 if name.startswith("train/") else 1e-5
-            assert float(b[name] or "nan") == pytest.approx(float(a[name] or "nan"), rel=tolerance, nan_ok=True), name
 
 
 @pytest.mark.parametrize("norm", ["instance", "sync_batch"])
@@ -184,7 +180,7 @@ def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_pa
     assert not torch.equal(draws[0], draws[1])
 
 
-@pytest.mark.parametrize("method", [CYCLEGAN, CUT], ids=["cyclegan", "cut"])
+@pytest.mark.parametrize("method", [CYCLEGAN, CUT, FASTCUT], ids=["cyclegan", "cut", "fastcut"])
 def test_unpaired_methods_with_averages_and_spawned_ranks(method: tuple[str, ...], tmp_path: Path) -> None:
     """On noise: where an image is flat, an L1 term is exactly at its kink, and rounding decides about its gradient."""
     rng = np.random.default_rng(0)
@@ -193,6 +189,7 @@ def test_unpaired_methods_with_averages_and_spawned_ranks(method: tuple[str, ...
         for i in range(n):
             noise = rng.integers(0, 255, (36, 36, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "set" / split / f"{i}.png")
+    (tmp_path / "mirrors.py").write_text(MIRRORS)
     command = (*COMMON, *method, "data.root=set")
     train(tmp_path, *command, *ONE, "hydra.run.dir=one")
     train(tmp_path, *command, *TWO, "trainer=ddp_spawn", "hydra.run.dir=two")
