@@ -31,11 +31,12 @@ test-all: export OMP_NUM_THREADS ?= 1
 test-all: $(STAMP) ## the tests and the slow tests, with coverage of at least 90 %
 	$(BIN)/python -m pytest -m "not cluster" --cov --cov-report=term $(PYTEST_ARGS)
 
-# On Debian and Ubuntu, as root, what is missing is installed; elsewhere `slurmctld`, `slurmd` and `munged` must be there.
+# On Debian and Ubuntu, as root, what is missing is installed; elsewhere `slurmctld`, `slurmd`, `munged` and `ip` must be
+# there. Two nodes and two hosts need root.
 test-cluster: export OMP_NUM_THREADS ?= 1
-test-cluster: $(STAMP) ## trainings on a SLURM of one node, which is started for the tests and stopped after them
-	@if ! { command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge; fi
+test-cluster: $(STAMP) ## trainings on a SLURM, and on two hosts, which are started for the tests and stopped after them
+	@if ! { command -v slurmctld && command -v slurmd && command -v munged && command -v ip; } >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge iproute2; fi
 	$(BIN)/python -m pytest -m cluster tests/cluster
 
 lint: $(STAMP) ## style, formatting, the direction of imports, the workflows

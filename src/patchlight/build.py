@@ -12,6 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
@@ -246,8 +247,9 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback], loggers: list[Logg
     shows_progress = any(isinstance(callback, ProgressBar) for callback in callbacks)
     keeps = any(isinstance(callback, Checkpoint) for callback in callbacks)
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():
-        # Signals are answered by LastCheckpoint, between two batches.
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
+        # The ranks are SLURM's, not of a torchrun within its job. Signals are answered by LastCheckpoint, between two
+        # batches.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     with errors_for_key("trainer"):
         trainer: Trainer = instantiate(

@@ -1,4 +1,4 @@
-"""A real SLURM cluster of one node on the loopback interface, started for a test and stopped after it."""
+"""A real SLURM cluster on the loopback interface, started for a test and stopped after it."""
 
 import os
 import pwd
@@ -13,19 +13,20 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .hosts import under_name
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 FINISHED = frozenset(
     ["BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT"]
 )
 # The longest name of a socket below the folder is slurmd's for a job step, and a socket's path has at most 107 bytes.
-LONGEST_FOLDER = 107 - len("/spool/localhost_99999.4294967291")
+LONGEST_FOLDER = 107 - 2 * len("/a-name-of-a-host-2") - len("/spool_99999.4294967291")
 
 # cred_expire is also how long a requeued job waits before it starts again: 120 seconds unless told.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser={user}
 SlurmdUser={user}
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
@@ -33,10 +34,10 @@ AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket,cred_expire=5
 
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
-SlurmdLogFile={folder}/slurmd.log
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmdLogFile={folder}/slurmd-%n.log
 MailProg=/bin/true
 
 ProctrackType=proctrack/linuxproc
@@ -53,9 +54,9 @@ MinJobAge=3600
 ReturnToService=2
 
 SlurmdParameters=config_overrides
-NodeName=localhost NodeHostname={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000
-PartitionName=main Nodes=localhost Default=YES
+PartitionName=main Nodes=ALL Default=YES
 """
+NODE = "NodeName={name} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=16000\n"
 
 # The real sacct needs a database. Launchers ask it which of their jobs have ended, and squeue knows that here.
 SACCT = """\
@@ -123,15 +124,18 @@ class Cluster:
 
 
 @contextmanager
-def one_node_cluster(folder: Path) -> Iterator[Cluster]:
+def cluster_of(n_nodes: int, folder: Path) -> Iterator[Cluster]:
     """Start munged, slurmctld and slurmd as the current user, with all files below `folder`, and stop them at the end.
 
-    The node pretends to have 4 CPUs, so that jobs of several tasks start on any machine.
+    Each node is a slurmd that pretends to have 4 CPUs, so that jobs of several tasks start on any machine. A second one
+    needs root, since SLURM allows one for each name of a host, and its processes get a name of their own.
     """
+    host = socket.gethostname().partition(".")[0]
+    nodes = [host, f"{host}-2"][:n_nodes]
     folder = folder.resolve()
     if len(str(folder)) > LONGEST_FOLDER:
         raise ValueError(f"{folder} is too long for the sockets below it: {LONGEST_FOLDER} characters at most")
-    _write_files(folder)
+    _write_files(folder, nodes)
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "SBATCH", "SRUN"))}
     environment["SLURM_CONF"] = str(folder / "slurm.conf")
     environment["PATH"] = f"{folder / 'bin'}:{environment['PATH']}"
@@ -141,33 +145,30 @@ def one_node_cluster(folder: Path) -> Iterator[Cluster]:
         ["munged", "--foreground", "--force", *(f"--{option}={munge / file}" for option, file in MUNGE_FILES.items())],
         ["slurmctld", "-D"],
         ["slurmd", "-D"],
+        *([*under_name(name, folder / "hosts"), "slurmd", "-D"] for name in nodes[1:]),
     ]
     with ExitStack() as stack:
         stack.callback(_kill_jobs, environment["SLURM_CONF"])
-        daemons = {command[0]: stack.enter_context(_daemon(command, cluster)) for command in commands}
-        _wait_for_node(cluster, daemons)
+        daemons = {" ".join(command): stack.enter_context(_daemon(command, cluster)) for command in commands}
+        _wait_for_nodes(n_nodes, cluster, daemons)
         yield cluster
 
 
-def _write_files(folder: Path) -> None:
-    for name in ("bin", "munge", "state", "spool"):
+def _write_files(folder: Path, nodes: Sequence[str]) -> None:
+    for name in ("bin", "munge", "state", *(f"spool/{node}" for node in nodes)):
         (folder / name).mkdir(parents=True)
+    (folder / "hosts").write_text(Path("/etc/hosts").read_text() + "".join(f"127.0.0.1 {name}\n" for name in nodes))
     key = folder / "munge" / "key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(128))
     sacct = folder / "bin" / "sacct"
     sacct.write_text(SACCT)
     sacct.chmod(0o755)
-    controller_port, node_port = _free_ports(2)
-    (folder / "slurm.conf").write_text(
-        CONFIGURATION.format(
-            folder=folder,
-            host=socket.gethostname().partition(".")[0],
-            user=pwd.getpwuid(os.getuid()).pw_name,
-            controller_port=controller_port,
-            node_port=node_port,
-        )
-    )
+    controller_port, *ports = _free_ports(1 + len(nodes))
+    lines = [NODE.format(name=name, port=port) for name, port in zip(nodes, ports, strict=True)]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    settings = CONFIGURATION.format(folder=folder, host=nodes[0], user=user, controller_port=controller_port)
+    (folder / "slurm.conf").write_text(settings + "".join(lines))
     # "disabled" is documented since 24.05. Versions before it load a plugin, and v1 needs no cgroups to load.
     plugin = "disabled" if _version() >= (24, 5) else "cgroup/v1"
     (folder / "cgroup.conf").write_text(f"CgroupPlugin={plugin}\n")
@@ -190,7 +191,7 @@ def _free_ports(count: int) -> list[int]:
 @contextmanager
 def _daemon(command: Sequence[str], cluster: Cluster) -> Iterator[subprocess.Popen[bytes]]:
     """Run a daemon in the foreground of its own session, out of reach of the terminal's Ctrl-C."""
-    with (cluster.folder / f"{command[0]}.out").open("wb") as output:
+    with (cluster.folder / f"{command[0]}.out").open("ab") as output:
         process = subprocess.Popen(
             command,
             env=cluster.environment,
@@ -207,19 +208,21 @@ def _daemon(command: Sequence[str], cluster: Cluster) -> Iterator[subprocess.Pop
         process.wait()
 
 
-def _wait_for_node(cluster: Cluster, daemons: Mapping[str, subprocess.Popen[bytes]], timeout: float = 60) -> None:
-    """Wait until the controller answers and its node is idle."""
+def _wait_for_nodes(
+    n_nodes: int, cluster: Cluster, daemons: Mapping[str, subprocess.Popen[bytes]], timeout: float = 60
+) -> None:
+    """Wait until the controller answers and its nodes are idle."""
     deadline = time.monotonic() + timeout
     command = ["scontrol", "show", "node", "--oneliner"]
     while True:
-        node = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False).stdout
-        if "State=IDLE " in node:
+        found = subprocess.run(command, env=cluster.environment, capture_output=True, text=True, check=False).stdout
+        if found.count("State=IDLE ") == n_nodes:
             return
         ended = [name for name, daemon in daemons.items() if daemon.poll() is not None]
         if ended or time.monotonic() > deadline:
-            reason = f"{', '.join(ended)} ended" if ended else f"the node is not idle after {timeout:g} s"
+            reason = f"{', '.join(ended)} ended" if ended else f"not all nodes are idle after {timeout:g} s"
             logs = "\n".join(f"{path}:\n{path.read_text()}" for path in sorted(cluster.folder.glob("*.out")))
-            raise RuntimeError(f"The cluster did not start: {reason}.\n{node}\n{logs}")
+            raise RuntimeError(f"The cluster did not start: {reason}.\n{found}\n{logs}")
         time.sleep(0.2)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,8 @@ SMALL = (
     "model.discriminator.n_layers=1", "trainer.log_every_n_steps=1", "callbacks=ema",
 )  # fmt: skip
 
+SCRIPTED = ("model.schedule.n_epochs=6", "model.schedule.n_epochs_decay=6", "logger=csv")
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 OWN_MODULE = f"--config-dir={SCRIPTS.parent / 'examples' / 'schedule'}"
@@ -43,11 +47,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def environment(cluster: Cluster) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the jobs of scripts end as."""
+    return alone(images, tmp_path_factory.mktemp("alone"), environment(os.environ), *SCRIPTED)
+
+
+def environment(before: Mapping[str, str]) -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
-    return cluster.environment | {
-        "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PATH": f"{programs}:{cluster.environment['PATH']}",
-    }  # fmt: skip
+    return {**before, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PATH": f"{programs}:{before['PATH']}"}
 
 
 def train(*arguments: str, env: dict[str, str], folder: Path) -> subprocess.Popen[str]:
@@ -83,7 +91,7 @@ def wandb_runs(run: Path) -> set[str]:
 
 
 def test_a_job_of_the_launcher_is_queued_again_and_goes_on(cluster: Cluster, images: Path, tmp_path: Path) -> None:
-    env, lengths = environment(cluster), ("model.schedule.n_epochs=20", "model.schedule.n_epochs_decay=20")
+    env, lengths = environment(cluster.environment), ("model.schedule.n_epochs=20", "model.schedule.n_epochs_decay=20")
     process = train(
         "launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=20", *SMALL, *TWO_RANKS,
         *lengths, f"data.root={images}", "hydra.sweep.dir=sweep", env=env, folder=tmp_path,
@@ -103,31 +111,54 @@ def test_a_job_of_the_launcher_is_queued_again_and_goes_on(cluster: Cluster, ima
     assert compare(alone(images, tmp_path, env, *lengths), run) == []
 
 
-def test_the_plain_script_asks_to_be_queued_again(cluster: Cluster, images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_plain_script_asks_to_be_queued_again(
+    nodes: int, request: pytest.FixtureRequest, images: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     """As `--signal=USR1@120` does before the time is over."""
-    lengths = ("model.schedule.n_epochs=20", "model.schedule.n_epochs_decay=20")
-    cluster_env = environment(cluster)
+    options = () if nodes == 1 else ("--nodes=2", "--ntasks-per-node=1")
+    cluster: Cluster = request.getfixturevalue("cluster" if nodes == 1 else "two_nodes")
+    run, log = queued_again(cluster, "train.sbatch", options, ["scancel", "--signal=USR1"], images, tmp_path)
+    assert "SIGUSR1: saved in" in log, log
+    assert compare(undisturbed, run) == []
+
+
+def test_torchrun_on_two_nodes_asks_to_be_queued_again(
+    two_nodes: Cluster, images: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """Its agents would end by SIGUSR1, which therefore comes to the script, as `--signal=B:USR1@120` sends it."""
+    options, signalled = ("--export=ALL,RANKS_PER_NODE=1",), ["scancel", "--batch", "--signal=USR1"]
+    run, log = queued_again(two_nodes, "train_torchrun.sbatch", options, signalled, images, tmp_path)
+    assert "SIGTERM: saved in" in log, log
+    assert compare(undisturbed, run) == []
+
+
+def queued_again(
+    cluster: Cluster, script: str, options: Sequence[str], signalled: Sequence[str], images: Path, folder: Path
+) -> tuple[Path, str]:
+    """The folder of a job of two ranks that is told to be queued again and ends, and what it has written."""
+    env = environment(cluster.environment)
     submitted = subprocess.run(
-        ["sbatch", "--parsable", "--cpus-per-task=1", str(SCRIPTS / "train.sbatch"), *SMALL, *lengths,
-         "trainer.accelerator=cpu", f"data.root={images}", "logger=csv"],
-        env=cluster_env, cwd=tmp_path, capture_output=True, text=True, check=True,
+        ["sbatch", "--parsable", "--cpus-per-task=1", *options, str(SCRIPTS / script), *SMALL, *SCRIPTED,
+         "trainer.accelerator=cpu", f"data.root={images}"],
+        env=env, cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     job = submitted.stdout.strip()
-    run = tmp_path / "logs" / "slurm" / job
+    run, output = folder / "logs" / "slurm" / job, folder / f"slurm-{job}.out"
     wait_for("checkpoints/last.ckpt", run)
-    subprocess.run(["scancel", "--signal=USR1", job], env=cluster_env, check=True)
-    assert cluster.wait(job, timeout=180) == "COMPLETED"
-    log = (tmp_path / f"slurm-{job}.out").read_text()
-    assert "SIGUSR1: saved in" in log, log
+    subprocess.run([*signalled, job], env=env, check=True)
+    assert cluster.wait(job, timeout=240) == "COMPLETED", output.read_text()
+    log = output.read_text()
     assert "going on from last.ckpt, batch" in log, log
-    assert compare(alone(images, tmp_path, cluster_env, *lengths, "logger=csv"), run) == []
+    return run, log
 
 
 def test_a_sweep_of_four_jobs(cluster: Cluster, images: Path, tmp_path: Path) -> None:
     process = train(
         OWN_MODULE, "model/schedule=warm_up", "launcher=slurm", "hydra.launcher.cpus_per_task=1",
         "hydra.launcher.timeout_min=20", *SMALL, "trainer=cpu", f"data.root={images}", "hydra.sweep.dir=sweep",
-        "trainer.max_steps=3", "model.gan_mode=lsgan,vanilla", "seed=0,1", env=environment(cluster), folder=tmp_path,
+        "trainer.max_steps=3", "model.gan_mode=lsgan,vanilla", "seed=0,1", env=environment(cluster.environment),
+        folder=tmp_path,
     )  # fmt: skip
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out

@@ -6,10 +6,13 @@ import os
 import signal
 
 import pytest
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed
 
+from patchlight.build import build_trainer
+from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, TrainingError
-from patchlight.parallel import JobLauncher, launcher, ranks_of_this_job, require_supported
+from patchlight.parallel import JobLauncher, PerNetworkDDP, launcher, ranks_of_this_job, require_supported
 from patchlight.parallel.launcher import _RankWatch
 from patchlight.parallel.networks import CLUSTERS, OWN_NODES
 
@@ -123,3 +126,20 @@ def test_several_nodes_need_who_starts_them(monkeypatch: pytest.MonkeyPatch) -> 
         require_supported("ddp", 2)
     monkeypatch.setattr(CLUSTERS[0], "detect", lambda: True)
     require_supported("ddp", 2)
+
+
+def test_ranks_of_torchrun_within_a_slurm_job_are_torchruns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of SLURM's is an agent there, whose number is that of a machine."""
+    variables = {
+        "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "7", "SLURM_PROCID": "1",
+        "TORCHELASTIC_RUN_ID": "7", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0", "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost", "MASTER_PORT": "29400",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    words = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
+    trainer = build_trainer(compose_config("train", words), [], False)
+    assert trainer.global_rank == 0
+    assert trainer.world_size == 2
+    assert isinstance(trainer.strategy, PerNetworkDDP)
+    assert isinstance(trainer.strategy.cluster_environment, TorchElasticEnvironment)
