@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class DoctorConfig(CommandConfig):
     """The keys of configs/doctor.yaml."""
 
-    examples = {"root": "data=DIR, the folder of an image set"}
+    examples = {"root": "data=DIR, the folder of an image set, or data=FILE"}
     takes_data = True
 
     root: str
@@ -68,6 +68,7 @@ def _look_through(config: DoctorConfig) -> int:
     from patchlight.diagnosis.diagnose import Thresholds, diagnose
     from patchlight.diagnosis.findings import counts
     from patchlight.diagnosis.report import describe, print_table, summary
+    from patchlight.diagnosis.unpacked import as_folders
 
     console = Console(highlight=False, soft_wrap=False, markup=False)
     root = Path(config.root).expanduser()
@@ -79,19 +80,23 @@ def _look_through(config: DoctorConfig) -> int:
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     workers = cores if config.workers == "auto" else config.workers
     began = time.perf_counter()
-    with _progress(console, "reading") as begin:
-        diagnosis = diagnose(root, config.layout, config.labels, thresholds, workers, begin)
-    seconds = time.perf_counter() - began
-    console.print(describe(diagnosis), soft_wrap=True)
-    print_table(diagnosis, console)
-    console.print(summary(diagnosis, seconds), soft_wrap=True)
-    if output is not None:
-        for path in _write(diagnosis, output, thresholds, seconds):
-            console.print(f"written: {path}", soft_wrap=True)
-    if fix is not None:
-        with _progress(console, "copying") as begin:
-            changes = write_copy(diagnosis, fix, thresholds.drift_levels, begin(len(diagnosis.facts)))
-        console.print(_told(changes, fix, len(diagnosis.facts)), soft_wrap=True)
+    with as_folders(root) as folder:
+        if fix is not None and folder != root:
+            raise ConfigError(f"fix={fix} copies folders, and data={root} is none: unpack it first, or leave fix out")
+        with _progress(console, "reading") as begin:
+            diagnosis = diagnose(folder, config.layout, config.labels, thresholds, workers, begin)
+        diagnosis.stock.given = root
+        seconds = time.perf_counter() - began
+        console.print(describe(diagnosis), soft_wrap=True)
+        print_table(diagnosis, console)
+        console.print(summary(diagnosis, seconds), soft_wrap=True)
+        if output is not None:
+            for path in _write(diagnosis, output, thresholds, seconds):
+                console.print(f"written: {path}", soft_wrap=True)
+        if fix is not None:
+            with _progress(console, "copying") as begin:
+                changes = write_copy(diagnosis, fix, thresholds.drift_levels, begin(len(diagnosis.facts)))
+            console.print(_told(changes, fix, len(diagnosis.facts)), soft_wrap=True)
     return counts(diagnosis.findings)["error"]
 
 
@@ -113,7 +118,7 @@ def _write(diagnosis: Diagnosis, folder: Path, thresholds: Thresholds, seconds: 
     from patchlight.diagnosis.sheet import worst_sheet
 
     report, sheet = output_files(folder)
-    title = f"patchlight-doctor: {printable(diagnosis.stock.root.resolve().name)}"
+    title = f"patchlight-doctor: {printable(diagnosis.stock.shown.resolve().name)}"
     picture = worst_sheet(diagnosis, title, summary(diagnosis, seconds), thresholds)
     try:
         write_json(report, as_json(diagnosis, thresholds, seconds))

@@ -113,19 +113,19 @@ def evaluate(config: EvalConfig) -> None:
 
 
 def _require_root(data: TrainingData, config: EvalConfig) -> Path | None:
-    """The folder of the images, None where they come from another source; nothing is ever rendered into it.
+    """The folder or file of the images, None where they come from elsewhere; nothing is ever rendered into it.
 
     Raises:
         DataError: it is not there.
     """
     from patchlight.data import ImageDataModule
-    from patchlight.data.sources.folders import Folders
+    from patchlight.data.sources import Folders, StoredSet
 
     module = data.module
-    if not isinstance(module, ImageDataModule) or not isinstance(module.source, Folders):
+    if not isinstance(module, ImageDataModule) or not isinstance(module.source, StoredSet):
         return None
     root = module.source.root
-    if os.path.isdir(root):
+    if os.path.isdir(root) if isinstance(module.source, Folders) else os.path.exists(root):
         return root
     if config.root is not None:
         raise DataError(f"data={root} is not a folder: give that of the image set by data=DIR")
@@ -163,7 +163,7 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
     elif config.root is not None:
         raise ConfigError(f"data={config.root}: the training's images come from {data['_target_']}, so leave it out")
     if config.root is not None:
-        data |= {"root": config.root, "source": None}
+        data |= {"root": config.root, "source": _source(Path(config.root).expanduser(), data.get("source"))}
     if config.num_workers is not None:
         data["num_workers"] = config.num_workers
     if config.inference_mode is not None:
@@ -192,6 +192,19 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
             "paths": base["paths"] | {"run_dir": config.output},
         }
     )
+
+
+def _source(root: Path, trained_on: object) -> dict[str, Any] | None:
+    """What `data.source` is for the images at a path, with the columns of the training's where that is of its kind."""
+    from patchlight.data.sources import kind_of
+
+    kind = kind_of(root)
+    if kind in (None, "folders"):
+        return None
+    composed = compose_config("train", ["data.root=.", f"data/source={kind}"])
+    source: dict[str, Any] = OmegaConf.to_container(composed.data.source, resolve=False)  # type: ignore[assignment]
+    own = trained_on if isinstance(trained_on, dict) and trained_on.get("_target_") == source["_target_"] else {}
+    return {**source, **{key: own[key] for key in own.keys() & {"column_a", "column_b", "conditions"}}}
 
 
 def _section(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:

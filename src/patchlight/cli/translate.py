@@ -65,7 +65,8 @@ def translate(config: TranslateConfig) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     filter_warnings()
     output = Path(config.output).expanduser()
-    find_jobs(config.input, output, config.format, config.overwrite)  # before a network is built for them
+    first: Literal["A", "B"] = "B" if config.direction == "BtoA" else "A"
+    find_jobs(config.input, output, config.format, config.overwrite, domain=first)  # before a network is built for them
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
     if (config.instances is not None) != (model.labels is not None and model.labels.instances):
         raise ConfigError(
@@ -80,7 +81,8 @@ def translate(config: TranslateConfig) -> int:
     )  # fmt: skip
     scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
     n_maps = scorer.n_maps if scorer else 0
-    jobs = find_jobs(config.input, output, config.format, config.overwrite, n_maps, config.instances)
+    domain: Literal["A", "B"] = "A" if translator.direction == "AtoB" else "B"
+    jobs = find_jobs(config.input, output, config.format, config.overwrite, n_maps, config.instances, domain)
     del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(

@@ -40,6 +40,10 @@ class TrainingData(Protocol):
         """Images in a batch of one rank."""
 
     @property
+    def repeat(self) -> int:
+        """How often each training image is seen in an epoch."""
+
+    @property
     def of_one_size(self) -> bool:
         """Whether all images have the size `data.image_size`."""
 
@@ -72,6 +76,7 @@ class LoaderData:
     def __init__(self, module: LightningDataModule, image_size: Size, channels: Mapping[str, int]) -> None:
         self.module = module
         self.of_one_size = True
+        self.repeat = 1
         self.callbacks: list[Callback] = [BatchCheck(module, image_size, channels)]
         self.notes: list[str] = []
         self.prepared = f"by {_name(module)}"

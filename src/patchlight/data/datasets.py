@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +16,13 @@ from patchlight.data.cache import Arena, ImageCache
 from patchlight.data.images import Array, Picture, picture_levels, to_float, to_planes
 from patchlight.data.labels import LabelMaps, resize_nearest
 from patchlight.data.loading import SampleKey, sample_rng
-from patchlight.data.sources import Domains, ImageRef, PairSource
+from patchlight.data.sources import Condition, Direction, Domains, ImageRef, PairSource
 from patchlight.data.transforms import Augment, Geometry, Size, apply, resize
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 
-Direction = Literal["AtoB", "BtoA"]
-
-Sample = dict[str, Tensor | str]
-"""`A`, `B` (C H W, 8 bits), `A_path`, `B_path`."""
+Sample = dict[str, Tensor | Condition]
+"""`A`, `B` (C H W, 8 bits), `A_path`, `B_path`, and what else belongs to the image that becomes `A`, by name."""
 
 Batch = dict[str, Any]
 """`A`, `B` (B C H W), and lists of `A_path`, `B_path`."""
@@ -97,6 +95,16 @@ class Processing:
             images, keys = images[::-1], keys[::-1]
         return {"A": images[0], "B": images[1], "A_path": keys[0], "B_path": keys[1]}
 
+    def conditions(self, a: ImageRef, b: ImageRef) -> Sample:
+        """What else belongs to the image that becomes `A` of a batch: whole numbers, float32, and texts."""
+        image = a if self.direction == "AtoB" else b
+        found = image.source.conditions(image.index)
+        types = {int: torch.int64, float: torch.float32}
+        return {
+            name: value if isinstance(value, str) else torch.tensor(value, dtype=types[type(value)])
+            for name, value in found.items()
+        }
+
     def check_size(self, size: Size, key: str) -> None:
         """Raise a DataError if the networks cannot take an image that has this size after preprocessing."""
         height, width = size
@@ -116,50 +124,58 @@ class Processing:
 class PairedDataset(Dataset[Sample]):
     """Pairs of images that belong together; both get the same resize, crop and flip.
 
-    Pairs that have been read are kept in `arena`, resized, as far as it has room.
+    Each is there `repeat` times, with randomness of its own. Pairs that have been read are kept in `arena`, resized, as
+    far as it has room.
     """
 
-    def __init__(self, domains: Domains, processing: Processing, arena: Arena | None = None) -> None:
+    def __init__(
+        self, domains: Domains, processing: Processing, arena: Arena | None = None, repeat: int = 1
+    ) -> None:  # fmt: skip
         assert len(domains.a) == len(domains.b)
-        self.domains = domains
+        self.domains, self.repeat = domains, repeat
         self.processing = processing
         self._contents = (processing.content_a, processing.content_b)
         self._cache = ImageCache(arena or Arena(0), len(domains.a), [_stored(c) for c in self._contents])
 
     def __len__(self) -> int:
-        return len(self.domains.a)
+        return len(self.domains.a) * self.repeat
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
+        index %= len(self.domains.a)
         a, b = self.domains.a[index], self.domains.b[index]
         read_both = partial(read_pair, a, b, *self._contents)
         array_a, array_b = p.prepare(self._cache, index, read_both, self._contents, a.key, rng)
-        return p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
+        return p.sample(array_a, array_b, a.key, b.key, rng, paired=True) | p.conditions(a, b)
 
 
 class UnpairedDataset(Dataset[Sample]):
     """An image of each domain, with a crop and flip of its own.
 
-    An epoch is as long as the larger domain. Where the geometry is random, so is the B that an A meets; for evaluation
-    it is the one at the same position. Images that have been read are kept in `arena`, resized, as far as it has room.
+    An epoch is as long as the larger domain, `repeat` times. Where the geometry is random, so is the B that an A meets;
+    for evaluation it is the one at the same position. Images that have been read are kept in `arena`, resized, as far
+    as it has room.
     """
 
-    def __init__(self, domains: Domains, processing: Processing, arena: Arena | None = None) -> None:
-        self.domains = domains
+    def __init__(
+        self, domains: Domains, processing: Processing, arena: Arena | None = None, repeat: int = 1
+    ) -> None:  # fmt: skip
+        self.domains, self.repeat = domains, repeat
         self.processing = processing
         arena = arena or Arena(0)
         self._cache_a = ImageCache(arena, len(domains.a), [_stored(processing.content_a)])
         self._cache_b = ImageCache(arena, len(domains.b), [_stored(processing.content_b)])
 
     def __len__(self) -> int:
-        return len(self.domains)
+        return len(self.domains) * self.repeat
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
         epoch, index = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
+        index %= len(self.domains)
         index_a, index_b = index % len(self.domains.a), index % len(self.domains.b)
         if p.geometry.random:
             index_b = int(rng.integers(len(self.domains.b)))
@@ -167,7 +183,7 @@ class UnpairedDataset(Dataset[Sample]):
         of_a, of_b = p.content_a, p.content_b
         (array_a,) = p.prepare(self._cache_a, index_a, lambda: [read(a, of_a)], [of_a], a.key, rng)
         (array_b,) = p.prepare(self._cache_b, index_b, lambda: [read(b, of_b)], [of_b], b.key, rng)
-        return p.sample(array_a, array_b, a.key, b.key, rng, paired=False)
+        return p.sample(array_a, array_b, a.key, b.key, rng, paired=False) | p.conditions(a, b)
 
 
 def _stored(content: Content) -> int:

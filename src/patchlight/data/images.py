@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from patchlight.errors import DataError
-from patchlight.system.image_file import one_message, open_image, refuse_damaged_jpeg
+from patchlight.system.image_file import one_message, open_content, open_image, refuse_damaged_jpeg
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 
@@ -30,6 +30,10 @@ NATIVE = {2: "LA", 4: "RGBA"}
 
 PALETTES = ("P", "PA")
 """Modes whose images may turn out to be RGBA."""
+
+JPEGS = ("JPEG", "MPO")
+
+REPLACE = ": replace or remove it"
 
 SIDEWAYS = (5, 6, 7, 8)
 """The EXIF orientations in which height and width trade places."""
@@ -78,6 +82,20 @@ def open_picture(path: str | Path) -> Image.Image:
         return file
 
 
+def decode_picture(content: bytes, called: str) -> Image.Image:
+    """The content of an image file as `open_picture` has it; messages call it as it is `called`.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with open_content(content, called, advice=REPLACE) as file:
+        file.load()
+        if file.format in JPEGS:
+            refuse_damaged_jpeg(content)
+        ImageOps.exif_transpose(file, in_place=True)
+        return file
+
+
 def load(path: str | Path, file: Image.Image) -> None:
     """Decode a file that has just been opened.
 
@@ -85,7 +103,7 @@ def load(path: str | Path, file: Image.Image) -> None:
         ValueError: it is a JPEG whose markers show damage.
     """
     file.load()
-    if file.format in ("JPEG", "MPO"):
+    if file.format in JPEGS:
         refuse_damaged_jpeg(Path(path).read_bytes())
 
 
@@ -100,10 +118,24 @@ def read_header(path: Path, thorough: bool = True) -> Header:
     if os.path.isfile(path) and not os.path.getsize(path):
         raise DataError(f"{path} has no bytes: replace or remove it")
     with open_image(path) as file:
-        early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
-        orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
-        width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
-        return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
+        return _header(file, thorough)
+
+
+def read_stream_header(stream: IO[bytes], called: str, thorough: bool = True) -> Header:
+    """The header of an image file that is open, of which little is read; see `read_header`.
+
+    Raises:
+        DataError: it has no bytes or is no image.
+    """
+    with open_content(stream, called, advice=REPLACE) as file:
+        return _header(file, thorough)
+
+
+def _header(file: Image.Image, thorough: bool) -> Header:
+    early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
+    orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
+    width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
+    return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
 
 
 def picture_levels(picture: Picture, channels: int) -> Array:

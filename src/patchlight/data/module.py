@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from patchlight.data.cache import Arena, budget
 from patchlight.data.datasets import (
     Batch,
-    Direction,
     PairedDataset,
     Processing,
     Sample,
@@ -29,8 +28,18 @@ from patchlight.data.datasets import (
 from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, label_maps
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
-from patchlight.data.sources import Domains, ImageSet, Pairing, Split, find_domains, keep_for_validation
-from patchlight.data.sources.folders import Folders, Layout
+from patchlight.data.sources import (
+    Direction,
+    Domains,
+    Folders,
+    ImageSet,
+    Layout,
+    Pairing,
+    Split,
+    StoredSet,
+    find_domains,
+    keep_for_validation,
+)
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
 from patchlight.errors import DataError
@@ -89,6 +98,7 @@ class ImageDataModule(LightningDataModule):
         val_size: NonNegativeInt | Literal["auto"] = "auto",
         max_train: PositiveInt | None = None,
         max_eval: PositiveInt | None = None,
+        repeat: PositiveInt = 1,
         seed: NonNegativeInt = 0,
         size_multiple: int = 1,
         min_size: int = 1,
@@ -100,8 +110,7 @@ class ImageDataModule(LightningDataModule):
         if source is None:
             if self.root is None:
                 raise DataError("data.root is not set: give data.root=VALUE")
-            input_domain: Literal["a", "b"] = "a" if direction == "AtoB" else "b"
-            source = Folders(self.root, pairing, layout, instances_of=input_domain if instances else None)
+            source = Folders(self.root, pairing, layout, instances, direction)
         self.source = source
         self.render = render
         self.pairing: Pairing = pairing
@@ -115,7 +124,7 @@ class ImageDataModule(LightningDataModule):
             ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("seed", seed, 0),
             ("num_workers", num_workers, 0, "auto"), ("val_size", val_size, 0, "auto"),
             ("max_train", max_train, 1, None), ("max_eval", max_eval, 1, None),
-            ("channels_a", channels_a, 1), ("channels_b", channels_b, 1),
+            ("repeat", repeat, 1), ("channels_a", channels_a, 1), ("channels_b", channels_b, 1),
         )  # fmt: skip
         for name, number, minimum, *others in integers:
             wrong = isinstance(number, bool) or not isinstance(number, int) or number < minimum
@@ -127,6 +136,7 @@ class ImageDataModule(LightningDataModule):
         self.batch_sizes: dict[Split, int] = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
         self.num_workers, self.cache, self.pin_memory, self.seed = num_workers, cache, pin_memory, seed
         self.val_size, self.max_train, self.max_eval = val_size, max_train, max_eval
+        self.repeat = repeat
         self._arena: Arena | None = None
         self._datasets: dict[Split, PairedDataset | UnpairedDataset] = {}
         self.callbacks: list[Callback] = []
@@ -161,7 +171,7 @@ class ImageDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self._splits:
             return
-        if isinstance(self.source, Folders) and stage in (None, "fit"):
+        if isinstance(self.source, StoredSet) and stage in (None, "fit"):
             self.source.require_training_images()
         train, val, test = (find_domains(self.source, split, self.pairing) for split in get_args(Split))
         if stage in (None, "fit") and not min(len(train.a), len(train.b)):
@@ -173,8 +183,9 @@ class ImageDataModule(LightningDataModule):
         splits: dict[Split, Domains] = {
             "train": train.first(self.max_train), "val": val.first(self.max_eval), "test": test.first(self.max_eval),
         }  # fmt: skip
-        doctor = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.root}')})"
-        advice = doctor if isinstance(self.source, Folders) else ""
+        advice = ""
+        if isinstance(self.source, StoredSet):
+            advice = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.source.root}')})"
         inspect(splits, self._processing, paired=self.pairing == "paired", advice=advice)
         self._splits = splits
 
@@ -204,11 +215,10 @@ class ImageDataModule(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """Where the images are and how many there are in each split, in plain types."""
         counts = {split: {"A": len(d.a), "B": len(d.b)} for split, d in self._splits.items()}
-        if isinstance(self.source, Folders):
-            where = {"root": str(self.source.root.resolve())}
-        else:
+        where = {"root": str(self.source.root.resolve())} if isinstance(self.source, StoredSet) else {}
+        if not isinstance(self.source, Folders):
             kinds = dict.fromkeys(type(image.source) for d in self._splits.values() for image in (*d.a, *d.b))
-            where = {"source": ", ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)}
+            where["source"] = ", ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
         return {**where, "pairing": self.pairing, "images": counts}
 
     def fingerprint(self, split: Split) -> str:
@@ -256,5 +266,5 @@ class ImageDataModule(LightningDataModule):
             if split != "train":
                 p = replace(p, geometry=p.geometry.for_evaluation())
             kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
-            self._datasets[split] = kind(self._splits[split], p, arena)
+            self._datasets[split] = kind(self._splits[split], p, arena, self.repeat if split == "train" else 1)
         return self._datasets[split]

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from patchlight.data.images import IMAGE_SUFFIXES, is_image
 from patchlight.data.sources import Split
-from patchlight.data.sources.folders import domain_folders, layout_of, refuse_domains_within
+from patchlight.data.sources.layouts import domain_folders, layout_of, misplaced, refuse_domains_within
 from patchlight.diagnosis.findings import Finding
 from patchlight.errors import ConfigError, DataError, printable
 
@@ -44,6 +44,13 @@ class Inventory:
     layout: Literal["side_by_side", "folders"] | None = None
     items: list[Item] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    given: Path | None = None
+    """What the user calls the set, where `root` is a temporary copy of it."""
+
+    @property
+    def shown(self) -> Path:
+        """The path by which reports call the set."""
+        return self.root if self.given is None else self.given
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many images of each domain there are in each split."""
@@ -154,7 +161,11 @@ def _check_root(stock: Inventory) -> None:
     ):
         wanted = "train/ (pairs side by side), or trainA/ and trainB/"
         stock.findings.insert(
-            0, Finding("layout", f"{printable(root)} has no training images: it should hold {wanted}")
+            0,
+            Finding(
+                "layout",
+                printable(f"{root} has no training images: it should hold {wanted}{misplaced(root, 'paired')}"),
+            ),
         )
     read = {"A", "B"} if stock.layout == "folders" and not os.path.isdir(root / "trainA") else set()
     read |= {split + domain for split in get_args(Split) for domain in ("", "A", "B")}

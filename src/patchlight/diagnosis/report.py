@@ -71,7 +71,7 @@ def as_json(diagnosis: Diagnosis, thresholds: Thresholds, seconds: float) -> dic
     stock, palette = diagnosis.stock, diagnosis.palette
     return {
         "version": VERSION,
-        "data": printable(stock.root.resolve()),
+        "data": printable(stock.shown.resolve()),
         "pairing": "paired" if stock.paired else "unpaired",
         "layout": stock.layout,
         "images": stock.counts(),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
 from patchlight.data.images import IMAGE_SUFFIXES, is_image
-from patchlight.data.sources.folders import refuse_folder
+from patchlight.data.sources.layouts import refuse_folder
 from patchlight.errors import ConfigError, DataError
-from patchlight.inference.files import FORMATS, Format
+from patchlight.inference.files import FORMATS, Format, announced_pixels
+from patchlight.inference.packed import Packed, find_packed
 from patchlight.networks import map_suffixes
 
 PATCH_MAP = "_patchmap"
@@ -30,6 +33,16 @@ class Job:
     patch_maps: tuple[Path, ...] = ()
     instances: Path | None = None
     """The numbers of the instances of a label map."""
+    packed: Packed | None = None
+    """Where the image is, if `source` is no file."""
+
+    def file(self) -> AbstractContextManager[Path]:
+        """The file to read, for as long as the context lasts."""
+        return nullcontext(self.source) if self.packed is None else self.packed.as_file(self.source.name)
+
+    def pixels(self) -> int:
+        """Pixels that it says it has, without decoding it."""
+        return announced_pixels(self.source) if self.packed is None else self.packed.pixels()
 
     @property
     def results(self) -> tuple[Path, ...]:
@@ -38,9 +51,17 @@ class Job:
 
 
 def find_jobs(
-    given: str, output: Path, format: Format | None, overwrite: bool, n_maps: int = 0, instances: str | None = None
-) -> list[Job]:  # fmt: skip
+    given: str,
+    output: Path,
+    format: Format | None,
+    overwrite: bool,
+    n_maps: int = 0,
+    instances: str | None = None,
+    domain: Literal["A", "B"] = "A",
+) -> list[Job]:
     """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
+
+    An archive stands for all images in it, and a manifest or a table for those of a domain.
 
     Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
     Without `format` a file stays of its kind, or becomes PNG where results are not written as that. Each has pictures
@@ -50,7 +71,8 @@ def find_jobs(
         DataError: there is no image, or no file of its instances.
         ConfigError: two files would become one, or a result is there already and is not to be overwritten.
     """
-    root, sources = _find(given, output)
+    root, found = find_packed(Path(given).expanduser(), domain) or _find(given, output)
+    sources = [source for source, _ in found]
     targets = [output / _name(source.relative_to(root), format) for source in sources]
     suffixes = map_suffixes(n_maps) if n_maps else []
     jobs = [
@@ -59,8 +81,9 @@ def find_jobs(
             target,
             tuple(target.with_name(f"{target.stem}{PATCH_MAP}{s}.png") for s in suffixes),
             None if instances is None else _instances_of(source.relative_to(root), Path(instances).expanduser()),
+            packed,
         )
-        for source, target in zip(sources, targets, strict=True)
+        for (source, packed), target in zip(found, targets, strict=True)
     ]
     by_result: dict[Path, Job] = {}
     originals = {_identity(source) for source in sources}
@@ -81,8 +104,13 @@ def find_jobs(
     return jobs
 
 
-def _find(given: str, output: Path) -> tuple[Path, list[Path]]:
+def _find(given: str, output: Path) -> tuple[Path, list[tuple[Path, None]]]:
     """The folder that names are relative to, and the images."""
+    root, paths = _find_files(given, output)
+    return root, [(path, None) for path in paths]
+
+
+def _find_files(given: str, output: Path) -> tuple[Path, list[Path]]:
     path = Path(given).expanduser()
     if os.path.isdir(path):
         found = _below(path, output)

@@ -18,7 +18,7 @@ import torch
 
 from patchlight.data.images import to_levels
 from patchlight.errors import DataError
-from patchlight.inference.files import announced_pixels, read_instances, read_pixels, write_picture, write_pixels
+from patchlight.inference.files import read_instances, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
@@ -129,7 +129,7 @@ def _decoded(
         while len(reading) < 2 * MAX_THREADS and sum(pixels for _, pixels, _ in reading) < WAITING_PIXELS:
             if (job := next(waiting, None)) is None:
                 break
-            reading.append((job, announced_pixels(job.source), readers.submit(_read, job, translator)))
+            reading.append((job, job.pixels(), readers.submit(_read, job, translator)))
         if not reading:
             return
         job, _, future = reading.popleft()
@@ -140,7 +140,8 @@ def _decoded(
 
 
 def _read(job: Job, translator: Translator) -> Decoded:
-    pixels = read_pixels(job.source)
+    with job.file() as path:
+        pixels = read_pixels(path)
     if job.instances is not None:
         pixels = read_instances(job.instances, pixels)
     return Decoded(job, pixels, translator.array_of(pixels))

@@ -127,7 +127,8 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     usable.sort(key=lambda callback: isinstance(callback, LastCheckpoint))  # which is written after the others
     own = [RequireFigures(later), *usable, LoopState(), RunRecord(config)]
     trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
-    check_lengths(cfg.trainer, cfg.model, max(images["train"].values()), data.batch_sizes["train"], trainer.world_size)
+    seen = max(images["train"].values()) * data.repeat
+    check_lengths(cfg.trainer, cfg.model, seen, data.batch_sizes["train"], trainer.world_size)
     check_validation(cfg.trainer, max(images["val"].values()), trainer.world_size)
     return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
 
@@ -140,7 +141,7 @@ def run_notes(run: Run, resume: str | None) -> list[str]:
         notes += set_aside_later(point)
     epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else sys.maxsize
     if trainer.max_steps > 0:
-        images = max(run.data.describe()["images"]["train"].values())
+        images = max(run.data.describe()["images"]["train"].values()) * run.data.repeat
         epochs = min(epochs, -(-trainer.max_steps * run.data.batch_sizes["train"] * trainer.world_size // images))
     beyond = beyond_end(run.method.schedule_factory, epochs)
     return notes if beyond is None else [*notes, beyond]
@@ -207,8 +208,8 @@ def _each_discriminator(key: str, network: Discriminator) -> Iterator[tuple[str,
 def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks: int) -> None:
     """Refuse a training that has no batches, no step of each side, or whose validation lies beyond its epoch.
 
-    `trainer` and `model` are those sections of the configuration; `images` are those of the training split, and
-    `ranks` those that share them.
+    `trainer` and `model` are those sections of the configuration; `images` are those of an epoch, and `ranks` those
+    that share them.
 
     Raises:
         ConfigError: by the key, with the number of batches.

@@ -87,7 +87,7 @@ def _write(archive: Path, folder: Path) -> int:
     allowance = Allowance(archive)
     written: set[Path] = set()
     for name, size, content in _entries(archive, allowance):
-        path = _safe_path(archive, name)
+        path = safe_path(archive, name)
         allowance.spend(size)
         if "__MACOSX" in path.parts or path.name == ".DS_Store" or path.name.startswith("._"):
             continue
@@ -108,7 +108,7 @@ def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():
                 if info.is_dir():
-                    _safe_path(archive, info.filename)
+                    safe_path(archive, info.filename)
                     continue
                 # The upper half of the attributes is the Unix mode: 0o100000 is a file, 0 is not recorded.
                 if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000):
@@ -119,7 +119,7 @@ def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.isdir():
-                _safe_path(archive, member.name)
+                safe_path(archive, member.name)
                 continue
             plain = tar.extractfile(member) if member.isreg() else None
             if plain is None:
@@ -132,7 +132,12 @@ def _entries(archive: Path, allowance: Allowance) -> Iterator[Entry]:
             allowance.spend(len(rest))
 
 
-def _safe_path(archive: Path, name: str) -> PurePosixPath:
+def safe_path(archive: Path, name: str) -> PurePosixPath:
+    """The name of an entry as a path below the folder that it would be unpacked to.
+
+    Raises:
+        BadArchiveError: it leads out of that folder.
+    """
     path, windows = PurePosixPath(name), PureWindowsPath(name)
     if path.is_absolute() or windows.anchor or ".." in windows.parts or "\\" in name:
         raise BadArchiveError(f"{archive}: refused, {name!r} in it leads out of the folder")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from PIL import (
     PngImagePlugin,  # noqa: F401
     PpmImagePlugin,  # noqa: F401
     TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -82,15 +83,24 @@ def open_image(
 
 
 @contextmanager
-def open_content(content: bytes, called: str, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """An image file's content, to be decoded within the context, as `open_image` does.
+def open_content(
+    content: bytes | IO[bytes], called: str, formats: tuple[str, ...] = FORMATS, advice: str = ""
+) -> Iterator[Image.Image]:
+    """An image file's content, in memory or to be read and sought in, to be decoded within the context, as `open_image`
+    does.
 
     Raises:
         DataError: it is truncated, not of one of the formats, or too large.
     """
-    with one_message(called, ""), Image.open(io.BytesIO(content), formats=formats) as file:
-        _refuse_bombs(file)
-        yield file
+    stream = io.BytesIO(content) if isinstance(content, bytes) else content
+    with one_message(called, advice):
+        try:
+            opened = Image.open(stream, formats=formats)
+        except UnidentifiedImageError:  # whose message names the stream
+            raise ValueError("cannot identify image file") from None
+        with opened as file:
+            _refuse_bombs(file)
+            yield file
 
 
 def decode_unchanged(content: bytes, kind: str) -> NDArray[Any] | None:

@@ -45,6 +45,7 @@ SCHEDULES = _of("patchlight.methods.schedules", "linear step cosine constant Pla
     "OneCycleLR PolynomialLR ReduceLROnPlateau",
 )
 DATA = _of("patchlight.data", "ImageDataModule")
+SOURCES = _of("patchlight.data.sources", "Archive Folders Manifest SinglePair Table")
 RENDERED = _of("patchlight.data", "SyntheticSet")
 AUGMENTS = _of("patchlight.data", "Augment")
 TRANSFORMS = _of(
@@ -133,7 +134,8 @@ PLACES: Mapping[str, Place] = {
     "generator term": Place(GENERATOR_TERMS),
     "discriminator augment": Place(DISCRIMINATOR_AUGMENTS),
     "penalty": Place(PENALTIES),
-    "data": Place(DATA, parts={"augment": "augment", "render": "render"}),
+    "data": Place(DATA, parts={"augment": "augment", "render": "render", "source": "source"}),
+    "source": Place(SOURCES),
     "render": Place(RENDERED),
     "augment": Place(AUGMENTS, parts=dict.fromkeys(("geometry", "colour_a", "colour_b"), "transforms")),
     "transforms": Place(items="transform"),
@@ -157,7 +159,7 @@ LIMITS: Mapping[str, Mapping[str, int]] = {
     "data": {
         "channels_a": 1024, "channels_b": 1024, "n_classes": 256, "image_size": 4096, "load_size": 4096,
         "batch_size": 4096, "eval_batch_size": 4096, "num_workers": 256, "cache": 4096, "n_train": 10_000,
-        "n_test": 10_000, "size": 1024,
+        "n_test": 10_000, "size": 1024, "repeat": 1_000_000,
     },
     "callbacks": {
         "kernel_subsets": 10_000, "kernel_subset_size": 100_000, "kernel_size": 1024, "window_size": 1024,

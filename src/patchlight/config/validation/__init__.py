@@ -81,7 +81,8 @@ def check_group(group: str, node: Mapping[str, Any]) -> None:
             # Lightning does not know the word, which is replaced before it is asked.
             _check_call("trainer", {k: v for k, v in node.items() if (k, v) != ("precision", "auto")})
         case "data":
-            if "root" in node and node["root"] is None and node.get("source") is None:
+            source = node.get("source") or {"root": None}
+            if "root" in node and node["root"] is None and source.get("root", "") in (None, "${data.root}"):
                 raise ConfigError("data.root is not set: give data.root=VALUE")
             _check_data(node)
         case "paths":

@@ -1,7 +1,10 @@
 """Where images come from: the interface of a source, the sources that come with the package, and splits of them."""
 
 from patchlight.data.images import Header, open_picture, read_header
+from patchlight.data.sources.archive import Archive
 from patchlight.data.sources.base import (
+    Condition,
+    Direction,
     Found,
     ImageRef,
     ImageSet,
@@ -10,12 +13,21 @@ from patchlight.data.sources.base import (
     PairSource,
     Record,
     Split,
+    StoredSet,
     first_names,
 )
 from patchlight.data.sources.domains import Domains, cut_validation, domains_of, find_domains, keep_for_validation
 from patchlight.data.sources.folders import Folders
+from patchlight.data.sources.kinds import kind_of, stored_set
+from patchlight.data.sources.layouts import Layout
+from patchlight.data.sources.manifest import Manifest
+from patchlight.data.sources.single import SinglePair
+from patchlight.data.sources.table import Table
 
 __all__ = [
+    "Archive",
+    "Condition",
+    "Direction",
     "Domains",
     "Folders",
     "Found",
@@ -23,15 +35,22 @@ __all__ = [
     "ImageRef",
     "ImageSet",
     "ImageSource",
+    "Layout",
+    "Manifest",
     "PairSource",
     "Pairing",
     "Record",
+    "SinglePair",
     "Split",
+    "StoredSet",
+    "Table",
     "cut_validation",
     "domains_of",
     "find_domains",
     "first_names",
     "keep_for_validation",
+    "kind_of",
     "open_picture",
     "read_header",
+    "stored_set",
 ]

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 from patchlight.data.images import Header, Picture
 
 Split = Literal["train", "val", "test"]
+SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""Splits by the names that tables have for them."""
+
 Pairing = Literal["paired", "unpaired"]
+Direction = Literal["AtoB", "BtoA"]
+
+Condition = int | float | str
+"""A class id, a value, or a text that belongs to an image."""
 
 P = TypeVar("P")
 H = TypeVar("H")
@@ -50,6 +61,10 @@ class Source(ABC, Generic[P, H]):
     def fingerprint(self, index: int) -> str:
         """What stands for the image in the fingerprint of a split: its key, or what tells its content."""
         return self.key(index)
+
+    def conditions(self, index: int) -> Mapping[str, Condition]:
+        """What else a generator may read of the image, by name: further keys of the batch."""
+        return {}
 
 
 class ImageSource(Source[Picture, Header]):
@@ -91,6 +106,21 @@ class ImageSet(Protocol):
     """
 
     def __call__(self, *, split: Split) -> Found: ...
+
+
+class StoredSet(ABC):
+    """An `ImageSet` that lies in one place, a file or a folder, by which messages and records call it."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser()
+
+    @abstractmethod
+    def __call__(self, *, split: Split) -> Found:
+        """The images of a split in a deterministic order; empty where the set has no such split."""
+
+    @abstractmethod
+    def require_training_images(self) -> None:
+        """Raise a DataError unless the set is there and has a training split."""
 
 
 def first_names(names: Sequence[str]) -> str:

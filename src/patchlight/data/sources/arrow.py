@@ -1,0 +1,198 @@
+"""Parquet and Arrow files by PyArrow, whose errors become one message about the file.
+
+Files are mapped into memory: processes that are forked share no place in them, and pages that were read can be dropped.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from patchlight.errors import DataError
+
+MAX_GROUP = 1 << 31
+"""Bytes of a row group that is read at once."""
+
+KEPT = 1 << 28
+"""Bytes of row groups that a process keeps, besides the one in use."""
+
+SLACK = 1 << 20
+"""Bytes by which the columns of an Arrow file may be larger than the file."""
+
+
+@lru_cache
+def module(name: str) -> Any:
+    """PyArrow, or one of its modules, which tables of images alone need.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError:
+        raise DataError("Parquet and Arrow files need PyArrow: pip install 'patchlight[tables]'") from None
+
+
+@contextmanager
+def one_message(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into one DataError that names it."""
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"{path} needs more memory than there is: write it with smaller row groups") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or _line(error)})") from None
+    except Exception as error:  # those of PyArrow have no common ancestor of their own
+        raise DataError(f"{path} is damaged, or no Parquet or Arrow file ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet files do."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`.
+
+    Raises:
+        DataError: PyArrow is not installed, or the file is damaged; within the context, too.
+    """
+    parquet = module("pyarrow.parquet")
+    with one_message(path), parquet.ParquetFile(path, memory_map=True) as file:
+        yield file
+
+
+def is_plain(kind: Any) -> bool:
+    """Whether a column of this type holds texts or numbers."""
+    types = module("pyarrow.types")
+    return any(
+        check(kind) for check in (types.is_string, types.is_large_string, types.is_integer, types.is_floating)
+    )  # fmt: skip
+
+
+def is_encoded(kind: Any) -> bool:
+    """Whether a column of this type holds encoded images: bytes, or what the library `datasets` has as `Image`."""
+    types = module("pyarrow.types")
+    if types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" and is_encoded(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))
+
+
+class TableFile:
+    """The rows of a Parquet or Arrow file, in groups that are read one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with one_message(path):
+            self.is_parquet = is_parquet(path)
+        self.schema, rows = _parquet_layout(path) if self.is_parquet else _arrow_layout(path)
+        self.ends = np.cumsum(rows, dtype=np.int64)
+        """The number of rows up to the end of each group."""
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def place(self, row: int) -> tuple[int, int]:
+        """The group of a row, and its place in it."""
+        group = int(np.searchsorted(self.ends, row, side="right"))
+        return group, row - (int(self.ends[group - 1]) if group else 0)
+
+
+def _parquet_layout(path: Path) -> tuple[Any, list[int]]:
+    with open_parquet(path) as file:
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        for group in groups:
+            if group.total_byte_size > MAX_GROUP:
+                raise DataError(
+                    f"{path} has a row group of {group.total_byte_size} bytes, and at most {MAX_GROUP} are read at "
+                    f"once: write it with row_group_size=100"
+                )
+        return file.schema_arrow, [group.num_rows for group in groups]
+
+
+def _arrow_layout(path: Path) -> tuple[Any, list[int]]:
+    with one_message(path):
+        batches = _arrow_batches(path)
+        return batches[0].schema if batches else _arrow_reader(path).schema, [len(batch) for batch in batches]
+
+
+def _arrow_reader(path: Path) -> Any:
+    """A reader of an Arrow file: with an index, or as a stream, as the library `datasets` writes them."""
+    ipc, mapped = module("pyarrow.ipc"), module("pyarrow").memory_map(str(path))
+    with path.open("rb") as file:
+        indexed = file.read(6) == b"ARROW1"
+    return ipc.open_file(mapped) if indexed else ipc.open_stream(mapped)
+
+
+def _arrow_batches(path: Path) -> list[Any]:
+    """The record batches of an Arrow file, which stay in the file until they are looked at."""
+    reader = _arrow_reader(path)
+    indexed = module("pyarrow.ipc").RecordBatchFileReader
+    source = map(reader.get_batch, range(reader.num_record_batches)) if isinstance(reader, indexed) else reader
+    found, left = [], path.stat().st_size + SLACK
+    for batch in source:
+        left -= batch.get_total_buffer_size()
+        if left < 0:
+            raise DataError(f"{path} is compressed, so its images cannot be read one by one: write it uncompressed")
+        found.append(batch)
+    return found
+
+
+class Columns:
+    """Columns of several files as arrays, read where they are asked for.
+
+    Groups of Parquet are kept, up to KEPT bytes. Pickled, as for another process, it is a new one.
+    """
+
+    def __init__(self) -> None:
+        self._groups: OrderedDict[tuple[Path, int, str], Any] = OrderedDict()
+        self._batches: dict[Path, list[Any]] = {}
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[Columns], tuple[()]]:
+        return Columns, ()
+
+    def value(self, file: TableFile, column: str, row: int) -> Any:
+        """The Arrow scalar of a row."""
+        group, place = file.place(row)
+        with one_message(file.path), self._lock:
+            if file.is_parquet:
+                return self._group(file.path, group, column)[place]
+            if file.path not in self._batches:
+                self._batches[file.path] = _arrow_batches(file.path)
+            return self._batches[file.path][group].column(column)[place]
+
+    def _group(self, path: Path, group: int, column: str) -> Any:
+        key = (path, group, column)
+        if key in self._groups:
+            self._groups.move_to_end(key)
+            return self._groups[key]
+        with open_parquet(path) as file:
+            read = file.read_row_group(group, columns=[column], use_threads=False).column(column)
+        self._groups[key] = read
+        while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > KEPT:
+            self._groups.popitem(last=False)
+        return read
+
+
+def encoded_bytes(value: Any) -> Any:
+    """The buffer of an encoded image, or None where the cell has none."""
+    if value.is_valid and isinstance(value, module("pyarrow").StructScalar):
+        value = value["bytes"]
+    return value.as_buffer() if value.is_valid else None

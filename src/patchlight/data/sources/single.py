@@ -1,0 +1,23 @@
+"""The smallest set: one image of each domain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from patchlight.data.sources.base import Found, Split
+from patchlight.data.sources.folders import Files
+
+
+class SinglePair:
+    """One image of domain A and one of B, for training and for tests; none for validation.
+
+    A training sees them `data.repeat` times in an epoch, each time with another crop and flip.
+    """
+
+    def __init__(self, a: str | Path, b: str | Path) -> None:
+        self.a, self.b = Path(a).expanduser(), Path(b).expanduser()
+
+    def __call__(self, *, split: Split) -> Found:
+        """The two images, which are not looked at yet."""
+        paths = ((), ()) if split == "val" else ((self.a,), (self.b,))
+        return Files(paths[0]), Files(paths[1])
