@@ -52,6 +52,8 @@ def test_composes_and_binds(path: Path) -> None:
         return
     if path.parent.name == "data" and path.stem in ("paired", "unpaired"):
         overrides.append("data.root=somewhere")
+    if path.stem == "single":
+        overrides += ["data.source.a=a.png", "data.source.b=b.png"]
     cfg = compose_config("train", overrides)
     validate(cfg)
     bound = [bind(node) for node in targets(OmegaConf.to_container(cfg, resolve=False))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import pickle
 import tarfile
 import zipfile
@@ -18,8 +19,10 @@ import pytest
 import torch
 from PIL import Image
 
+from commands import Typed
 from patchlight.data import ImageDataModule
-from patchlight.data.sources import Archive, Folders, Manifest, StoredSet, Table
+from patchlight.data.sources import Archive, Folders, Manifest, SinglePair, StoredSet, Table
+from small_models import write_checkpoint
 
 SPLITS = {"train": 7, "test": 3}
 
@@ -163,3 +166,74 @@ def test_the_same_bits_as_of_folders(name: str, pairing: Any, files: Files, tmp_
     rest = module(pickle.loads(pickle.dumps(source)), pairing)
     rest.begin_at(0, 2)
     assert same(images(rest.train_dataloader()), whole[1:])
+
+
+def test_conditions_are_those_of_the_input_and_arrive_in_the_batch(files: Files, tmp_path: Path) -> None:
+    write_folders(files, tmp_path)
+    lines = [
+        "a,b,split,class_id,dose,caption",
+        *(f"{a},{b},{s},{i},{i}.5,no {i}" for i, (a, b, s) in enumerate(rows(files))),
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines), encoding="utf-8")
+    for pairing, direction in (("paired", "AtoB"), ("unpaired", "AtoB"), ("unpaired", "BtoA")):
+        data = module(Manifest(tmp_path / "pairs.csv", pairing), pairing, direction=direction)  # type: ignore[arg-type]
+        for batch in data.train_dataloader():
+            row = torch.tensor([int(Path(path).stem) for path in batch["A_path"]])
+            assert torch.equal(batch["class_id"], row)
+            assert torch.equal(batch["dose"], row + torch.tensor(0.5))
+            assert batch["dose"].dtype == torch.float32
+            assert batch["caption"] == [f"no {i}" for i in row.tolist()]
+    data = module(Table(write_parquet(files, tmp_path), conditions=["label"]), "paired")
+    assert [batch["label"].tolist() for batch in data.test_dataloader()] == [[0], [1], [2]]
+
+
+def test_one_image_of_each_domain(files: Files, tmp_path: Path) -> None:
+    """Every crop of an epoch is another one, and the same again after a resume."""
+    for name, size in (("a.png", 40), ("b.png", 50)):
+        noise = np.random.default_rng(size).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / name)
+    source = SinglePair(tmp_path / "a.png", tmp_path / "b.png")
+    settings: dict[str, Any] = {"preprocess": "crop", "repeat": 30, "val_size": 0}
+    data = module(source, "unpaired", **settings)
+    whole = images(data.train_dataloader())
+    assert len(whole) == 15
+    assert len({crop.numpy().tobytes() for batch in whole for crop in batch}) == 60
+    assert data.describe()["images"]["train"] == {"A": 1, "B": 1}
+    assert [batch["A_path"] for batch in data.test_dataloader()] == [[str(tmp_path / "a.png")]]
+    rest = module(source, "unpaired", workers=2, **settings)
+    rest.begin_at(0, 10)
+    assert same(images(rest.train_dataloader()), whole[5:])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.ckpt"
+    write_checkpoint(path, "pix2pix", "data.load_size=32", "data.image_size=32")
+    return path
+
+
+@pytest.mark.parametrize("name", ["csv", "zip", "tar", "parquet", "arrow"])
+def test_translate_and_doctor_take_the_path_of_a_set(
+    name: str, files: Files, checkpoint: Path, typed: Typed, tmp_path: Path
+) -> None:
+    root = SETS[name][0](files, tmp_path)
+    given = (f"ckpt={checkpoint}", "device=cpu", "precision=32-true")
+    status, _, complaints = typed("translate", *given, f"input={root}", "output=out", "format=png")
+    assert (status, complaints) == (0, "")
+    write_folders(files, tmp_path / "folders")
+    assert typed("translate", *given, "input=folders", "output=expected", "format=png")[0] == 0
+    whole = name in ("zip", "tar")  # an archive stands for all images in it, the others for those of domain A
+    expected = [path for path in sorted(Path("expected").rglob("*.png")) if whole or "A" in path.parent.name]
+    ours = sorted(Path("out").rglob("*.png"), key=lambda path: (path.parent.name, int(path.stem.removeprefix("row-"))))
+    assert len(ours) == len(expected) == (20 if whole else 10)
+    assert all(np.array_equal(Image.open(a), Image.open(b)) for a, b in zip(ours, expected, strict=True))
+
+    status, _, complaints = typed("doctor", f"data={root}", "output=doctor", "workers=1")
+    assert complaints == ""
+    report = json.loads(Path("doctor/report.json").read_text(encoding="utf-8"))
+    assert typed("doctor", "data=folders", "output=doctor2", "workers=1")[0] == status
+    other = json.loads(Path("doctor2/report.json").read_text(encoding="utf-8"))
+    assert report["data"] == str(root)
+    assert {key: report[key] for key in ("pairing", "images", "files", "counts", "sizes")} == {
+        key: other[key] for key in ("pairing", "images", "files", "counts", "sizes")
+    }

@@ -33,6 +33,7 @@ from patchlight.trust.allowlist import (
     RENDERED,
     SAMPLERS,
     SCHEDULES,
+    SOURCES,
     TRAINERS,
     TRANSFORMS,
 )  # fmt: skip
@@ -160,6 +161,7 @@ def test_a_known_name_is_taken_in_its_own_place_only(put: Put) -> None:
         "model.optimizer": OPTIMIZERS, "model.optimizer_d": OPTIMIZERS, "model.schedule": SCHEDULES,
         "model.penalties.r1": PENALTIES, "model.penalties.more": PENALTIES, "data": DATA, "data.augment": AUGMENTS,
         "data.augment.geometry[0]": TRANSFORMS, "data.render": RENDERED, "trainer": TRAINERS, "perf": PERFORMANCE,
+        "data.source": SOURCES,
         "model.generator_terms.x": GENERATOR_TERMS, "model.discriminator_augment": DISCRIMINATOR_AUGMENTS,
         "model.adversarial": OBJECTIVES, "model.sampler": SAMPLERS, "model.optimizers.f": OPTIMIZERS,
         "model.discriminator.discriminators.x": DISCRIMINATORS, "callbacks.quality.metrics.x": METRICS,
@@ -260,6 +262,8 @@ def test_what_holds_itself_or_is_deep_or_repeats_ends(put: Put) -> None:
 
 TRAININGS = [
     ["model=cyclegan", "data=unpaired", "data.root=x"], ["data=synthetic", "+data/augment=colour", "callbacks=ema"],
+    *(["data=paired", f"data/source={name}", "data.root=x"] for name in ("folders", "manifest", "table", "archive")),
+    ["data=single", "data.source.a=x.png", "data.source.b=y.png"],
     ["data=synthetic_unpaired", "logger=tensorboard", "callbacks=early_stopping"],
     ["model/generator_term=[lpips,perceptual,ssim,ms_ssim,total_variation,feature_matching]"],
     *([f"model/discriminator_augment={name}"] for name in ("ada", "diffaugment")),
