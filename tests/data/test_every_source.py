@@ -71,8 +71,9 @@ def write_csv(files: Files, root: Path) -> Path:
 def write_manifest_parquet(files: Files, root: Path) -> Path:
     write_folders(files, root)
     columns = zip(*rows(files), strict=True)
-    pq.write_table(pa.table({k: list(v) for k, v in zip(("a", "b", "split"), columns, strict=True)}), root / "pairs")
-    return root / "pairs"
+    table = pa.table({name: list(cells) for name, cells in zip(("a", "b", "split"), columns, strict=True)})
+    pq.write_table(table, root / "pairs.parquet")
+    return root / "pairs.parquet"
 
 
 def write_zip(files: Files, root: Path) -> Path:
@@ -212,7 +213,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["csv", "zip", "tar", "parquet", "arrow"])
+@pytest.mark.parametrize("name", ["csv", "parquet of paths", "zip", "tar", "parquet", "arrow"])
 def test_translate_and_doctor_take_the_path_of_a_set(
     name: str, files: Files, checkpoint: Path, typed: Typed, tmp_path: Path
 ) -> None:

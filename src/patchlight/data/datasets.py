@@ -98,12 +98,7 @@ class Processing:
     def conditions(self, a: ImageRef, b: ImageRef) -> Sample:
         """What else belongs to the image that becomes `A` of a batch: whole numbers, float32, and texts."""
         image = a if self.direction == "AtoB" else b
-        found = image.source.conditions(image.index)
-        types = {int: torch.int64, float: torch.float32}
-        return {
-            name: value if isinstance(value, str) else torch.tensor(value, dtype=types[type(value)])
-            for name, value in found.items()
-        }
+        return {name: _condition(value) for name, value in image.source.conditions(image.index).items()}
 
     def check_size(self, size: Size, key: str) -> None:
         """Raise a DataError if the networks cannot take an image that has this size after preprocessing."""
@@ -148,7 +143,7 @@ class PairedDataset(Dataset[Sample]):
         a, b = self.domains.a[index], self.domains.b[index]
         read_both = partial(read_pair, a, b, *self._contents)
         array_a, array_b = p.prepare(self._cache, index, read_both, self._contents, a.key, rng)
-        return p.sample(array_a, array_b, a.key, b.key, rng, paired=True) | p.conditions(a, b)
+        return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
 
 
 class UnpairedDataset(Dataset[Sample]):
@@ -183,7 +178,7 @@ class UnpairedDataset(Dataset[Sample]):
         of_a, of_b = p.content_a, p.content_b
         (array_a,) = p.prepare(self._cache_a, index_a, lambda: [read(a, of_a)], [of_a], a.key, rng)
         (array_b,) = p.prepare(self._cache_b, index_b, lambda: [read(b, of_b)], [of_b], b.key, rng)
-        return p.sample(array_a, array_b, a.key, b.key, rng, paired=False) | p.conditions(a, b)
+        return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=False)
 
 
 def _stored(content: Content) -> int:
@@ -197,6 +192,13 @@ def _levels(picture: Picture, content: Content) -> Array:
 
 def _outlined(array: Array, content: Content) -> Array:
     return content.outlined(array) if isinstance(content, LabelMaps) else array
+
+
+def _condition(value: Condition) -> Tensor | str:
+    if isinstance(value, str):
+        return value
+    whole = np.asarray(value).dtype.kind in "bui"
+    return torch.tensor(value, dtype=torch.int64 if whole else torch.float32)
 
 
 def _size(image: Array) -> Size:

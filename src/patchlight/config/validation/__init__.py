@@ -81,8 +81,10 @@ def check_group(group: str, node: Mapping[str, Any]) -> None:
             # Lightning does not know the word, which is replaced before it is asked.
             _check_call("trainer", {k: v for k, v in node.items() if (k, v) != ("precision", "auto")})
         case "data":
-            source = node.get("source") or {"root": None}
-            if "root" in node and node["root"] is None and source.get("root", "") in (None, "${data.root}"):
+            source = node.get("source")
+            given = source.get("root", "") if isinstance(source, Mapping) else source
+            reads_root = given in (None, "${data.root}")
+            if "root" in node and node["root"] is None and reads_root:
                 raise ConfigError("data.root is not set: give data.root=VALUE")
             _check_data(node)
         case "paths":

@@ -110,6 +110,8 @@ def keep_for_validation(
     smallest = min(len(train.a), len(train.b))
     size = min(VAL_SIZE, max(1, smallest // 10), smallest - 1)
     images = "pairs" if pairing == "paired" else "images of each domain"
+    if size == 0:
+        return train, Domains(), ["data.val_size=auto: with one training image none is kept for validation"]
     note = (
         f"data.val_size=auto: {size} of the {smallest} training {images} {'is' if size == 1 else 'are'} kept for "
         f"validation, as there is no val split"

@@ -1,28 +1,36 @@
-"""Which kind of source lies at a path, by its content, for commands that are only given the path."""
+"""Which kind of source lies at a path, for commands that are only given the path."""
 
 from __future__ import annotations
 
 import os
-import tarfile
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from patchlight.data.sources.archive import Archive
-from patchlight.data.sources.arrow import is_encoded, is_parquet, open_parquet
+from patchlight.data.sources.arrow import is_encoded, open_parquet
 from patchlight.data.sources.base import Pairing, StoredSet
 from patchlight.data.sources.folders import Folders
 from patchlight.data.sources.layouts import Layout, domain_folders
 from patchlight.data.sources.manifest import Manifest
-from patchlight.data.sources.table import SUFFIXES, Table, table_files
+from patchlight.data.sources.table import Table, table_files
 
 Kind = Literal["folders", "manifest", "table", "archive"]
 """Choices of `data/source` for sets that lie in one place."""
 
+PARQUET = ".parquet"
+
+KINDS: Mapping[str, Kind] = {
+    ".csv": "manifest", ".arrow": "table", PARQUET: "table",
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"), "archive"),
+}  # fmt: skip
+"""By the ending of a name; Parquet files may be manifests, too."""
+
 
 def kind_of(path: Path) -> Kind | None:
-    """The kind of set at a path; None for files that are none, as images. A folder is one of images unless it holds
-    tables alone.
+    """The kind of set at a path; None for files that are none, such as images.
+
+    A folder is one of images unless it holds tables alone.
 
     Raises:
         DataError: a Parquet file that is damaged, or PyArrow is not installed.
@@ -32,19 +40,11 @@ def kind_of(path: Path) -> Kind | None:
         return "table" if not images and table_files(path) else "folders"
     if not os.path.isfile(path):
         return None
-    if zipfile.is_zipfile(path) or _is_tar(path):
-        return "archive"
-    if is_parquet(path):
+    kind = KINDS.get(path.suffix.lower())
+    if path.suffix.lower() == PARQUET:
         with open_parquet(path) as file:
             return "table" if any(is_encoded(field.type) for field in file.schema_arrow) else "manifest"
-    return {".csv": "manifest", **dict.fromkeys(SUFFIXES, "table")}.get(path.suffix.lower())  # type: ignore[return-value]
-
-
-def _is_tar(path: Path) -> bool:
-    try:
-        return tarfile.is_tarfile(path)
-    except OSError:
-        return False
+    return kind
 
 
 def stored_set(path: Path, pairing: Pairing = "unpaired", layout: Layout = "auto") -> StoredSet:
