@@ -110,7 +110,9 @@ def test_archives_that_are_damaged_or_compressed_as_a_whole(tmp_path: Path) -> N
     packed = gzip.compress(whole)
     for content, message in (
         (packed, "set.tar is compressed as a whole, so its images cannot be read one by one: pack them as .zip"),
-        (whole[:1500], "set.tar is damaged, or no zip or tar archive .unexpected end of data"),
+        (whole[:1500], "set.tar is damaged: after 1 images there is no mark of its end"),
+        (whole[: 1024 * 5], "set.tar is damaged: after 5 images there is no mark of its end"),
+        (whole[: 1024 * 5 - 300], "set.tar is damaged, or no zip or tar archive .unexpected end of data"),
         (b"x" * 5000, "set.tar is damaged, or no zip or tar archive"),
         (b"", "set.tar is damaged, or no zip or tar archive .empty file"),
     ):

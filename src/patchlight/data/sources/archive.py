@@ -51,6 +51,11 @@ class TarMembers(Members):
                         raise DataError(f"{path} is no plain file of the archive: pack the image itself")
                     self.sizes[path], self._begins[path] = member.size, member.offset_data
                 opened.members.clear()  # type: ignore[attr-defined]  # which would keep all of them in memory
+            end = opened.offset
+        with archive.open("rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # what is cut off elsewhere passes for whole
+                raise DataError(f"{archive} is damaged: after {len(self.sizes)} images there is no mark of its end")
 
     def open(self, path: Path) -> AbstractContextManager[IO[bytes]]:
         return io.BufferedReader(_Section(self.archive, self._begins[path], self.sizes[path]))
