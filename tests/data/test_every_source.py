@@ -162,8 +162,9 @@ def test_the_same_bits_as_of_folders(name: str, pairing: Any, files: Files, tmp_
     for loader in ("train_dataloader", "val_dataloader", "test_dataloader"):
         assert same(images(getattr(data, loader)()), images(getattr(expected, loader)())), loader
     whole = images(data.train_dataloader())
-    # In workers, which are forked after this process has read; and later in the epoch, in another process's copy.
-    assert same(images(module(source, pairing, workers=2, cache=0).train_dataloader()), whole)
+    if pairing == "paired":  # in workers, which are forked after this process has read
+        assert same(images(module(source, pairing, workers=2, cache=0).train_dataloader()), whole)
+    # Later in the epoch, in another process's copy.
     rest = module(pickle.loads(pickle.dumps(source)), pairing)
     rest.begin_at(0, 2)
     assert same(images(rest.train_dataloader()), whole[1:])
@@ -213,17 +214,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["csv", "parquet of paths", "zip", "tar", "parquet", "arrow"])
+@pytest.mark.parametrize("name", ["csv", "zip", "parquet"])
 def test_translate_and_doctor_take_the_path_of_a_set(
     name: str, files: Files, checkpoint: Path, typed: Typed, tmp_path: Path
 ) -> None:
-    root = SETS[name][0](files, tmp_path)
+    (tmp_path / "own").mkdir()
+    root = SETS[name][0](files, tmp_path / "own")
     given = (f"ckpt={checkpoint}", "device=cpu", "precision=32-true")
     status, _, complaints = typed("translate", *given, f"input={root}", "output=out", "format=png")
     assert (status, complaints) == (0, "")
     write_folders(files, tmp_path / "folders")
     assert typed("translate", *given, "input=folders", "output=expected", "format=png")[0] == 0
-    whole = name in ("zip", "tar")  # an archive stands for all images in it, the others for those of domain A
+    whole = name == "zip"  # an archive stands for all images in it, the others for those of domain A
     expected = [path for path in sorted(Path("expected").rglob("*.png")) if whole or "A" in path.parent.name]
     ours = sorted(Path("out").rglob("*.png"), key=lambda path: (path.parent.name, int(path.stem.removeprefix("row-"))))
     assert len(ours) == len(expected) == (20 if whole else 10)
