@@ -22,6 +22,9 @@ GENERATED = ("docs/reference/", "docs/project/security.md", "docs/project/contri
 
 NOTE = re.compile(r"<!-- (?:not run: (?P<reason>.+?)|run by (?P<test>\S+)|(?P<file>examples/\S+)) -->")
 LANGUAGES = ("bash", "python", "yaml", "text", "")
+TYPED = re.compile(r"(?:patchlight-|pip |make |python |torchrun |sbatch )")
+"""How an indented block begins that holds commands."""
+
 ASSIGNMENT = re.compile(r"(\w+)=(?:\"([^\"]*)\"|(\S+))")
 COMMAND = re.compile(r"(?:^|/)patchlight-(\w+)$")
 
@@ -80,7 +83,8 @@ def read_page(path: Path) -> Iterator[Block]:
     page, note = path.relative_to(REPOSITORY).as_posix(), ""
     for token in MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8")):
         if token.type in ("fence", "code_block"):
-            language = token.info.strip()
+            typed = token.type == "code_block" and TYPED.match(token.content)
+            language = "bash" if typed else token.info.strip()
             if not language.startswith(("{", ":")):
                 found = NOTE.search(note)
                 assert token.map is not None
