@@ -62,7 +62,7 @@ EACH_EPOCH = "trainer.val_check_interval=1.0"
             "model.discriminator_augment.target=-1 model/generator_term=[ssim,feature_matching]",
             (9,),
         ),
-        ("model.accumulate=4", (6, 9)),
+        ("model.accumulate=4 trainer.precision=64-true", (6, 9)),
     ],
 )
 def test_a_run_goes_on_within_an_epoch_and_after_one(

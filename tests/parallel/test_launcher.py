@@ -137,7 +137,7 @@ def test_ranks_of_torchrun_within_a_slurm_job_are_torchruns(monkeypatch: pytest.
     }  # fmt: skip
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    words = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
+    words = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2", "paths.run_dir=run")
     trainer = build_trainer(compose_config("train", words), [], False)
     assert trainer.global_rank == 0
     assert trainer.world_size == 2

@@ -146,6 +146,8 @@ class Resumable(LightningModule):
         return self.trainer.callback_metrics if self._trainer is not None else {}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and self.trainer.precision == "64-true":
+            self.double()  # as Lightning does only after loading, which would round the weights to float32
         progress, ranks = checkpoint["progress"], checkpoint["ranks"]
         self.images_seen = checkpoint["images_seen"]
         self.d_steps = progress["d_steps"]
