@@ -63,7 +63,11 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     assert samples == ["latest", *steps]
     images = ("discriminator_fake", "discriminator_real", "fake_B", "real_A", "real_B")
     latest = [f"0{i}_{name}.png" for i in (0, 1) for name in images]
-    assert [p.name for p in sorted((run / "samples/latest").iterdir())] == latest
+    assert [p.name for p in sorted((run / "samples/latest").iterdir())] == [*latest, "colours.json"]
+    colours = json.loads((run / "samples/latest/colours.json").read_text())
+    # The default objective of pix2pix says fake below a logit of 0.
+    assert (list(colours), colours["discriminator"]["white"]) == (["discriminator"], 0.0)
+    assert 0 < colours["discriminator"]["full"] < 10
 
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["seed"] == 5

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from patchlight.errors import DataError
 from patchlight.reporting.collect import Run
-from patchlight.reporting.plots import BINS, curve_names, group_curve, progress_name
+from patchlight.reporting.curves import AXES, BINS, axes_of, curve_names, group_curve, observations
 from patchlight.reporting.table import Group
 
 
@@ -54,11 +55,66 @@ def test_names_by_section() -> None:
     assert curve_names([run("a", frame)]) == {"val": ["val/l1"], "train": ["train/g_l1"], "health": []}
 
 
+BATCHES, IMAGES, WALL_TIME, PROCESSOR_TIME = AXES
+
+
 def test_batches_of_several_sizes_are_compared_by_images() -> None:
     frame = pd.DataFrame({"step": [4, 4, 9], "images_seen": [20.0, np.nan, 40.0], "val/l1": [np.nan, 0.5, 0.4]})
-    assert progress_name([run("a", frame), run("b", frame)]) == "step"
-    assert progress_name([run("a", frame, 4), run("b", frame, 1)]) == "images_seen"
+    assert axes_of([run("a", frame), run("b", frame)]) == [BATCHES, IMAGES]
+    assert axes_of([run("a", frame, 4), run("b", frame, 1)]) == [IMAGES, BATCHES]
     without = frame.drop(columns="images_seen")
-    assert progress_name([run("a", without, 4), run("b", frame, 1)]) == "step"
+    assert axes_of([run("a", without, 4), run("b", frame, 1)]) == [BATCHES]
     # A validation stands where the batch before it stood.
-    assert list(group_curve(group(frame), "val/l1", "images_seen")["progress"]) == [20, 40]
+    assert list(group_curve(group(frame), "val/l1", IMAGES)["progress"]) == [20, 40]
+
+
+def test_curves_over_time_are_compared_at_the_same_time() -> None:
+    """The second run takes twice as long for a batch: at its times the first one is interpolated, and the other way."""
+    fast = {"step": [9, 9, 19, 19], "time/train_seconds": [100.0, np.nan, 200.0, np.nan]}
+    slow = fast | {"time/train_seconds": [200.0, np.nan, 400.0, np.nan]}
+    frames = [pd.DataFrame(times | {"val/l1": [np.nan, 0.4, np.nan, 0.2]}) for times in (fast, slow)]
+    first, *others = axes_of([run("a", frames[0]), run("b", frames[1])], "wall_time")
+    assert [axis.name for axis in (first, *others)] == ["wall_time", "batches"]
+    assert (first.title, first.per_unit) == ("wall time of training (min)", 60.0)
+    curve = group_curve(group(*frames), "val/l1", first)
+    assert list(curve["progress"]) == pytest.approx([100 / 60, 200 / 60, 400 / 60])
+    # At 200 s the fast run has 0.2 and the slow one 0.4; before, the slow one has nothing, and after, the fast one.
+    assert list(curve["mean"]) == pytest.approx([0.4, 0.3, 0.2])
+    assert list(curve["n"]) == [1, 2, 1]
+    assert curve["std"][1] == pytest.approx(0.2 / 2**0.5)
+    over_batches = group_curve(group(*frames), "val/l1", BATCHES)
+    assert list(over_batches["mean"]) == pytest.approx([0.4, 0.2])
+
+
+def test_long_curves_over_time_are_averaged_in_equal_times() -> None:
+    seconds = np.arange(1, 6001, dtype=float)
+    frames = [
+        pd.DataFrame({"step": seconds, "time/processor_seconds": seconds * pace, "train/g": seconds * pace})
+        for pace in (1.0, 2.0)
+    ]
+    (axis,) = [axis for axis in axes_of([run("a", frames[0]), run("b", frames[1])]) if axis.name == "processor_time"]
+    assert axis.unit == "h"
+    curve = group_curve(group(*frames), "train/g", axis)
+    assert len(curve) == BINS
+    assert list(curve["n"]) == [2] * (BINS // 2) + [1] * (BINS // 2)
+    assert list(curve["mean"] / 3600) == pytest.approx(list(curve["progress"]), abs=12000 / 3600 / BINS / 2)
+
+
+def test_an_axis_that_a_run_lacks_is_named() -> None:
+    frame = pd.DataFrame({"step": [4], "val/l1": [0.5]})
+    lacking = "axis=wall_time needs the column time/train_seconds, which a/metrics.csv does not have: choose batches"
+    with pytest.raises(DataError, match=f"^{lacking}$"):
+        axes_of([run("a", frame)], "wall_time")
+
+
+def test_times_are_in_seconds_minutes_or_hours() -> None:
+    units = {}
+    for longest in (179.0, 180.0, 10_799.0, 10_800.0):
+        frame = pd.DataFrame({"step": [0, 1], "time/train_seconds": [1.0, longest]})
+        units[longest] = next(axis.unit for axis in axes_of([run("a", frame)]) if axis.is_time)
+    assert list(units.values()) == ["s", "min", "min", "h"]
+
+
+def test_observations_are_rows_with_a_figure() -> None:
+    frame = pd.DataFrame({"step": [0, 1, 2], "health/a": [1.0, np.nan, np.nan], "health/b": [np.nan, np.nan, 2.0]})
+    assert observations([run("a", frame), run("b", frame[["step"]])], "health/") == {"a": 2, "b": 0}

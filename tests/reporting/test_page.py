@@ -116,12 +116,52 @@ def test_a_header_sorts(visit: Callable[..., Visit]) -> None:
         assert column(page, "n_layers") == expected
 
 
+def test_curves_are_drawn_over_what_is_chosen(visit: Callable[..., Visit]) -> None:
+    page = visit(DESKTOP).page
+    plots = page.locator("#curves [data-axis], #health [data-axis]")
+    assert plots.count() == 2 * 4
+    for choice, section in (("images seen", "#curves"), ("batches", "#health")):
+        page.locator(f"{section} .axes").get_by_label(choice).check()
+        shown = page.locator("#curves svg:visible, #health svg:visible").all()
+        seen = [svg.inner_text() for svg in shown if svg.get_attribute("role") == "img"]
+        assert len(seen) == 4
+        assert all(choice in text for text in seen)
+
+
+def test_commands_and_the_table_can_be_copied(visit: Callable[..., Visit]) -> None:
+    page = visit(DESKTOP).page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    copied = []
+    for button in (page.get_by_text("Copy as Markdown"), page.locator("#reproduce button").last):
+        button.click()
+        button.get_by_text("Copied").wait_for()
+        copied.append(page.evaluate("navigator.clipboard.readText()"))
+    assert copied[0].startswith("| discriminator | n_layers | receptive field |")
+    assert copied[1] == "patchlight-report runs=sweep"
+
+
+def test_the_input_stays_in_view_beside_outputs_that_wrap(visit: Callable[..., Visit]) -> None:
+    page = visit(PHONE).page
+    row = page.locator("#samples .samples").first
+    tops = row.locator(".outputs figure").evaluate_all("(all) => all.map((f) => f.getBoundingClientRect().top)")
+    assert len(set(tops)) == 2
+    page.evaluate(f"scrollTo(0, scrollY + {tops[-1]})")
+    given = row.locator(".given")
+    page.wait_for_function("(e) => Math.abs(e.getBoundingClientRect().top) < 20", arg=given.element_handle())
+    assert row.locator(".bar").first.inner_text().split() == ["fake", "real"]
+
+
 def test_what_it_says(visit: Callable[..., Visit]) -> None:
     page = visit(DESKTOP).page
     assert page.locator("h1").inner_text() == "Depth & <norm>"
     assert "12 finished runs in 4 groups, 3 seeds; 4 runs not in the table; 2 alarms." in page.inner_text("header")
     assert page.locator(".notice").count() == 0
     assert page.locator("#table table").first.locator("td.best").count() == 4
+    decided = page.locator(".verdicts li").all_inner_texts()
+    assert [text.partition(", by ")[0] for text in decided] == [
+        f"{name}: best is 70 px" for name in ("l1", "psnr", "lpips", "frechet_alexnet")
+    ]
+    assert "Compared: receptive field." in page.inner_text("header")
     assert "the loss d_fake is not finite" in page.inner_text("#missing")
     assert "metrics.json is damaged" in page.inner_text("#missing")
     assert "Nearly every patch is told." in page.inner_text("#health")
@@ -149,8 +189,9 @@ def test_nan_counts_as_worst_and_protocols_are_announced(
         root = make_run(str(n_layers), n_layers=n_layers, figures={"l1": value, "psnr": value}).parent
     make_run("4", n_layers=4, figures={"l1": 0.1, "psnr": 1.0}, protocol=protocol | {"images": 5}, commit="f" * 40)
     make_run("5", n_layers=4, figures={"l1": 0.1, "psnr": 1.0}, protocol=protocol | {"images": 5}, commit="f" * 40)
-    write_report([root], tmp_path / "report", title="t")
+    write_report([root], tmp_path / "report")
     page = visit(PHONE, file=tmp_path / "report" / "index.html").page
+    assert page.title() == "facades: Pix2Pix (UNetGenerator) on facades"
     notices = page.locator(".notice").all_inner_texts()
     assert "images: 106 (A), 5 (B)" in notices[0]
     assert "142 px: 0" in notices[1]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from patchlight.reporting.collect import Run, collect
-from patchlight.reporting.pictures import MAX_SIDE, Picture, contact_sheets, sample_grids
+from patchlight.reporting.pictures import MAX_SIDE, Colours, Picture, contact_sheets, heat_gradient, sample_grids
 
 MakeRun = Callable[..., Path]
 
@@ -32,8 +32,8 @@ def test_outputs_of_the_same_inputs_stand_side_by_side(runs: list[Run]) -> None:
     (grid,) = sample_grids(runs)
     assert [run.name for run in grid.runs] == ["0", "1"]
     assert (len(grid.sources), len(grid.targets), len(grid.outputs)) == (2, 2, 2)
-    assert [[what for what, _ in cell] for cell in grid.outputs[1]] == [["output", "heat map"]] * 2
-    picture = grid.outputs[1][0][0][1]
+    assert [[output.what for output in cell] for cell in grid.outputs[1]] == [["output", "heat map"]] * 2
+    picture = grid.outputs[1][0][0].picture
     assert picture.alt == "output of input 01, 0"
     assert (picture.width, picture.height) == opened(picture).size == (128, 128)
     with Image.open(runs[0].samples / "latest" / "01_fake_B.png") as original:
@@ -47,7 +47,7 @@ def test_cyclegan_has_two_directions(make_run: MakeRun) -> None:
     there, back = sample_grids(runs)
     assert (there.title, back.title) == ("A to B", "B to A")
     assert there.targets == []
-    assert [what for what, _ in there.outputs[0][0]] == ["output", "heat map", "reconstruction"]
+    assert [output.what for output in there.outputs[0][0]] == ["output", "heat map", "reconstruction"]
 
 
 def test_each_scale_has_a_heat_map(runs: list[Run]) -> None:
@@ -56,9 +56,23 @@ def test_each_scale_has_a_heat_map(runs: list[Run]) -> None:
         (latest / f"{number}_discriminator_fake.png").rename(latest / f"{number}_discriminator_scale1_fake.png")
         Image.new("RGB", (128, 128)).save(latest / f"{number}_discriminator_scale2_fake.png")
     (grid,) = sample_grids(runs)
-    assert [[what for what, _ in cell] for cell in grid.outputs[0]] == [
+    assert [[output.what for output in cell] for cell in grid.outputs[0]] == [
         ["output", "heat map"], ["output", "heat map, scale 1", "heat map, scale 2"],
     ]  # fmt: skip
+
+
+def test_heat_maps_have_the_logits_of_their_colours(runs: list[Run]) -> None:
+    (runs[0].samples / "latest" / "colours.json").write_text('{"discriminator": {"white": 0.5, "full": 2.25}}')
+    (runs[1].samples / "latest" / "colours.json").write_text('{"discriminator": {"white": "x"}, "other": 3}')
+    (grid,) = sample_grids(runs)
+    assert [output.colours for output in grid.outputs[0][0]] == [None, Colours(0.5, 2.25)]
+    assert grid.outputs[0][0][1].colours.ends == ("-1.75", "0.5", "2.75")  # type: ignore[union-attr]
+    assert [output.colours for output in grid.outputs[0][1]] == [None, None]
+    (runs[1].samples / "latest" / "colours.json").write_text("[")
+    assert sample_grids(runs)[0].outputs[0][1][1].colours is None
+    # The colours of the heat maps themselves: red, white, blue.
+    stops = heat_gradient().removeprefix("linear-gradient(to right, ").removesuffix(")").split(", ")
+    assert (stops[0], stops[5], stops[10]) == ("#67001f", "#f6f7f7", "#053061")
 
 
 def test_other_inputs_are_another_grid(runs: list[Run]) -> None:
@@ -71,9 +85,9 @@ def test_missing_and_damaged_pictures_leave_gaps(runs: list[Run]) -> None:
     (latest / "00_discriminator_fake.png").unlink()
     (latest / "01_fake_B.png").write_bytes(b"\x89PNG damaged")
     (grid,) = sample_grids(runs)
-    assert [what for what, _ in grid.outputs[0][0]] == ["output"]
-    assert [what for what, _ in grid.outputs[1][0]] == ["heat map"]
-    assert [what for what, _ in grid.outputs[1][1]] == ["output", "heat map"]
+    assert [output.what for output in grid.outputs[0][0]] == ["output"]
+    assert [output.what for output in grid.outputs[1][0]] == ["heat map"]
+    assert [output.what for output in grid.outputs[1][1]] == ["output", "heat map"]
 
 
 def test_large_pictures_are_made_smaller(runs: list[Run]) -> None:

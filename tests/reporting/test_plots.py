@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from patchlight.reporting.collect import collect
+from patchlight.reporting.curves import AXES
 from patchlight.reporting.differences import Settings, find_differences
-from patchlight.reporting.plots import INK, Plot, colour_of, curve_plot, dashes_of, key_plots, series_labels
+from patchlight.reporting.plots import INK, Plot, colour_of, curve_plots, dashes_of, key_plots, series_labels
 from patchlight.reporting.protocols import Protocols
 from patchlight.reporting.table import Table, make_groups, make_table
 
@@ -68,7 +69,10 @@ def test_figures_that_are_no_numbers_can_be_drawn(make_run: MakeRun) -> None:
 
 def test_a_curve_as_svg_and_png(sweep: Path, tmp_path: Path) -> None:
     table, _ = compared(sweep)
-    plot = curve_plot("val/l1", table.groups, "step")
+    plots = curve_plots("val/l1", table.groups, AXES[:2])
+    assert list(plots) == ["batches", "images"]
+    assert (plots["images"].png, "images seen" in texts(plots["images"])) == (None, True)
+    plot = plots["batches"]
     assert plot.svg.startswith('<svg role="img" aria-label="val/l1"')
     root = ET.fromstring(plot.svg)
     assert "viewBox" in root.attrib

@@ -15,6 +15,7 @@ from patchlight.reporting.collect import collect
 from patchlight.reporting.differences import find_differences
 from patchlight.reporting.protocols import Protocol, Protocols
 from patchlight.reporting.table import Cell, Column, Table, direction, make_groups, make_table
+from patchlight.reporting.words import verdict_sentences
 from patchlight.reporting.write import markdown, terminal, write_runs_csv, write_table_csv
 
 MakeRun = Callable[..., Path]
@@ -29,26 +30,27 @@ def test_means_and_sample_deviations(make_run: MakeRun) -> None:
     values = [0.25, 0.27, 0.32]
     for seed, value in enumerate(values):
         root = make_run(f"a{seed}", seed=seed, figures={"l1": value, "psnr": 15.0}).parent
-    make_run("b", n_layers=1, figures={"l1": 0.3, "psnr": 14.0})
+    make_run("b", n_layers=1, figures={"l1": 0.4, "psnr": 14.0})
     table = table_of(root)
     assert [group.label for group in table.groups] == ["16 px", "70 px"]
     assert [group.seeds for group in table.groups] == ["0", "0, 1, 2"]
     cell = table.cells[1, "l1"]
     assert cell.mean == pytest.approx(statistics.mean(values))
     assert cell.std == pytest.approx(statistics.stdev(values))
-    assert (cell.n, cell.best) == (3, True)
+    assert (cell.n, cell.seeds, cell.mark) == (3, 3, "best")
     assert cell.text(table.columns[0]) == "0.2800 ± 0.0361"
     single = table.cells[0, "l1"]
-    assert single.text(table.columns[0]) == "0.3000 (n = 1)"
+    assert single.text(table.columns[0]) == "0.4000 (n = 1)"
     assert single.spread(table.columns[0]) == "n = 1"
-    assert table.cells[1, "psnr"].best
-    assert not table.cells[0, "psnr"].best
+    assert table.cells[1, "psnr"].mark == "best"
+    assert table.cells[0, "psnr"].mark == ""
 
 
 def test_nan_is_shown_and_is_the_worst(make_run: MakeRun) -> None:
     for seed, value in enumerate([math.nan, 0.1]):
         root = make_run(f"a{seed}", seed=seed, figures={"l1": value, "psnr": value}).parent
-    make_run("b", n_layers=1, figures={"l1": 0.9, "psnr": 1.0})
+    for seed in (0, 1):
+        make_run(f"b{seed}", n_layers=1, seed=seed, figures={"l1": 0.9, "psnr": 1.0})
     table = table_of(root)
     l1, psnr = table.columns
     cell = table.cells[1, "l1"]
@@ -56,8 +58,7 @@ def test_nan_is_shown_and_is_the_worst(make_run: MakeRun) -> None:
     assert cell.text(l1) == "NaN (n = 2)"
     assert l1.sorting(cell.mean) == "Infinity"
     assert psnr.sorting(table.cells[1, "psnr"].mean) == "-Infinity"
-    assert table.cells[0, "l1"].best
-    assert table.cells[0, "psnr"].best
+    assert (table.cells[0, "l1"].mark, table.cells[0, "psnr"].mark) == ("best", "best")
 
 
 def test_protocols_never_share_a_column(make_run: MakeRun, protocol: dict[str, Any]) -> None:
@@ -82,7 +83,34 @@ def test_seeds_that_occur_twice(make_run: MakeRun) -> None:
 
 
 def test_a_single_group_has_no_best(make_run: MakeRun) -> None:
-    assert not table_of(make_run("a", figures={"l1": 0.1}).parent).cells[0, "l1"].best
+    table = table_of(make_run("a", figures={"l1": 0.1}).parent)
+    assert (table.cells[0, "l1"].mark, table.verdicts) == ("", {})
+
+
+def test_one_seed_wins_nothing_and_what_seeds_do_not_tell_apart_is_a_tie(make_run: MakeRun) -> None:
+    figures = {1: [0.30, 0.32], 2: [0.31, 0.315], 3: [0.1], 4: [0.9, 0.9]}
+    for n_layers, values in figures.items():
+        for seed, value in enumerate(values):
+            psnr = {1: 10.0, 2: 10.0, 3: 5.0, 4: 1.0}[n_layers] + value
+            name = f"{n_layers}-{seed}"
+            root = make_run(name, n_layers=n_layers, seed=seed, figures={"l1": value, "psnr": psnr}).parent
+    table = table_of(root)
+    assert [table.cells[i, "l1"].mark for i in range(4)] == ["", "", "", ""]
+    assert [table.cells[i, "psnr"].mark for i in range(4)] == ["tied", "tied", "", ""]
+    sentences = dict(verdict_sentences(table))
+    assert sentences["l1"].startswith("not decided. 70 px has the best mean, of one seed: ")
+    assert sentences["psnr"] == "a tie of 16 px, 34 px. They differ by no more than their seeds do."
+    text = markdown(table, find_differences([run for run in collect([root]) if run.finished]))
+    assert "**10.31 ± 0.004 tie**" in text
+    assert "**0.1" not in text
+
+
+def test_seeds_that_occur_twice_decide_nothing(make_run: MakeRun) -> None:
+    for name, n_layers, seed in (("a", 1, 0), ("b", 1, 0), ("c", 2, 0), ("d", 2, 1)):
+        root = make_run(name, n_layers=n_layers, seed=seed, figures={"l1": 0.1 * n_layers + 0.001 * seed}).parent
+    table = table_of(root)
+    assert (table.cells[0, "l1"].n, table.cells[0, "l1"].seeds) == (2, 1)
+    assert table.cells[0, "l1"].mark == ""
 
 
 @pytest.mark.parametrize(
@@ -105,9 +133,9 @@ def test_texts_of_figures() -> None:
     assert [column.text(value) for value in (14.987, math.nan, math.inf, -math.inf)] == ["14.99", "NaN", "∞", "-∞"]
     assert column.arrow == "↑"
     assert Column("x", "x", ("A",), 0, 2).sorting(math.nan) == "Infinity"
-    assert Cell(1.0, 0.5, 2).text(column) == "1.00 ± 0.50"
-    assert Cell(1.0, 0.0023, 2).text(column) == "1.00 ± 0.002"
-    assert Cell(1.0, 0.0, 2).text(column) == "1.00 ± 0.00"
+    assert Cell(1.0, 0.5, 2, 2).text(column) == "1.00 ± 0.50"
+    assert Cell(1.0, 0.0023, 2, 2).text(column) == "1.00 ± 0.002"
+    assert Cell(1.0, 0.0, 2, 2).text(column) == "1.00 ± 0.00"
 
 
 def test_files(sweep: Path, tmp_path: Path) -> None:

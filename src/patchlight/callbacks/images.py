@@ -19,6 +19,7 @@ from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
 from patchlight.networks import Discriminator, PatchGrid, map_suffixes
 from patchlight.pictures import PatchView, Scale, contact_sheet, overlay, patch_map_figure
+from patchlight.system.files import write_json
 
 LATEST = "latest"
 """The folder of the newest pictures, one file per image."""
@@ -160,7 +161,8 @@ class PatchMaps(ValidationPictures):
 
     Under it stand the histograms of the logits of the first `n_scored` images; a square shows the receptive field.
     Files are named `step_<batches>_<discriminator>.png`, of a discriminator with several scales one for each,
-    `step_<batches>_<discriminator>_scale1.png` and so on; the newest heat maps also lie one by one in `latest/`. The
+    `step_<batches>_<discriminator>_scale1.png` and so on; the newest heat maps also lie one by one in `latest/`, and
+    in `latest/colours.json` for each map the logit that is white, and how far from it the colours are full. The
     discriminators judge as in training, with the statistics of the batch.
 
     Raises:
@@ -187,6 +189,7 @@ class PatchMaps(ValidationPictures):
         return kept
 
     def show(self, trainer: Trainer, method: TranslationMethod, kept: list[Kept]) -> None:
+        scales: dict[str, Scale] = {}
         for name, (real, fake) in method.score_targets.items():
             network = method.get_submodule(name)
             assert isinstance(network, Discriminator)
@@ -201,10 +204,12 @@ class PatchMaps(ValidationPictures):
                     PatchView(k[real], k[fake], k[f"{own}_real"], k[f"{own}_fake"], grids[k[real].shape[-2:]][number])
                     for k in kept
                 ]
-                self._show_one(trainer, method, own, views)
+                scales[own] = self._show_one(trainer, method, own, views)
+        colours = {name: {"white": scale.boundary, "full": scale.reach} for name, scale in scales.items()}
+        write_json(self.folder / LATEST / "colours.json", colours)
 
-    def _show_one(self, trainer: Trainer, method: TranslationMethod, name: str, views: list[PatchView]) -> None:
-        """The picture, single heat maps and histograms of one map."""
+    def _show_one(self, trainer: Trainer, method: TranslationMethod, name: str, views: list[PatchView]) -> Scale:
+        """Write the picture, single heat maps and histograms of one map; their colour scale."""
         step, seen, boundary = trainer.global_step, method.images_seen, method.boundary
         scores = torch.cat([v.logits_real.ravel() for v in views]), torch.cat([v.logits_fake.ravel() for v in views])
         title = f"{name.replace('_', ' ')} after {step} batches"
@@ -218,3 +223,4 @@ class PatchMaps(ValidationPictures):
         log_pictures(trainer.loggers, {f"patch_maps/{name}": picture}, step, seen)
         histograms = {f"scores/{name}_real": scores[0], f"scores/{name}_fake": scores[1]}
         log_histograms(trainer.loggers, histograms, step, seen)
+        return scale

@@ -23,6 +23,7 @@ class ReportConfig(CommandConfig):
     output: str | None
     title: str | None
     weights: Literal["last", "best", "untrained"]
+    axis: Literal["batches", "images", "wall_time", "processor_time"] | None
     ignore: list[str]
 
     def check(self) -> None:
@@ -47,8 +48,9 @@ def report(config: ReportConfig) -> None:
     written = write_report(
         folders,
         output,
-        title=config.title or " + ".join(folder.resolve().name for folder in folders),
+        title=config.title,
         weights=config.weights,
+        axis=config.axis,
         ignore=config.ignore,
         command=shlex.join(["patchlight-report", *sys.argv[1:]]),
     )

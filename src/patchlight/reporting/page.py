@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from patchlight.reporting.collect import Run
+from patchlight.reporting.curves import Axis
 from patchlight.reporting.differences import Settings, natural
-from patchlight.reporting.pictures import Grid, Picture
+from patchlight.reporting.pictures import Grid, Picture, heat_gradient
 from patchlight.reporting.plots import MAX_BANDS, Plot, colour_of, dashes_of
 from patchlight.reporting.protocols import Protocols
 from patchlight.reporting.table import NOTHING, Group, Table
+from patchlight.reporting.words import cautions, commit_of, no_alarm, notices, verdict_sentences
 
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 WEIGHTS_TITLES = {"last": "last weights", "best": "best weights", "untrained": "untrained weights"}
@@ -24,10 +25,15 @@ WEIGHTS_TITLES = {"last": "last weights", "best": "best weights", "untrained": "
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """The content of the page. `tables` and `protocols` begin with the weights that were asked for."""
+    """The content of the page. `tables`, `protocols` and `axes` begin with what was asked for.
+
+    `curves` are by section; a figure's plots are by the name of their axis.
+    """
 
     title: str
+    place: str
     command: str
+    markdown: str
     runs: Sequence[Run]
     groups: Sequence[Group]
     settings: Settings
@@ -36,7 +42,8 @@ class Content:
     protocols: Protocols
     key_plots: Sequence[Plot]
     series: Sequence[str]
-    curves: dict[str, Sequence[Plot]]
+    axes: Sequence[Axis]
+    curves: Mapping[str, Sequence[Mapping[str, Plot]]]
     grids: Sequence[Grid]
     more_grids: Sequence[Grid]
     sheets: Sequence[tuple[Run, Picture]]
@@ -50,7 +57,12 @@ def render(content: Content) -> str:
         loader=jinja2.DictLoader(texts), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"svg": lambda plot: Markup(plot.svg), "or_nothing": lambda text: text or "\N{EN DASH}"}
+    environment.filters |= {
+        "svg": lambda plot: Markup(plot.svg),
+        "or_nothing": lambda text: text or "\N{EN DASH}",
+        "extract": lambda key, names: names[key],
+        "command": lambda manifest: manifest.get("command", "the command was not recorded"),
+    }
     return environment.get_template(TEMPLATE).render(
         c=content,
         style=Markup(texts[STYLE]),
@@ -59,7 +71,11 @@ def render(content: Content) -> str:
         finished=[run for run in content.runs if run.finished],
         others=[run for run in content.runs if not run.finished],
         group_of={run.name: group for group in content.groups for run in group.runs},
-        notices=notices(content),
+        notices=notices(content.runs, content.groups, content.protocols),
+        verdicts=verdict_sentences(content.tables[0]),
+        cautions=cautions(content.tables[0], content.protocols),
+        no_alarm=no_alarm([run for run in content.runs if run.finished]),
+        heat_colours=heat_gradient(),
         alarms=[(run, alarm) for run in content.runs for alarm in run.alarms],
         versions=versions(content.runs),
         swatch=swatch,
@@ -71,34 +87,6 @@ def render(content: Content) -> str:
     )
 
 
-def notices(content: Content) -> list[tuple[str, list[str]]]:
-    """What a reader must know before comparing figures: a sentence, and its particulars."""
-    found: list[tuple[str, list[str]]] = []
-    protocols = content.protocols
-    contradictions = [(key, texts) for key, texts, differs in protocols.rows() if differs]
-    if contradictions:
-        lines = [
-            f"{key}: {', '.join(f'{text} ({p.letter})' for text, p in zip(texts, protocols.all, strict=True))}"
-            for key, texts in contradictions
-        ]
-        sentence = (
-            f"The runs were measured under {len(protocols.all)} protocols. Figures that are not comparable stand in "
-            "columns of their own, which name the protocol. What differs:"
-        )
-        found.append((sentence, lines))
-    repeated = [f"{group.label}: {', '.join(group.repeated_seeds)}" for group in content.groups if group.repeated_seeds]
-    if repeated:
-        found.append(("Some seeds occur more than once, so that a deviation is not over independent runs:", repeated))
-    commits: dict[str, list[str]] = {}
-    for run in content.runs:
-        if run.finished:
-            commits.setdefault(_commit(run), []).append(run.name)
-    if len(commits) > 1:
-        lines = [f"{commit}: {len(names)} runs, {names[0]} the first" for commit, names in commits.items()]
-        found.append(("The runs were not made by the same code. Commits:", lines))
-    return found
-
-
 def versions(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     """Every package with the versions that the finished runs had, commit and hardware included."""
     rows: dict[str, list[str]] = {}
@@ -108,7 +96,7 @@ def versions(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
         hardware = run.manifest.get("hardware") or {}
         machine = [hardware.get("processor"), f"{hardware.get('cores')} cores", *hardware.get("gpus", [])]
         texts = {
-            "commit": _commit(run),
+            "commit": commit_of(run),
             **(run.manifest.get("versions") or {}),
             "hardware": ", ".join(str(part) for part in machine if part) if hardware else NOTHING,
         }
@@ -131,10 +119,3 @@ def _sorting(text: str) -> str:
     """What the page's script sorts a setting by: a number as such, nothing last."""
     kind, number, word = natural(text)
     return str(number) if kind == 1 else word
-
-
-def _commit(run: Run) -> str:
-    git: dict[str, Any] = run.manifest.get("git") or {}
-    if not git:
-        return "unknown"
-    return f"{str(git.get('commit'))[:12]}{', with changes that were not committed' if git.get('changed') else ''}"

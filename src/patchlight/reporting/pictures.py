@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from PIL import Image
 
 from patchlight.errors import DataError
 from patchlight.reporting.collect import Run
 from patchlight.system.image_file import open_image
+from patchlight.trust import read_json
 
 MAX_SIDE, MIN_SIDE = 256, 96
 """Pixels of the longer side of an embedded picture."""
@@ -25,6 +28,11 @@ BYTES_PER_PIXEL = 0.28
 QUALITY = 80
 BUDGET = 6_000_000
 """How many bytes of pictures a page is to have, before they are written as text."""
+
+COLOURS_FILE = "colours.json"
+"""The scale of each heat map of a run, beside the pictures."""
+
+HEAT_MAP = "heat map"
 
 SHEET_SIDE = 900
 MAX_INPUTS = 8
@@ -60,6 +68,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Colours:
+    """The logits of a heat map's colours: `white`, and how far from it both ends of the colour bar are."""
+
+    white: float
+    full: float
+
+    @property
+    def ends(self) -> tuple[str, str, str]:
+        """The numbers below a colour bar: red, white, blue."""
+        return f"{self.white - self.full:.3g}", f"{self.white:.3g}", f"{self.white + self.full:.3g}"
+
+
+@dataclass(frozen=True)
+class Output:
+    """A picture of a run, and what it is; of a heat map the colours, where the run recorded them."""
+
+    what: str
+    picture: Picture
+    colours: Colours | None = None
+
+    @property
+    def is_heat_map(self) -> bool:
+        return self.what.startswith(HEAT_MAP)
+
+
+@dataclass(frozen=True)
 class Grid:
     """Rows are inputs; each has its input, its target if there is one, and per run output, heat map, reconstruction."""
 
@@ -67,8 +101,8 @@ class Grid:
     runs: Sequence[Run]
     sources: Sequence[Picture | None]
     targets: Sequence[Picture | None]
-    outputs: Sequence[Sequence[Sequence[tuple[str, Picture]]]]
-    """By input and run: what it is, and the picture."""
+    outputs: Sequence[Sequence[Sequence[Output]]]
+    """By input and run."""
 
 
 def sample_grids(runs: Sequence[Run], budget: int = BUDGET) -> list[Grid]:
@@ -138,18 +172,20 @@ def _pixels(path: Path) -> bytes:
 def _grid(translation: Translation, runs: Sequence[Run], side: int) -> Grid:
     numbers = _numbers(runs[0], translation.source)[:MAX_INPUTS]
     displayed = {translation.output: "output"} | _heat_maps(runs, translation.heat_map)
+    scales = {run.name: colour_scales(run) for run in runs}
     if translation.reconstruction:
         displayed[translation.reconstruction] = "reconstruction"
 
     def of_first(what: str, name: str | None) -> list[Picture | None]:
         return [_embed(_path(runs[0], number, name), side, f"{what} {number}") for number in numbers if name]
 
-    def of_run(run: Run, number: str) -> list[tuple[str, Picture]]:
-        pictures = [
-            (what, _embed(_path(run, number, name), side, f"{what} of input {number}, {run.name}"))
-            for name, what in displayed.items()
-        ]
-        return [(what, picture) for what, picture in pictures if picture is not None]
+    def of_run(run: Run, number: str) -> list[Output]:
+        found = []
+        for name, what in displayed.items():
+            picture = _embed(_path(run, number, name), side, f"{what} of input {number}, {run.name}")
+            if picture is not None:
+                found.append(Output(what, picture, scales[run.name].get(name.rpartition("_")[0])))
+        return found
 
     return Grid(
         title=translation.title,
@@ -166,7 +202,36 @@ def _heat_maps(runs: Sequence[Run], name: str) -> dict[str, str]:
     names = {stem.partition("_")[2] for run in runs for stem in _stems(run)}
     pattern = re.compile(rf"{discriminator}_scale(\d+)_{kind}")
     scales = sorted(int(match[1]) for match in map(pattern.fullmatch, names) if match)
-    return {name: "heat map"} | {f"{discriminator}_scale{n}_{kind}": f"heat map, scale {n}" for n in scales}
+    return {name: HEAT_MAP} | {f"{discriminator}_scale{n}_{kind}": f"{HEAT_MAP}, scale {n}" for n in scales}
+
+
+def colour_scales(run: Run) -> dict[str, Colours]:
+    """The colours of a run's heat maps by their discriminator; what is missing or damaged is left out."""
+    path = run.samples / "latest" / COLOURS_FILE
+    try:
+        content = read_json(path) if path.is_file() else {}
+    except DataError:
+        return {}
+    scales = (
+        {name: scale for name, scale in content.items() if isinstance(scale, dict)} if isinstance(content, dict) else {}
+    )
+    return {
+        name: Colours(float(white), float(full))
+        for name, scale in scales.items()
+        if _is_finite(white := scale.get("white")) and _is_finite(full := scale.get("full"))
+    }
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def heat_gradient() -> str:
+    """The colours of heat maps from what looks fake to what looks real, as a CSS gradient."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return f"linear-gradient(to right, {', '.join(to_hex(colormaps['RdBu'](i / 10)) for i in range(11))})"
 
 
 def _path(run: Run, number: str, name: str) -> Path:

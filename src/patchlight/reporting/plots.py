@@ -10,22 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from patchlight.reporting.collect import Run
+from patchlight.reporting.curves import Axis, group_curve
 from patchlight.reporting.differences import NOT_SET, RECEPTIVE_FIELD, Settings, natural
 from patchlight.reporting.table import Column, Group, Table
-
-BINS = 60
-"""How many points a long curve is averaged to."""
-
-SECTIONS = ("val", "train", "health")
-BATCH_KEYS = (("data", "batch_size"), ("trainer", "devices"), ("trainer", "num_nodes"))
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A")
 """Distinguishable with every kind of colour vision (Okabe and Ito 2008), on white and on black."""
@@ -40,61 +32,19 @@ MAX_SERIES = 8
 MAX_BANDS = 8
 """Of how many groups the deviations can be told apart."""
 
-PROGRESS_LABELS = {"step": "batches", "images_seen": "images seen"}
-
-
-def curve_names(runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The figures to draw, by section; totals are left out, as they depend on the weights of their terms."""
-    names = sorted({str(name) for run in runs for name in run.curves if run.curves[name].notna().any()})
-    return {
-        section: [name for name in names if name.startswith(f"{section}/") and not name.endswith("_total")]
-        for section in SECTIONS
-    }
-
-
-def progress_name(runs: Sequence[Run]) -> str:
-    """The axis on which the runs are comparable: batches, or images seen where batches are of several sizes."""
-    sizes = {tuple(str((run.config.get(group) or {}).get(key)) for group, key in BATCH_KEYS) for run in runs}
-    return "images_seen" if len(sizes) > 1 and all("images_seen" in run.curves for run in runs) else "step"
-
-
-def group_curve(group: Group, name: str, progress: str = "step") -> pd.DataFrame:
-    """Columns `progress`, `mean`, `std` and `n`; many points are averaged in `BINS` equal parts of the training.
-
-    `std` is the sample standard deviation over the runs, NaN where there is one.
-    """
-    parts = [_points(run, name, progress).assign(run=i) for i, run in enumerate(group.runs) if name in run.curves]
-    if all(part.empty for part in parts):
-        return pd.DataFrame(columns=["progress", "mean", "std", "n"], dtype=float)
-    points = pd.concat(parts)
-    if points["progress"].nunique() > BINS:
-        edges = np.linspace(points["progress"].min(), points["progress"].max(), BINS + 1)
-        bins = np.clip(np.searchsorted(edges, points["progress"], side="right") - 1, 0, BINS - 1)
-        points["progress"] = (edges[bins] + edges[bins + 1]) / 2
-    of_runs = points.groupby(["progress", "run"])["value"].mean()
-    return of_runs.groupby("progress").agg(["mean", "std", "count"]).rename(columns={"count": "n"}).reset_index()
-
-
-def _points(run: Run, name: str, progress: str) -> pd.DataFrame:
-    frame = run.curves
-    if progress == "images_seen":
-        # Rows of a validation may lack the number of images: it is that of the batch before.
-        frame = frame.sort_values("step", kind="stable")
-        frame = frame.assign(images_seen=frame["images_seen"].ffill().fillna(0))
-    return frame[[progress, name]].dropna().set_axis(["progress", "value"], axis=1)
-
 
 @dataclass(frozen=True)
 class Plot:
-    """One panel: SVG without a size of its own, and PNG."""
+    """One panel: SVG without a size of its own, and PNG where it is to be a file."""
 
     name: str
     title: str
     svg: str
-    png: bytes
+    png: bytes | None
 
     def save(self, folder: Path) -> Path:
         """Write the PNG."""
+        assert self.png is not None, f"{self.name} was drawn for the page alone"
         path = folder / f"{re.sub(r'[^a-zA-Z0-9]+', '_', self.name).strip('_')}.png"
         path.write_bytes(self.png)
         return path
@@ -110,11 +60,16 @@ def dashes_of(number: int) -> tuple[float, ...]:
     return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
-def curve_plot(name: str, groups: Sequence[Group], progress: str) -> Plot:
+def curve_plots(name: str, groups: Sequence[Group], axes: Sequence[Axis]) -> dict[str, Plot]:
+    """A figure over each axis, by the axis' name; only the plot over the first is a PNG as well."""
+    return {axis.name: _curve_plot(name, groups, axis, png=axis is axes[0]) for axis in axes}
+
+
+def _curve_plot(name: str, groups: Sequence[Group], axis: Axis, *, png: bool) -> Plot:
     """A figure's mean over the seeds of each group, with a band of one sample standard deviation if they are few."""
     figure, axes = _figure(name)
     for group in groups:
-        curve = group_curve(group, name, progress)
+        curve = group_curve(group, name, axis)
         colour = colour_of(group.number)
         if curve.empty:
             continue
@@ -127,9 +82,9 @@ def curve_plot(name: str, groups: Sequence[Group], progress: str) -> Plot:
         if len(groups) <= MAX_BANDS and curve["std"].notna().any():
             low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
             axes.fill_between(curve["progress"], low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.set_xlabel(PROGRESS_LABELS[progress], color=INK)
+    axes.set_xlabel(axis.title, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    return _finish(figure, f"curve {name}", name, legend=len(groups) > 1)
+    return _finish(figure, f"curve {name}", name, legend=len(groups) > 1, png=png)
 
 
 def key_plots(table: Table, settings: Settings) -> list[Plot]:
@@ -223,11 +178,15 @@ def _figure(title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish(figure: Figure, name: str, title: str, *, legend: bool) -> Plot:
+def _finish(figure: Figure, name: str, title: str, *, legend: bool, png: bool = True) -> Plot:
     """The page has a legend of its own for all plots; a PNG stands alone."""
     svg = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return Plot(name, title, _for_page(svg.getvalue(), title), _png(figure, legend) if png else None)
+
+
+def _png(figure: Figure, legend: bool) -> bytes:
     if legend:
         labels = figure.axes[0].get_legend_handles_labels()[1]
         figure.legend(
@@ -235,9 +194,9 @@ def _finish(figure: Figure, name: str, title: str, *, legend: bool) -> Plot:
             labelcolor=INK,
         )  # fmt: skip
         figure.set_figheight(SIZE[1] + 0.2 * math.ceil(len(labels) / 2))
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=160, facecolor="white")
-    return Plot(name, title, _for_page(svg.getvalue(), title), png.getvalue())
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=160, facecolor="white")
+    return content.getvalue()
 
 
 def _for_page(svg: str, title: str) -> str:

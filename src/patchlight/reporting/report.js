@@ -27,3 +27,29 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// One choice for all curves: what they are drawn over.
+for (const input of document.querySelectorAll(".axes input")) {
+  input.addEventListener("change", () => {
+    for (const plot of document.querySelectorAll("[data-axis]")) plot.hidden = plot.dataset.axis !== input.value;
+    for (const other of document.querySelectorAll(".axes input")) other.checked = other.value === input.value;
+  });
+}
+
+// A copy button takes the text beside it, or that of the element it names; where a browser forbids it, it selects it.
+for (const button of document.querySelectorAll("button.copy")) {
+  const label = button.textContent;
+  const source = document.getElementById(button.dataset.copies) ?? button.previousElementSibling;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.textContent = "Copied";
+    } catch {
+      source.hidden = false;
+      getSelection().selectAllChildren(source);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = label; }, 1500);
+  });
+}

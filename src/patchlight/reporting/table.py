@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import pandas as pd
 
 from patchlight.reporting.collect import Run
 from patchlight.reporting.differences import RECEPTIVE_FIELD, Settings, natural
 from patchlight.reporting.protocols import Protocol, Protocols
+from patchlight.reporting.verdicts import Standing, Verdict, decide
 
 LOWER_IS_BETTER = ("l1", "lpips", "fid", "kid")
 HIGHER_IS_BETTER = ("psnr", "ssim", "ms_ssim")
@@ -19,6 +21,8 @@ WORDS = {"higher": 1, "lower": -1}
 
 NOTHING = "-"
 """The text of an empty cell."""
+
+Mark = Literal["", "best", "tied"]
 
 DIGITS = 4
 """Significant digits of a column's largest mean."""
@@ -74,12 +78,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and sample standard deviation over `n` runs; of one run there is no deviation (NaN)."""
+    """Mean and sample standard deviation over `n` runs; of one run there is no deviation (NaN).
+
+    `seeds` is how many of the runs are independent.
+    """
 
     mean: float
     std: float
     n: int
-    best: bool = False
+    seeds: int
+    mark: Mark = ""
 
     @property
     def has_deviation(self) -> bool:
@@ -108,7 +116,9 @@ class Table:
     columns: Sequence[Column]
     cells: Mapping[tuple[int, str], Cell]
     values: pd.DataFrame
-    """One row per figure: group, run, column, value."""
+    """One row per figure: group, run, seed, column, value."""
+    verdicts: Mapping[str, Verdict]
+    """By column; none of those where nothing can be compared."""
 
     def of_run(self, run: Run, column: Column) -> float | None:
         """One run's figure, None where it has none."""
@@ -139,7 +149,7 @@ def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> T
     """Mean and deviation of every metric; figures of protocols that contradict one another get columns of their own."""
     runs = [run for group in groups for run in group.runs]
     names = dict.fromkeys(metric for run in runs for metric in run.figures[weights])
-    rows: list[tuple[int, str, str, float]] = []
+    rows: list[tuple[int, str, str, str, float]] = []
     columns: list[Column] = []
     for metric in sorted(names, key=lambda name: "/" in name):
         comparable = protocols.columns(metric)
@@ -148,17 +158,20 @@ def make_table(groups: Sequence[Group], weights: str, protocols: Protocols) -> T
             listed = f"protocol{'s' if len(letters) > 1 else ''} {', '.join(letters)}"
             name = metric if len(comparable) == 1 else f"{metric} ({listed})"
             found = [
-                (group.number, run.name, name, run.figures[weights][metric])
+                (group.number, run.name, str(run.seed), name, run.figures[weights][metric])
                 for group in groups
                 for run in group.runs
                 if metric in run.figures[weights] and protocols.of(run).letter in letters
             ]
             rows += found
             if found:
-                decimals = _decimals([row[3] for row in found])
+                decimals = _decimals([row[-1] for row in found])
                 columns.append(Column(name, metric, letters, direction(metric, combined), decimals))
-    values = pd.DataFrame(rows, columns=["group", "run", "column", "value"])
-    return Table(weights, groups, columns, _cells(rows, columns), values)
+    values = pd.DataFrame(rows, columns=["group", "run", "seed", "column", "value"])
+    cells = _cells(values)
+    verdicts = _verdicts(cells, columns)
+    marked = {key: replace(cell, mark=_mark(key[0], verdicts.get(key[1]))) for key, cell in cells.items()}
+    return Table(weights, groups, columns, marked, values, verdicts)
 
 
 def direction(metric: str, protocols: Sequence[Protocol] = ()) -> int:
@@ -173,21 +186,35 @@ def direction(metric: str, protocols: Sequence[Protocol] = ()) -> int:
     return -1 if base in LOWER_IS_BETTER or base.startswith(("frechet_", "kernel_")) else 0
 
 
-def _cells(rows: Sequence[tuple[int, str, str, float]], columns: Sequence[Column]) -> dict[tuple[int, str], Cell]:
-    combined: dict[tuple[int, str], list[float]] = {}
-    for group, _, name, value in rows:
-        combined.setdefault((group, name), []).append(value)
+def _cells(values: pd.DataFrame) -> dict[tuple[int, str], Cell]:
     cells = {}
-    for key, figures in combined.items():
-        found = pd.Series(figures, dtype=float)
+    for key, own in values.groupby(["group", "column"], sort=False):
+        group, column = key
+        figures = own["value"].astype(float)
         # A run whose figure is not a number must not vanish from the mean.
-        cells[key] = Cell(float(found.mean(skipna=False)), float(found.std(ddof=1, skipna=False)), len(found))
-    for column in columns:
-        of_column = {key: cell for key, cell in cells.items() if key[1] == column.name}
-        means = {key: cell.mean * column.better for key, cell in of_column.items() if math.isfinite(cell.mean)}
-        for key, mean in means.items() if column.better and len(of_column) > 1 else ():
-            cells[key] = replace(cells[key], best=mean == max(means.values()))
+        mean, std = float(figures.mean(skipna=False)), float(figures.std(ddof=1, skipna=False))
+        cells[int(str(group)), str(column)] = Cell(mean, std, len(own), own["seed"].nunique())
     return cells
+
+
+def _verdicts(cells: Mapping[tuple[int, str], Cell], columns: Sequence[Column]) -> dict[str, Verdict]:
+    found = {}
+    for column in columns:
+        rows = {
+            group: Standing(cell.mean, cell.std, cell.seeds)
+            for (group, name), cell in cells.items()
+            if name == column.name
+        }
+        verdict = decide(rows, column.better)
+        if verdict is not None:
+            found[column.name] = verdict
+    return found
+
+
+def _mark(group: int, verdict: Verdict | None) -> Mark:
+    if verdict is None or group not in verdict.first:
+        return ""
+    return "best" if len(verdict.first) == 1 else "tied"
 
 
 def _decimals(values: Sequence[float]) -> int:

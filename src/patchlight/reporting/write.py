@@ -13,12 +13,14 @@ from rich.text import Text
 
 from patchlight.errors import DataError
 from patchlight.reporting.collect import WEIGHTS, Run, collect
+from patchlight.reporting.curves import AxisName, axes_of, curve_names
 from patchlight.reporting.differences import Settings, find_differences
 from patchlight.reporting.page import Content, render
 from patchlight.reporting.pictures import BUDGET, contact_sheets, sample_grids
-from patchlight.reporting.plots import curve_names, curve_plot, key_plots, progress_name, series_labels
+from patchlight.reporting.plots import curve_plots, key_plots, series_labels
 from patchlight.reporting.protocols import Protocols
-from patchlight.reporting.table import NOTHING, Table, make_groups, make_table
+from patchlight.reporting.table import NOTHING, Mark, Table, make_groups, make_table
+from patchlight.reporting.words import page_title
 
 
 def write_table_csv(path: Path, table: Table) -> None:
@@ -57,11 +59,11 @@ def write_runs_csv(path: Path, runs: Sequence[Run], settings: Settings, protocol
 
 
 def markdown(table: Table, settings: Settings) -> str:
-    """The table of groups in Markdown; the best of each metric is bold."""
+    """The table of groups in Markdown; the best of each metric is bold, and so are those that are tied."""
     keys = list(settings.names)
     header = _header(table, settings, keys)
     lines = [header, ["---"] * len(header)]
-    lines += [[f"**{text}**" if best else text for text, best in row] for row in _rows(table, keys)]
+    lines += [[f"**{text}**" if mark else text for text, mark in row] for row in _rows(table, keys)]
     return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines) + "\n"
 
 
@@ -72,7 +74,7 @@ def terminal(table: Table, settings: Settings) -> RichTable:
     for text in _header(table, settings, keys):
         displayed.add_column(Text(text), no_wrap=True)
     for row in _rows(table, keys):
-        displayed.add_row(*(Text(text, style="bold" if best else "") for text, best in row))
+        displayed.add_row(*(Text(text, style="bold" if mark else "") for text, mark in row))
     return displayed
 
 
@@ -80,13 +82,15 @@ def _header(table: Table, settings: Settings, keys: Sequence[str]) -> list[str]:
     return [*(settings.names[key] for key in keys), "seeds", *(f"{c.name} {c.arrow}".strip() for c in table.columns)]
 
 
-def _rows(table: Table, keys: Sequence[str]) -> Iterator[list[tuple[str, bool]]]:
-    """The texts of each group's row, and whether they are the best of their columns."""
+def _rows(table: Table, keys: Sequence[str]) -> Iterator[list[tuple[str, Mark]]]:
+    """The texts of each group's row, with the mark of each."""
     for group in table.groups:
-        row = [(group.values[key] or NOTHING, False) for key in keys] + [(group.seeds, False)]
+        row: list[tuple[str, Mark]] = [(group.values[key] or NOTHING, "") for key in keys]
+        row.append((group.seeds, ""))
         for column in table.columns:
             cell = table.cells.get((group.number, column.name))
-            row.append((cell.text(column), cell.best) if cell else (NOTHING, False))
+            tie = " tie" if cell and cell.mark == "tied" else ""
+            row.append((f"{cell.text(column)}{tie}", cell.mark) if cell else (NOTHING, ""))
         yield row
 
 
@@ -107,18 +111,20 @@ def write_report(
     folders: Sequence[Path],
     output: Path,
     *,
-    title: str,
+    title: str | None = None,
     weights: str = "last",
+    axis: AxisName | None = None,
     ignore: Sequence[str] = (),
     command: str = "patchlight-report",
 ) -> Report:
     """Compare the runs below some folders and write what is found into `output`.
 
-    `weights` are those of the main table: `last`, `best` or `untrained`. Configuration keys in `ignore` do not tell
-    runs apart.
+    `title` None names task, model and data. `weights` are those of the main table: `last`, `best` or `untrained`.
+    `axis` is what curves are drawn over first; None chooses the one on which the runs are comparable. Configuration
+    keys in `ignore` do not tell runs apart.
 
     Raises:
-        DataError: there are no finished runs, or the report cannot be written.
+        DataError: there are no finished runs, none has this axis, or the report cannot be written.
     """
     runs = collect(folders)
     finished = [run for run in runs if run.finished]
@@ -127,12 +133,14 @@ def write_report(
     protocols = {name: Protocols(finished, name) for name in WEIGHTS}
     displayed = [weights, *(name for name in WEIGHTS if name != weights)]
     tables = [make_table(groups, name, protocols[name]) for name in displayed]
-    figures, progress = curve_names(finished), progress_name(finished)
+    axes = axes_of(finished, axis)
     # One run per group, the one of the first seed, and where there are more, all runs.
     first, every = [group.runs[0] for group in groups], [run for group in groups for run in group.runs]
     content = Content(
-        title=title,
+        title=title or page_title(finished),
+        place=" + ".join(folder.resolve().name for folder in folders),
         command=command,
+        markdown=markdown(tables[0], settings),
         runs=runs,
         groups=groups,
         settings=settings,
@@ -141,7 +149,11 @@ def write_report(
         protocols=protocols[weights],
         key_plots=key_plots(tables[0], settings),
         series=series_labels(tables[0], settings),
-        curves={name: [curve_plot(figure, groups, progress) for figure in own] for name, own in figures.items()},
+        axes=axes,
+        curves={
+            section: [curve_plots(figure, groups, axes) for figure in names]
+            for section, names in curve_names(finished).items()
+        },
         grids=sample_grids(first, BUDGET // 2),
         more_grids=sample_grids(every, BUDGET // 2) if len(every) > len(first) else [],
         sheets=contact_sheets(first),
@@ -153,8 +165,9 @@ def write_report(
         page.write_text(html, encoding="utf-8")
         write_table_csv(output / "table.csv", tables[0])
         write_runs_csv(output / "runs.csv", runs, content.all_settings, protocols)
-        (output / "table.md").write_text(markdown(tables[0], settings), encoding="utf-8")
-        drawn = [*content.key_plots, *(plot for plots in content.curves.values() for plot in plots)]
+        (output / "table.md").write_text(content.markdown, encoding="utf-8")
+        curves = [plots[axes[0].name] for section in content.curves.values() for plots in section]
+        drawn = [*content.key_plots, *curves]
         saved = [plot.save(output / "plots") for plot in drawn]
     except OSError as error:
         place, reason = error.filename or output, error.strerror or error
