@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -192,10 +193,84 @@ def test_the_tested_versions_fit_the_ranges() -> None:
 def test_workflows_are_yaml_with_few_rights(path: Path) -> None:
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["concurrency"]["cancel-in-progress"] is True
+    # Half a release is none.
+    assert workflow["concurrency"]["cancel-in-progress"] is (path.name != "release.yml")
     for job in workflow["jobs"].values():
         assert 0 < job["timeout-minutes"] <= 60
         assert [step for step in job["steps"] if step.get("uses", "@").partition("@")[2] == "main"] == []
+
+
+def test_a_release_publishes_only_what_was_tested_from_a_tag_and_without_a_token() -> None:
+    jobs = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    order = [jobs[name]["needs"] for name in ("wheel", "publish", "notes")]
+    assert order == ["build", "wheel", "publish"]
+    assert {name: job["permissions"] for name, job in jobs.items() if "permissions" in job} == {
+        "publish": {"id-token": "write"}, "notes": {"contents": "write"},
+    }  # fmt: skip
+    assert [jobs[name]["if"] for name in ("publish", "notes")] == ["github.ref_type == 'tag'"] * 2
+    assert "secrets." not in (REPOSITORY / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    # The wheel is tried without the repository around it.
+    assert not [step for step in jobs["wheel"]["steps"] if step.get("uses", "").startswith("actions/checkout")]
+
+
+@pytest.mark.parametrize(
+    ("tag", "changelog", "expected"),
+    [
+        ("v1.2.0", "## Unreleased\n\n## 1.2.0 - 2026-12-01\n\n### Added\n- a\n\n## 1.1.0\n- b\n", "### Added\n- a"),
+        ("v1.2.0", "## [1.2.0]\n- a\n", "- a"),
+        ("v1.2.1", "## 1.2.1\n- a\n", "the tag is v1.2.1, but pyproject.toml has version 1.2.0: it should be v1.2.0"),
+        ("v1.2.0", "## 1.2.01\n- a\n", 'CHANGELOG.md has no section "## 1.2.0": rename "## Unreleased"'),
+        ("v1.2.0", "## 1.2.0\n\n## 1.1.0\n- a\n", 'the section "## 1.2.0" of CHANGELOG.md is empty'),
+    ],
+)  # fmt: skip
+def test_release_notes_are_the_section_of_the_changelog(tag: str, changelog: str, expected: str) -> None:
+    spec = importlib.util.spec_from_file_location("release_notes", REPOSITORY / ".github" / "release_notes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        found = module.release_notes(tag, changelog, "1.2.0")
+    except SystemExit as end:
+        found = str(end)
+    assert found == expected
+
+
+def test_the_citation_is_of_this_version() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+
+
+def test_containers_take_what_the_repository_has_and_the_tested_versions() -> None:
+    docker = (REPOSITORY / "containers" / "Dockerfile").read_text(encoding="utf-8")
+    apptainer = (REPOSITORY / "containers" / "patchlight.def").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (.+) \S+$", docker, re.MULTILINE)
+    files = {name for line in copied for name in line.split()}
+    assert files == set(re.findall(r"^    (\S+) /opt/patchlight/\S+$", apptainer, re.MULTILINE))
+    assert [name for name in files if not (REPOSITORY / name).exists()] == []
+    base = re.findall(r"python:3\.11-slim-\w+", docker + apptainer)
+    assert len(base) == 2
+    assert len(set(base)) == 1
+    for text in (docker, apptainer):
+        (extras,) = re.findall(r'-c constraints\.txt "\.\[(.*)\]"', text)
+        declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert set(extras.split(",")) <= set(declared["optional-dependencies"])
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda p: p.name
+)
+def test_issue_forms_ask_for_what_is_needed(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if path.name == "config.yml":
+        assert form == {"blank_issues_enabled": True}
+        return
+    assert {"name", "description", "body"} <= form.keys()
+    parts = [part for part in form["body"] if part["type"] != "markdown"]
+    assert all(part["attributes"]["label"] for part in parts)
+    assert len({part["id"] for part in parts}) == len(parts)
+    assert any(part.get("validations", {}).get("required") for part in parts)
 
 
 def test_hooks_are_local() -> None:
