@@ -75,7 +75,15 @@ def read_checkpoint(path: str | Path, mapped: bool = False) -> dict[str, Any]:
     """
     path = Path(path)
     verify(path, tensors=not mapped)
-    checkpoint = _load(path, mapped)
+    return checked(path, _load(path, mapped))
+
+
+def checked(path: Path, checkpoint: Any) -> dict[str, Any]:
+    """The content of a checkpoint file, once its record and parts are what they should be.
+
+    Raises:
+        DataError: it is damaged, or was written by something else.
+    """
     if not isinstance(checkpoint, dict) or RECORD_KEY not in checkpoint:
         raise DataError(f"{path} is not a checkpoint of patchlight: it says nothing of the run that wrote it")
     record = checkpoint[RECORD_KEY]

@@ -114,7 +114,6 @@ def test_pt2_of_a_cyclegan_the_other_way(make: Make, typed: Typed) -> None:
 
 
 def test_safetensors_fill_a_plain_network(make: Make, typed: Typed) -> None:
-    pytest.importorskip("safetensors")
     make("cyclegan", "data.image_size=32")
     status, said, _ = typed("export", "ckpt=model.ckpt", "output=model.safetensors", "networks=all")
     assert status == 0
@@ -164,8 +163,6 @@ def test_missing_packages_are_named(make: Make, typed: Typed, monkeypatch: pytes
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     _, _, complaints = typed("export", "ckpt=model.ckpt", "output=model.onnx")
     assert "output=model.onnx needs onnx, onnxscript, onnxruntime: pip install 'patchlight[onnx]'" in complaints
-    _, _, complaints = typed("export", "ckpt=model.ckpt", "output=model.safetensors")
-    assert "output=model.safetensors needs safetensors: pip install 'patchlight[export]'" in complaints
 
 
 def test_an_untrained_direction_is_refused(make: Make, typed: Typed) -> None:

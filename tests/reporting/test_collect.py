@@ -38,6 +38,20 @@ def test_a_finished_run(make_run: MakeRun) -> None:
     assert run.curves["step"].iloc[0] == 9
 
 
+def test_the_seconds_of_a_run_stand_beside_its_curves(make_run: MakeRun) -> None:
+    """By the images seen, which both files count: rows of a validation have those of the batch before."""
+    folder = make_run("a", figures={"l1": 0.25})
+    table = "step,images_seen,train_seconds,processor_seconds\n100,100,10.0,30.0\n2000,2000,105.0,300.0\n"
+    (folder / "times.csv").write_text(table, encoding="utf-8")
+    curves = read_run(folder, "a").curves
+    rows = curves[curves["step"].isin([9, 99, 1049])]
+    assert list(rows["val/l1"].notna()) == [False, False, True, False]
+    assert list(rows["time/train_seconds"]) == pytest.approx([1.0, 10.0, 10.0, 57.5])
+    assert list(rows["time/processor_seconds"]) == pytest.approx([3.0, 30.0, 30.0, 165.0])
+    (folder / "times.csv").write_text("step,images_seen,train_seconds\n100,100,10.0\n", encoding="utf-8")
+    assert read_run(folder, "a").message == f"{folder / 'times.csv'} is damaged: it has no column processor_seconds"
+
+
 def test_what_is_not_a_run_is_passed_over(make_run: MakeRun) -> None:
     folder = make_run("group/a", figures={"l1": 0.25})
     inside = folder / "wandb" / "files"

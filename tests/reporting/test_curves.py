@@ -102,7 +102,7 @@ def test_long_curves_over_time_are_averaged_in_equal_times() -> None:
 
 def test_an_axis_that_a_run_lacks_is_named() -> None:
     frame = pd.DataFrame({"step": [4], "val/l1": [0.5]})
-    lacking = "axis=wall_time needs the column time/train_seconds, which a/metrics.csv does not have: choose batches"
+    lacking = "axis=wall_time needs the column train_seconds of a/times.csv, which is not there: choose batches"
     with pytest.raises(DataError, match=f"^{lacking}$"):
         axes_of([run("a", frame)], "wall_time")
 

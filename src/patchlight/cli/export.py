@@ -12,7 +12,9 @@ from patchlight.cli.command import CommandConfig, run_command
 from patchlight.errors import ConfigError
 from patchlight.system.warnings import import_lightning
 
-Format = Literal["onnx", "pt2", "safetensors", "reference"]
+Format = Literal["onnx", "pt2", "safetensors", "reference", "hub"]
+FOLDERS = ("reference", "hub")
+"""The formats that are folders."""
 
 
 class ExportConfig(CommandConfig):
@@ -32,6 +34,7 @@ class ExportConfig(CommandConfig):
     range: Literal["normalised", "unit", "bytes"]
     networks: Literal["generator", "all"]
     license: str | None
+    samples: bool
     opset: int = Field(ge=18, le=23)
     speed: bool
     overwrite: bool
@@ -47,14 +50,14 @@ class ExportConfig(CommandConfig):
             ConfigError: the ending says nothing, or something else than `format`.
         """
         ending = Path(self.output).suffix.removeprefix(".").lower()
-        files = [name for name in get_args(Format) if name != "reference"]
-        if self.format == "reference":
+        files = [name for name in get_args(Format) if name not in FOLDERS]
+        if self.format in FOLDERS:
             if ending in files:
-                raise ConfigError(f"output={self.output} should be a folder with format=reference")
+                raise ConfigError(f"output={self.output} should be a folder with format={self.format}")
             return self.format
         if ending not in files or self.format not in (None, ending):
             wanted = f"end in .{self.format}" if self.format else f"end in {', '.join('.' + name for name in files)}"
-            raise ConfigError(f"output={self.output} should {wanted}; a folder is for format=reference")
+            raise ConfigError(f"output={self.output} should {wanted}; a folder is for format=reference or hub")
         return cast(Format, ending)
 
 
@@ -67,17 +70,19 @@ def export(config: ExportConfig) -> None:
     kind = config.chosen_format()
     # Here, so that --help does not wait for them.
     import_lightning()
-    from patchlight.exporting.run import ExportOptions, export_graph, export_reference, export_tensors
+    from patchlight.exporting.run import ExportOptions, export_graph, export_hub, export_reference, export_tensors
 
     options = ExportOptions(
         ckpt=Path(config.ckpt).expanduser(), output=Path(config.output).expanduser(), direction=config.direction,
         weights=config.weights, inference_mode=config.inference_mode, value_range=config.range,
-        every_network=config.networks == "all", license=config.license, opset=config.opset, speed=config.speed,
-        overwrite=config.overwrite, trust=config.trust,
+        every_network=config.networks == "all", license=config.license, samples=config.samples, opset=config.opset,
+        speed=config.speed, overwrite=config.overwrite, trust=config.trust,
     )  # fmt: skip
     match kind:
         case "reference":
             export_reference(options)
+        case "hub":
+            export_hub(options)
         case "safetensors":
             export_tensors(options)
         case "onnx" | "pt2":

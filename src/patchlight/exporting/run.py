@@ -22,6 +22,7 @@ from patchlight.exporting.graph import (
     write_graph,
     write_tensors,
 )
+from patchlight.exporting.hub import check_folder, write_model_folder
 from patchlight.exporting.parity import compare, limit, measure
 from patchlight.exporting.reference import command_line_options, reference_files, remarks, write_reference
 from patchlight.inference.loading import TrainedModel
@@ -43,6 +44,7 @@ class ExportOptions:
     value_range: ValueRange
     every_network: bool
     license: str | None
+    samples: bool
     opset: int
     speed: bool
     overwrite: bool
@@ -103,7 +105,6 @@ def export_tensors(options: ExportOptions) -> None:
         UserError: the file cannot be made, or holds others.
     """
     check_free(options.output, options.overwrite)
-    require(("safetensors",), f"output={options.output}", "export")
     model, translator = _translator(options)
     graph = ImageGraph(translator.call, "normalised", translator.inference_mode)
     name = model.generators[translator.direction]
@@ -130,8 +131,7 @@ def export_reference(options: ExportOptions) -> None:
     Raises:
         UserError: a file cannot be made, or the reference code has no such network.
     """
-    if options.direction is not None or options.inference_mode is not None or options.value_range != "normalised":
-        raise ConfigError("format=reference writes weights alone: leave out direction, inference_mode and range")
+    _require_plain(options, "reference")
     model = TrainedModel(options.ckpt, trust=options.trust)
     networks = _trained_networks(model, options.weights)
     if not any(model.specs[name].kind == "generator" for name in networks):
@@ -153,6 +153,39 @@ def export_reference(options: ExportOptions) -> None:
     _print(f"its options: {flags} --input_nc {model.channels['A']} --output_nc {model.channels['B']}")
     for remark in changes:
         _print(f"note: {remark}")
+
+
+def export_hub(options: ExportOptions) -> None:
+    """Write a folder for a model hub, which `patchlight.load` reads: weights, configuration, samples and a card.
+
+    Raises:
+        UserError: a file cannot be made, or did not come back as it was.
+    """
+    _require_plain(options, "hub")
+    check_folder(options.output, options.overwrite)
+    model = TrainedModel(options.ckpt, trust=options.trust)
+    trained = _trained_networks(model, options.weights)
+    every = options.every_network
+    networks = {name: net for name, net in trained.items() if every or model.specs[name].kind == "generator"}
+    if not any(model.specs[name].kind == "generator" for name in networks):
+        raise DataError(f"{options.ckpt} has no generator but those with initial weights: train it first")
+    files = write_model_folder(
+        model, networks, options.output, weights=options.weights, license=options.license, samples=options.samples
+    )
+    for path in files[:3]:
+        _print_size(path)
+    pictures = len(files) - 3
+    _print(f"{pictures} sample pictures of the run" if pictures else "no sample pictures")
+    _print(
+        f"{', '.join(networks)}: equal to the bit when read again; patchlight.load({str(options.output)!r}) loads them"
+    )
+    if options.license is None:
+        _print("note: the card states no licence of the weights, which only you know: license=CC-BY-4.0, for example")
+
+
+def _require_plain(options: ExportOptions, kind: str) -> None:
+    if options.direction is not None or options.inference_mode is not None or options.value_range != "normalised":
+        raise ConfigError(f"format={kind} writes weights alone: leave out direction, inference_mode and range")
 
 
 def _translator(options: ExportOptions) -> tuple[TrainedModel, Translator]:

@@ -17,6 +17,7 @@ from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded
 from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
 from patchlight.errors import ConfigError, DataError
+from patchlight.inference.model_folder import read_model_folder
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
 from patchlight.inference.translator import Direction, Translator
@@ -53,13 +54,14 @@ def load(
 ) -> Translator:
     """The generator of a checkpoint, ready to translate images; nothing else than the checkpoint is needed.
 
-    `weights` are the moving average, where the run kept one, or `raw`, as trained. `direction` is about the domains as
-    they lie on the disk, and None that of the training; only a method with a generator for each can go both ways.
-    `device` None is the first accelerator, else the CPU. `precision` `auto` is bfloat16 where the device has matrix
-    units for it. `inference_mode` None is that of the training, which its final test used. `tile` is the side in
-    pixels of the tiles of larger images; `auto` chooses them, None translates every image in one piece. What the
-    generator reads beside an image is given with it, `load(path)(image, class_id=3)`. `trust` runs what is not this
-    package's own, where the checkpoint names it: a network of a module of yours, for example.
+    `path` may also be a folder that `patchlight-export format=hub` wrote. `weights` are the moving average, where the
+    run kept one, or `raw`, as trained. `direction` is about the domains as they lie on the disk, and None that of the
+    training; only a method with a generator for each can go both ways. `device` None is the first accelerator, else the
+    CPU. `precision` `auto` is bfloat16 where the device has matrix units for it. `inference_mode` None is that of the
+    training, which its final test used. `tile` is the side in pixels of the tiles of larger images; `auto` chooses
+    them, None translates every image in one piece. What the generator reads beside an image is given with it,
+    `load(path)(image, class_id=3)`. `trust` runs what is not this package's own, where the checkpoint names it: a
+    network of a module of yours, for example.
 
     Raises:
         DataError: the file is not there, damaged, no checkpoint of this project, or it names code that is not trusted.
@@ -72,7 +74,7 @@ def load(
 
 
 class TrainedModel:
-    """What a checkpoint holds, and the networks in it made ready for use.
+    """What a checkpoint or a folder of `format=hub` holds, and the networks in it made ready for use.
 
     Its configuration is data: without `trust` it may name nothing but this package's own classes and those on the list
     of `patchlight.trust`.
@@ -83,7 +85,8 @@ class TrainedModel:
 
     def __init__(self, path: str | Path, *, trust: bool = False) -> None:
         self.path = path
-        self.checkpoint = read_checkpoint(path, mapped=True)
+        folder = Path(path).is_dir()
+        self.checkpoint = read_model_folder(Path(path)) if folder else read_checkpoint(path, mapped=True)
         recorded = recorded_config(self.checkpoint, path, trust=trust)
         with recorded_in(path):
             for section in ("model", "data"):

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from patchlight.errors import DataError
 from patchlight.trust import read_json, read_yaml
 
 FINISHED, UNFINISHED, UNREADABLE = "finished", "unfinished", "unreadable"
+
+TIMES = ("train_seconds", "processor_seconds")
+"""The columns of times.csv that become columns of the curves."""
 
 WEIGHTS = ("last", "best", "untrained")
 """The weights whose figures metrics.json may hold."""
@@ -25,7 +29,7 @@ class Run:
     """The files of one run; parts that it did not leave are empty.
 
     `status` is `finished`, `unfinished`, `unreadable` or what the run's outcome says; only a finished run has figures,
-    by weights and then by metric, and `curves`, the columns of metrics.csv as numbers.
+    by weights and then by metric, and `curves`, the columns of metrics.csv as numbers, with those of times.csv.
     """
 
     folder: Path
@@ -105,7 +109,7 @@ def _read(folder: Path, name: str) -> Run:
         figures=_figures(folder / "metrics.json", metrics) if finished else {},
         protocol=_mapping(folder / "metrics.json", "protocol", metrics.get("protocol") or {}),
         alarms=_json(folder / "alarms.json", []),
-        curves=_csv(folder / "metrics.csv") if finished else pd.DataFrame(),
+        curves=_with_times(_csv(folder / "metrics.csv"), folder / "times.csv") if finished else pd.DataFrame(),
     )
 
 
@@ -157,6 +161,24 @@ def _csv(path: Path) -> pd.DataFrame:
         what = "it has no column step" if "step" not in frame else "its rows have more cells than it has columns"
         raise DataError(f"{path} is damaged: {what}")
     return frame[frame["step"].notna()]
+
+
+def _with_times(curves: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The curves with the seconds that the run had trained at each row, in columns `time/...`, if it recorded them.
+
+    Both files count the images seen; between two rows of `times.csv` time passes evenly.
+    """
+    times = _csv(path)
+    if times.empty or "images_seen" not in curves:
+        return curves
+    lacking = sorted({"images_seen", *TIMES} - set(times))
+    if lacking:
+        raise DataError(f"{path} is damaged: it has no column {lacking[0]}")
+    curves = curves.sort_values("step", kind="stable")
+    # Rows of a validation may lack the number: it is that of the batch before.
+    seen = curves["images_seen"].ffill().fillna(0)
+    known = [0.0, *times["images_seen"]]
+    return curves.assign(**{f"time/{name}": np.interp(seen, known, [0.0, *times[name]]) for name in TIMES})
 
 
 def _figures(path: Path, metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -27,7 +27,7 @@ SCALES = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 @dataclass(frozen=True)
 class Axis:
-    """What a curve is drawn over: a column of metrics.csv, and its name for people.
+    """What a curve is drawn over: a column of a run's curves, and its name for people.
 
     `per_unit` values of the column are one of the axis. Of a time, the runs of a group pass different values.
     """
@@ -73,9 +73,11 @@ def axes_of(runs: Sequence[Run], wanted: AxisName | None = None) -> list[Axis]:
     if wanted is not None and wanted not in found:
         column = next(axis.column for axis in AXES if axis.name == wanted)
         lacking = next(run for run in with_curves if column not in run.curves or run.curves[column].isna().all())
+        prefix, _, name = column.rpartition("/")
+        file = "times.csv" if prefix else "metrics.csv"
         raise DataError(
-            f"axis={wanted} needs the column {column}, which {lacking.folder / 'metrics.csv'} does not have: "
-            f"choose {' or '.join(found)}"
+            f"axis={wanted} needs the column {name} of {lacking.folder / file}, which is not there: choose "
+            f"{' or '.join(found)}"
         )
     sizes = {tuple(str((run.config.get(group) or {}).get(key)) for group, key in BATCH_KEYS) for run in runs}
     first = wanted or ("images" if len(sizes) > 1 and "images" in found else "batches")
