@@ -18,6 +18,7 @@ VERBS = {
     "demo": "demo",
     "bench": "bench",
     "download": "download",
+    "workspace": "workspace",
 }
 """The verbs, each with its module in `patchlight.cli`."""
 

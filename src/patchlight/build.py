@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from patchlight.data.contract import LoaderData, TrainingData
 from patchlight.data.labels import LabelMaps, label_maps
 from patchlight.errors import ConfigError, DataError, UserError
 from patchlight.loggers import WandbRun
-from patchlight.loggers.wandb_run import identity
+from patchlight.loggers.wandb_identity import identity
 from patchlight.loggers.wandb_session import warming_up
 from patchlight.methods import TranslationMethod
 from patchlight.networks import Discriminator, DiscriminatorEnsemble, Generator, init_weights
@@ -199,10 +199,11 @@ def build_performance(perf: DictConfig) -> Performance:
     return performance
 
 
-def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
+def build_loggers(cfg: DictConfig, wandb_id: str | None = None, fields: Sequence[int] = ()) -> list[Logger]:
     """All loggers of the configuration; `wandb_id` is that of the W&B run that is gone on with.
 
-    What the configuration leaves open of a W&B run's group, type, name and tags, Hydra says.
+    What the configuration leaves open of a W&B run's group, type, name, tags and notes, follows from Hydra's choices,
+    the configuration, and `fields`, the receptive fields of the discriminators in pixels.
     """
     loggers: list[Logger] = []
     for name, node in (cfg.get("logger") or {}).items():
@@ -210,7 +211,8 @@ def build_loggers(cfg: DictConfig, wandb_id: str | None = None) -> list[Logger]:
             more: dict[str, Any] = {}
             if locate(node["_target_"], f"logger.{name}") is WandbRun:
                 given = {key for key, value in node.items() if value is not None}
-                found = {**identity(cfg.task), "id": wandb_id}
+                config: Any = OmegaConf.to_container(cfg, resolve=True)
+                found = {**identity(config, fields), "id": wandb_id}
                 more = {key: value for key, value in found.items() if key not in given}
             with errors_for_key(f"logger.{name}"):
                 loggers.append(instantiate(node, **more, _convert_="all"))

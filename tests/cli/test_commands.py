@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, translate
+from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, translate, workspace
 from patchlight.cli.command import CommandConfig, typed
 from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import compose_config
@@ -27,6 +27,7 @@ MODELS: dict[str, type[CommandConfig]] = {
     "import": import_weights.ImportConfig,
     "report": report.ReportConfig,
     "translate": translate.TranslateConfig,
+    "workspace": workspace.WorkspaceConfig,
 }
 
 WORD, NULL = ["often"], [None]
@@ -52,6 +53,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "translate.inference_mode": NULL, "translate.format": NULL, "translate.overwrite": [True],
     "translate.condition": [{"a": 1}], "translate.batch_size": NULL, "translate.compile": [True],
     "translate.tile": NULL, "translate.patchmap": [True], "translate.instances": ["often", None],
+    "workspace.runs": WORD, "workspace.project": ["often", None], "workspace.entity": ["often", None],
+    "workspace.name": ["often", None], "workspace.metric": ["often", None],
 }  # fmt: skip
 """What is a value of a key all the same."""
 

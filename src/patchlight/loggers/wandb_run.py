@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,19 +17,14 @@ from PIL import Image
 from pydantic import PositiveFloat
 from torch import Tensor
 
-from patchlight.config.compose import job_name
 from patchlight.loggers.base import Dashboard
 from patchlight.loggers.wandb_session import Session
-from patchlight.system.job_record import JobRecord
 from patchlight.system.lightning_internals import silent_experiment
 
 BATCHES, IMAGES = "trainer/global_step", "images_seen"
 """The two x-axes: every row of a run has both."""
 
 BINS = 64
-
-LONGEST_TAG = 64
-"""Of W&B's."""
 
 
 class WandbRun(WandbLogger, Dashboard):
@@ -172,20 +165,3 @@ class WandbRun(WandbLogger, Dashboard):
             if not self._failed:
                 print(f"W&B failed ({type(error).__name__}: {error}); the run goes on without it", file=sys.stderr)
             self._failed = True
-
-
-def identity(task: str) -> dict[str, Any]:
-    """The arguments of `WandbRun` that say what a run belongs to.
-
-    A job of a sweep is in the sweep's group, named after the values that set it apart; any other run is in its task's.
-    """
-    if not HydraConfig.initialized():  # a further rank, which does not write, or a script
-        return {"group": task, "job_type": "train", "name": None, "tags": [task]}
-    hydra = HydraConfig.get()
-    words = dict.fromkeys([task, *(hydra.runtime.choices.get(group) for group in ("model", "experiment", "sweep"))])
-    tags = [str(word)[:LONGEST_TAG] for word in words if word]
-    if hydra.mode != RunMode.MULTIRUN:
-        by_agent = "WANDB_SWEEP_ID" in os.environ
-        return {"group": task, "job_type": "sweep" if by_agent else "train", "name": None, "tags": tags}
-    name = job_name(list(hydra.overrides.task), JobRecord.current().swept) or str(hydra.job.num)
-    return {"group": f"{task}/{Path(hydra.sweep.dir).name}", "job_type": "sweep", "name": name, "tags": tags}

@@ -110,7 +110,8 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     if point is not None:
         require_fit(method, point, cfg.trainer.max_epochs)
     same_run = point is not None and point.same_run
-    loggers = build_loggers(cfg, _wandb_id(point, run_dir) if same_run or cfg.resume == "auto" else None)
+    wandb_id = _wandb_id(point, run_dir) if same_run or cfg.resume == "auto" else None
+    loggers = build_loggers(cfg, wandb_id, [geometry.receptive_field for geometry in geometries])
     for logger in loggers:
         if isinstance(logger, MetricsCSV):
             logger.keep(point.csv_rows if same_run and point else 0)

@@ -28,6 +28,7 @@ class TopLevel(TypedDict):
     """Keys that are no group."""
 
     task: Annotated[str, Field(min_length=1)]
+    question: str | None
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     resume: Literal["auto"] | str | None
     init_from: str | None
