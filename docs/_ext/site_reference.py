@@ -35,6 +35,7 @@ TOP_GROUPS = {
 COMMANDS = {
     "train": "train", "translate": "translate", "eval": "evaluate", "export": "export", "import": "import_weights",
     "report": "report", "doctor": "doctor", "demo": "demo", "bench": "bench", "download": "download",
+    "workspace": "workspace",
 }  # fmt: skip
 """The modules of `patchlight.cli` by the commands' verbs."""
 
