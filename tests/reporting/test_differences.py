@@ -100,3 +100,18 @@ def test_texts(value: Any, text: str) -> None:
 
 def test_natural_order() -> None:
     assert sorted(["b", "10", "a", "9", "", "1e3"], key=natural) == ["", "9", "10", "1e3", "a", "b"]
+
+
+def test_arguments_that_one_class_alone_has_follow_from_the_class(make_run: MakeRun) -> None:
+    own = {"model.discriminator_augment._target_": "mine.Augment", "model.discriminator_augment.shift": 0.125}
+    make_run("a", figures={"l1": 0.3})
+    folder = make_run("b", figures={"l1": 0.3}, changes=own).parent
+    settings = find_differences(collect([folder]))
+    assert list(settings.names) == list(own)
+    assert settings.factors == ["model.discriminator_augment._target_"]
+    assert [settings.label(run) for run in "ab"] == ["discriminator_augment=none", "discriminator_augment=Augment"]
+    # With several values of the argument it is a choice of its own.
+    make_run("c", figures={"l1": 0.3}, changes=own | {"model.discriminator_augment.shift": 0.25})
+    settings = find_differences(collect([folder]))
+    assert settings.factors == list(own)
+    assert settings.label("c") == "discriminator_augment=Augment, shift=0.25"

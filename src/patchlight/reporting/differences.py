@@ -39,15 +39,23 @@ class Settings:
 
     @property
     def factors(self) -> list[str]:
-        """The columns that were chosen independently: a receptive field stands for the keys that it follows from."""
-        columns = [key for key in self.names if key != MAP_SIZE]
+        """The columns that were chosen independently: a receptive field stands for the keys that it follows from, and
+        a class for those arguments that others do not have."""
+        columns = [key for key in self.names if key != MAP_SIZE and not self._follows_from_class(key)]
         if RECEPTIVE_FIELD not in columns:
             return columns
-        depth = [key for key in DEPTH if key in columns]
+        depth = [key for key in DEPTH if key in self.names]
         pairs = self.table[[RECEPTIVE_FIELD, *depth]].drop_duplicates()
         if depth and pairs[RECEPTIVE_FIELD].is_unique and len(pairs[depth].drop_duplicates()) == len(pairs):
             return [RECEPTIVE_FIELD, *(key for key in columns if key not in (*depth, RECEPTIVE_FIELD))]
         return [key for key in columns if key != RECEPTIVE_FIELD]
+
+    def _follows_from_class(self, key: str) -> bool:
+        """Whether some runs lack a key because their object is of another class, and the others all agree about it."""
+        target = f"{key.rpartition('.')[0]}._target_"
+        if key == target or target not in self.names or not (self.table[key] == "").any():
+            return False
+        return bool((self.table.groupby(target)[key].nunique() == 1).all())
 
     def label(self, run: str) -> str:
         """One run's choices in a few words."""

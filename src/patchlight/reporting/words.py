@@ -54,9 +54,12 @@ def _listed(names: Sequence[str], plural: str) -> str:
 
 
 def verdict_sentences(table: Table) -> list[tuple[str, str]]:
-    """For each metric that can be compared: its name, and which row is the best, tied with which, or why none is."""
-    columns = [column for column in table.columns if column.name in table.verdicts]
-    return [(column.name, _sentence(table, column)) for column in columns]
+    """For the metrics that can be compared: their names, and which row is the best, tied with which, or why none is."""
+    names: dict[str, list[str]] = {}
+    for column in table.columns:
+        if column.name in table.verdicts:
+            names.setdefault(_sentence(table, column), []).append(column.name)
+    return [(", ".join(own), sentence) for sentence, own in names.items()]
 
 
 def _sentence(table: Table, column: Column) -> str:
