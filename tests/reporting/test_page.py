@@ -186,12 +186,14 @@ def test_nan_counts_as_worst_and_protocols_are_announced(
     make_run: MakeRun, protocol: dict[str, Any], tmp_path: Path, visit: Callable[..., Visit]
 ) -> None:
     for n_layers, value in ((1, math.nan), (2, 0.2), (3, 0.3)):
-        root = make_run(str(n_layers), n_layers=n_layers, figures={"l1": value, "psnr": value}).parent
+        changes = {"question": "How large <b>?"}
+        root = make_run(str(n_layers), n_layers=n_layers, figures={"l1": value, "psnr": value}, changes=changes).parent
     make_run("4", n_layers=4, figures={"l1": 0.1, "psnr": 1.0}, protocol=protocol | {"images": 5}, commit="f" * 40)
     make_run("5", n_layers=4, figures={"l1": 0.1, "psnr": 1.0}, protocol=protocol | {"images": 5}, commit="f" * 40)
     write_report([root], tmp_path / "report")
     page = visit(PHONE, file=tmp_path / "report" / "index.html").page
     assert page.title() == "facades: Pix2Pix (UNetGenerator) on facades"
+    assert page.locator(".question").all_inner_texts() == ["How large <b>?"]
     notices = page.locator(".notice").all_inner_texts()
     assert "images: 106 (A), 5 (B)" in notices[0]
     assert "142 px: 0" in notices[1]

@@ -13,7 +13,7 @@ from patchlight.reporting.collect import Run, collect
 from patchlight.reporting.differences import find_differences
 from patchlight.reporting.protocols import Protocols
 from patchlight.reporting.table import make_groups, make_table
-from patchlight.reporting.words import cautions, data_name, no_alarm, page_title
+from patchlight.reporting.words import cautions, data_name, no_alarm, page_title, questions
 
 MakeRun = Callable[..., Path]
 
@@ -27,6 +27,14 @@ def test_the_title_names_task_model_and_data(make_run: MakeRun) -> None:
     title = "facades: Pix2Pix (UNetGenerator), Model0 (UNetGenerator) and Model1 (UNetGenerator) on 5 data sets"
     runs = sorted(collect([folder]), key=lambda run: run.name)
     assert page_title(runs) == title
+
+
+def test_a_question_is_asked_once_and_makes_no_difference(make_run: MakeRun) -> None:
+    for i, question in enumerate(["Does R1 help?", "Does R1 help?", None, "Or not?"]):
+        folder = make_run(str(i), seed=i, figures={"l1": 0.3}, changes={"question": question}).parent
+    runs = collect([folder])
+    assert questions(runs) == ["Does R1 help?", "Or not?"]
+    assert find_differences(runs).factors == []
 
 
 @pytest.mark.parametrize(

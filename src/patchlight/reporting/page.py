@@ -17,7 +17,7 @@ from patchlight.reporting.pictures import Grid, Picture, heat_gradient
 from patchlight.reporting.plots import MAX_BANDS, Plot, colour_of, dashes_of
 from patchlight.reporting.protocols import Protocols
 from patchlight.reporting.table import NOTHING, Group, Table
-from patchlight.reporting.words import cautions, commit_of, no_alarm, notices, verdict_sentences
+from patchlight.reporting.words import cautions, commit_of, no_alarm, notices, questions, verdict_sentences
 
 TEMPLATE, STYLE, SCRIPT = "report.html.j2", "report.css", "report.js"
 WEIGHTS_TITLES = {"last": "last weights", "best": "best weights", "untrained": "untrained weights"}
@@ -72,6 +72,7 @@ def render(content: Content) -> str:
         others=[run for run in content.runs if not run.finished],
         group_of={run.name: group for group in content.groups for run in group.runs},
         notices=notices(content.runs, content.groups, content.protocols),
+        questions=questions([run for run in content.runs if run.finished]),
         verdicts=verdict_sentences(content.tables[0]),
         cautions=cautions(content.tables[0], content.protocols),
         no_alarm=no_alarm([run for run in content.runs if run.finished]),

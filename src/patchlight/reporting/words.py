@@ -30,6 +30,11 @@ def page_title(runs: Sequence[Run]) -> str:
     return f"{tasks}: {models} on {sets}"
 
 
+def questions(runs: Sequence[Run]) -> list[str]:
+    """What the runs are to answer, each question once."""
+    return list(dict.fromkeys(str(run.config["question"]) for run in runs if run.config.get("question")))
+
+
 def model_name(model: dict[str, Any]) -> str:
     """The class of the method, and that of its generator."""
     method, generator = _class(model), _class(model.get("generator"))
