@@ -28,6 +28,7 @@ COMMANDS = {
     "eval": ("evaluate", ["data=set", "output=out", "accelerator=cpu"]),
     "export .pt2": ("export", ["output=out.pt2", "speed=false"]),
     "export for the reference": ("export", ["output=out", "format=reference"]),
+    "export for a hub": ("export", ["output=out", "format=hub"]),
     "demo": ("demo", ["device=cpu"]),
 }
 """Each with what it needs beside a checkpoint."""

@@ -162,8 +162,8 @@ def export_hub(options: ExportOptions) -> None:
         UserError: a file cannot be made, or did not come back as it was.
     """
     _require_plain(options, "hub")
-    check_folder(options.output, options.overwrite)
     model = TrainedModel(options.ckpt, trust=options.trust)
+    check_folder(options.output, options.overwrite)
     trained = _trained_networks(model, options.weights)
     every = options.every_network
     networks = {name: net for name, net in trained.items() if every or model.specs[name].kind == "generator"}
