@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from sphinx.errors import ExtensionError
 
+from doc_blocks import pages
 from patchlight.config.compose import compose_config, config_dir, dotted
 from patchlight.config.validation.values import checker
 from patchlight_site import slug
@@ -145,3 +146,34 @@ def test_docstrings_are_plain_text_with_code() -> None:
 
 def test_anchors_of_notebooks_are_those_of_the_site() -> None:
     assert slug("L1-against-L1-+-GAN") == "l1-against-l1--gan"
+
+
+OTHER_KEYS = re.compile(
+    r"(model\.optimizers\.\w+|model\.reader|model\.discriminator\.antialias|.*_target_|.*\.(NAME|KEY)|.*\.(py|yaml)|data/features)"
+)
+"""Keys that only some methods or classes take, places for the reader's own names, and files."""
+
+KEY_IN_TEXT = re.compile(
+    r"[+~]?((?:data|model|trainer|callbacks|logger|perf|paths)[./][\w./]*\w)(\.\{[\w,]+\})?(?:=.*|\.)?"
+)
+
+
+def keys_in_text(text: str) -> list[str]:
+    """The keys of a training that a page has as code in its text, `model.generator.{ngf,norm}` as two."""
+    found: list[str] = []
+    for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        for match in filter(None, map(KEY_IN_TEXT.fullmatch, code.split())):
+            ends = match[2][2:-1].split(",") if match[2] else [""]
+            found += [f"{match[1]}.{end}".rstrip(".") for end in ends]
+    return found
+
+
+def test_keys_in_the_text_of_pages_are_keys() -> None:
+    known = set(rows()) | {path.relative_to(config_dir()).as_posix() for path in config_dir().rglob("*")}
+    known |= {".".join(parts[:n]) for parts in (name.split(".") for name in rows()) for n in range(1, len(parts))}
+    assert keys_in_text("`model.x=1 +data/y=z` `callbacks.best.{a,b}` other.x `model.z.`") == [
+        "model.x", "data/y", "callbacks.best.a", "callbacks.best.b", "model.z",
+    ]  # fmt: skip
+    pages_and_keys = [(page.name, key) for page in pages() for key in keys_in_text(page.read_text(encoding="utf-8"))]
+    assert len(pages_and_keys) > 150
+    assert [pair for pair in pages_and_keys if pair[1] not in known and not OTHER_KEYS.fullmatch(pair[1])] == []
