@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
@@ -32,11 +33,11 @@ TOP_GROUPS = {
 }
 """What the page of a top-level group says at its beginning."""
 
+SCRIPTS = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+
 COMMANDS = {
-    "train": "train", "translate": "translate", "eval": "evaluate", "export": "export", "import": "import_weights",
-    "report": "report", "doctor": "doctor", "demo": "demo", "bench": "bench", "download": "download",
-    "workspace": "workspace",
-}  # fmt: skip
+    name.removeprefix("patchlight-"): place.partition(":")[0].rpartition(".")[2] for name, place in SCRIPTS.items()
+}
 """The modules of `patchlight.cli` by the commands' verbs."""
 
 MODULES = (
