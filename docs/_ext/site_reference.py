@@ -139,7 +139,7 @@ def _row(row: Row, all_files: int) -> str:
     if len(row.defaults) == 1:
         default = code(next(iter(row.defaults)))
     else:
-        default = "<br>".join(f"{code(value)} {', '.join(names)}" for value, names in row.defaults.items())
+        default = "<br>".join(f"{code(value)} ({', '.join(names)})" for value, names in row.defaults.items())
     return f"| {code(row.name)} | {row.type} | {default} | {text(row.meaning)} |"
 
 

@@ -46,6 +46,11 @@ def test_every_key_of_every_file_has_a_type_and_a_meaning() -> None:
     assert [row.name for row in [*found, *top_level(config_dir())] if not row.meaning or not row.type] == []
 
 
+def test_every_file_of_a_group_says_what_it_is() -> None:
+    silent = [f"{group.name}/{file.name}" for group in groups() for file in group.files if not file.description]
+    assert [name for name in silent if name != "paths/default"] == []
+
+
 def test_every_key_of_a_training_is_in_the_reference() -> None:
     known = {*rows(), *(row.name for row in top_level(config_dir()))}
     for overrides in (["model=pix2pix"], ["model=cyclegan", "callbacks=ema", "logger=tensorboard", "data=unpaired"]):
@@ -119,7 +124,7 @@ def test_every_key_of_every_command_has_a_type_and_a_meaning(verb: str) -> None:
 def test_a_table_of_keys() -> None:
     row = Row("a.b", "integer", "see docs/speed.md, or {x: 1} | y", {"1": ["one"], "2": ["two", "three"]})
     assert key_table([row]).splitlines()[2] == (
-        "| `a.b` | integer | `1` one<br>`2` two, three | see [](../../speed.md), or `{x: 1}` or y |"
+        "| `a.b` | integer | `1` (one)<br>`2` (two, three) | see [](../../speed.md), or `{x: 1}` or y |"
     )
 
 
