@@ -61,7 +61,7 @@ class Command:
                 return found.group(1), list(self.words[i + 1 :])
             if word == "-m" and self.words[i + 1] == "patchlight":
                 return self.words[i + 2], list(self.words[i + 3 :])
-            if word == "scripts/train.sbatch":
+            if word in ("scripts/train.sbatch", "scripts/train_torchrun.sbatch"):
                 return "train", list(self.words[i + 1 :])
         return None
 
