@@ -56,7 +56,7 @@ def reference_pages(configs: Path, helps: dict[str, str]) -> Pages:
     pages["configuration/presets.md"] = _presets_page(configs)
     pages |= {f"commands/{verb}.md": command_page(configs, verb, helps[verb]) for verb in COMMANDS}
     pages["commands/index.md"] = _commands_index(helps)
-    pages |= {f"python/{module}.md": _module_page(module) for module in MODULES}
+    pages |= {f"python/{module}.md": module_page(module) for module in MODULES}
     pages["python/index.md"] = _python_index()
     return pages
 
@@ -244,10 +244,18 @@ Each is also a verb of `python -m patchlight`, such as `python -m patchlight tra
 """
 
 
-def _module_page(module: str) -> str:
-    # What a module imports is its users' only where it says so.
-    imported = "   :imported-members:\n" if hasattr(import_module(module), "__all__") else ""
-    return f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{imported}```\n"
+def module_page(module: str) -> str:
+    """The page of one package, whose names autodoc describes."""
+    found = import_module(module)
+    names: list[str] = getattr(found, "__all__", [])
+    # What a module imports is its users' only where it says so; what it imports once asked, autodoc does not find.
+    imported = "   :imported-members:\n" if names else ""
+    late = [name for name in names if name not in vars(found)]
+    functions = "".join(f"\n.. autofunction:: {module}.{name}\n" for name in late)
+    return (
+        f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{imported}"
+        f"   :exclude-members: {', '.join([*late, '__version__'])}\n{functions}```\n"
+    )
 
 
 def _python_index() -> str:

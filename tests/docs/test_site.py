@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from sphinx.errors import ExtensionError
 
+import patchlight
 from doc_blocks import pages
 from patchlight.config.compose import compose_config, config_dir, dotted
 from patchlight.config.validation.values import checker
@@ -18,7 +19,7 @@ from patchlight_site import slug
 from site_docstrings import escape
 from site_groups import Group, Row, meaning, read_group, read_groups, top_level
 from site_links import from_the_root, redirect_links
-from site_reference import COMMANDS, command_page, command_schema, key_table
+from site_reference import COMMANDS, command_page, command_schema, key_table, module_page
 from site_types import type_text
 from site_yaml import read_config
 
@@ -126,6 +127,12 @@ def test_a_table_of_keys() -> None:
     assert key_table([row]).splitlines()[2] == (
         "| `a.b` | integer | `1` (one)<br>`2` (two, three) | see [](../../speed.md), or `{x: 1}` or y |"
     )
+
+
+def test_functions_that_a_package_imports_once_asked_are_on_its_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(vars(patchlight), "load", raising=False)
+    assert ".. autofunction:: patchlight.load\n" in module_page("patchlight")
+    assert "autofunction" not in module_page("patchlight.networks")
 
 
 def test_links_out_of_the_folder_lead_to_pages_or_to_the_repository() -> None:
