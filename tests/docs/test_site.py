@@ -161,7 +161,7 @@ def test_anchors_of_notebooks_are_those_of_the_site() -> None:
 
 
 OTHER_KEYS = re.compile(
-    r"model\.optimizers\.\w+|model\.reader|model\.discriminator\.antialias|.*_target_|.*\.(NAME|KEY)|data/features"
+    r"model\.optimizers\.\w+|model\.reader|model\.discriminator\.antialias|.*_target_|.*\.(NAME|KEY)|data/(features|facades)"
     r"|.*\.(py|yaml|onnx|pt2|safetensors|json|ckpt|csv)"
 )
 """Keys that only some methods or classes take, places for the reader's own names, and files."""
