@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -21,8 +21,9 @@ from patchlight.losses import (
     Penalty,
     StepImages,
 )
-from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent, merges_passes
+from patchlight.methods.adversarial import AdversarialLoss
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
+from patchlight.methods.contrast import Contrast, ContrastiveStep
 from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
 from patchlight.methods.inference import InferenceMode, inference
@@ -33,20 +34,6 @@ from patchlight.networks import Discriminator, Generator, PatchSampleMLP, draw_p
 
 NCE_LAYERS = (0, 4, 8, 12, 16)
 """The padded image, both halvings and two residual blocks of an antialiased ResNet generator."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The images of a contrastive term: its name, what was translated, and what the generator made of it.
-
-    `keys` are vectors of the source, B P C for each layer, with their positions, where the pass that made `target`
-    has given them.
-    """
-
-    name: str
-    source: Tensor
-    target: Tensor
-    keys: tuple[list[Tensor], list[Tensor]] | None = None
 
 
 class CUT(TranslationMethod):
@@ -195,9 +182,9 @@ class CUT(TranslationMethod):
     def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
         sides = self.sides()
         weights = batch_weights(batches)
-        step = _Step(self, mirrored=self.flip_equivariance and self.draw_flip(), keep=len(batches) == 1)
+        step = self._begin_step(keep=len(batches) == 1)
         with torch.set_grad_enabled(update_g):
-            translated = [step.translate(batch, with_terms=update_g) for batch in batches]
+            translated = [step.translate(batch, self._shared_terms(step, batch, update_g)) for batch in batches]
         fakes = [contrasts[0].target for contrasts in translated]
         self.last_step.images = {"fake_B": fakes[-1].detach(), "real_B": batches[-1]["B"]}
         terms: Terms = {}
@@ -213,7 +200,7 @@ class CUT(TranslationMethod):
         if update_g:
             moved = [self.generator, self.sampler] if "sampler" in sides else [self.generator]
             per_batch = [
-                [Loss(compute, moved, weight, "g_") for compute in step.losses(batch, contrasts, adversarial=update_d)]
+                [Loss(compute, moved, weight, "g_") for compute in self._g_losses(step, batch, contrasts, update_d)]
                 for batch, contrasts, weight in zip(batches, translated, weights, strict=True)
             ]
             side = sides["g"] + sides["sampler"] if "sampler" in sides else sides["g"]
@@ -224,6 +211,23 @@ class CUT(TranslationMethod):
             terms |= {f"g_{name}": value for name, value in mean_terms(g_terms, weights).items()}
         return terms
 
+    def _begin_step(self, *, keep: bool) -> ContrastiveStep:
+        return ContrastiveStep(
+            self,
+            self.sampler,
+            self.patch_nce,
+            layers=self.nce_layers if self.lambda_nce > 0 else (),
+            num_patches=self.num_patches,
+            draw_patch_ids=self.draw_patch_ids,
+            mirrored=self.flip_equivariance and self.draw_flip(),
+            keep=keep,
+        )
+
+    def _shared_terms(self, step: ContrastiveStep, batch: Batch, update_g: bool) -> list[str]:
+        """The terms whose images share the pass that translates A."""
+        shared = update_g and self.nce_identity and step.shares_pass(batch)
+        return ["nce", "nce_identity"] if shared else ["nce"]
+
     def _d_terms(self, batch: Batch, fake_B: Tensor) -> Terms:
         loss = self.adversarial.discriminator(
             self.discriminator, batch["B"], fake_B, fake_first=True, step=self.d_steps
@@ -231,142 +235,39 @@ class CUT(TranslationMethod):
         self.last_step.logits["discriminator"] = loss.real, loss.fake
         return loss.terms
 
+    def _g_losses(
+        self, step: ContrastiveStep, batch: Batch, contrasts: list[Contrast], adversarial: bool
+    ) -> list[Callable[[], Terms]]:
+        """What computes the terms over one batch, one backward pass after the other."""
+        own = partial(self._g_terms, step, batch, contrasts, adversarial)
+        apart = self.nce_identity and len(contrasts) == 1
+        return [own, partial(self._identity_terms, step, batch)] if apart else [own]
+
+    def _g_terms(self, step: ContrastiveStep, batch: Batch, contrasts: list[Contrast], adversarial: bool) -> Terms:
+        fake_B, real_B = contrasts[0].target, batch["B"]
+        images = StepImages(source=step.source(contrasts[0]), fake=fake_B, real=real_B)
+        terms = self._weighted(step, contrasts) if self.lambda_nce > 0 else {"total": 0 * fake_B.sum()}
+        features = adversarial and self.generator_terms.need_features(self.g_steps)
+        if adversarial and (self.lambda_gan > 0 or features):
+            gan = self.adversarial.generator(self.discriminator, real_B, fake_B, features=features)
+            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            if self.lambda_gan > 0:
+                terms = {"gan": gan.term, **terms, "total": self.lambda_gan * gan.term + terms["total"]}
+        return self.generator_terms.add_to(terms, images, self.g_steps)
+
+    def _identity_terms(self, step: ContrastiveStep, batch: Batch) -> Terms:
+        """The term of images of B, in a pass of their own."""
+        return self._weighted(step, step.translate(batch, ["nce_identity"]))
+
+    def _weighted(self, step: ContrastiveStep, contrasts: list[Contrast]) -> Terms:
+        """The contrastive terms and their part in the loss."""
+        terms = step.terms(contrasts)
+        weight = self.lambda_nce * (0.5 if self.nce_identity else 1.0)
+        return {**terms, "total": weight * torch.stack(list(terms.values())).sum()}
+
     def translate(self, batch: Batch, noise_seed: int = 0) -> dict[str, Tensor]:
         images = super().translate(batch, noise_seed)
         if self.nce_identity:
             with inference(self.generator, mode=self.inference_mode, noise_seed=noise_seed):
                 images["idt_B"] = self.fake("generator", {**self.with_conditions(batch, noise_seed), "A": batch["B"]})
         return images
-
-
-class _Step:
-    """The generator's passes in one step, of all its accumulated batches: mirrored or not, at the same positions.
-
-    Unless `keep`, the features of a translation are computed again for its backward pass.
-    """
-
-    def __init__(self, method: CUT, *, mirrored: bool, keep: bool) -> None:
-        self.method = method
-        self.mirrored = mirrored
-        self.keep = keep
-        self.independent = is_batch_independent(method.generator)
-        self._ids: dict[tuple[str, ...], list[Tensor]] = {}
-
-    def translate(self, batch: Batch, *, with_terms: bool) -> list[Contrast]:
-        """The translation of A, and that of B if the two share a pass; `with_terms` says that the generator learns."""
-        return self._pass(batch, ["nce", "nce_identity"] if with_terms and self._shares_pass(batch) else ["nce"])
-
-    def losses(self, batch: Batch, contrasts: list[Contrast], *, adversarial: bool) -> list[Callable[[], Terms]]:
-        """What computes the terms over one batch, one backward pass after the other."""
-        own = partial(self._g_terms, batch, contrasts, adversarial)
-        apart = self.method.nce_identity and len(contrasts) == 1
-        return [own, partial(self._identity_terms, batch)] if apart else [own]
-
-    def _shares_pass(self, batch: Batch) -> bool:
-        """Whether A and B go through the generator together, as batch norm has to see them."""
-        real_A, real_B = batch["A"], batch["B"]
-        if not self.method.nce_identity or real_A.shape[1:] != real_B.shape[1:]:
-            return False
-        return not self.independent or merges_passes(self.method.generator, real_A, real_B)
-
-    def _pass(self, batch: Batch, names: Sequence[str]) -> list[Contrast]:
-        """Images of a batch, by the terms that they are for, through the generator."""
-        method = self.method
-        sources = [batch["A" if name == "nce" else "B"] for name in names]
-        images = torch.cat(sources) if len(sources) > 1 else sources[0]
-        further = {key: torch.cat([batch[key]] * len(sources)) for key in method.networks["generator"].further}
-        inputs = {**batch, **further, "A": images.flip(-1) if self.mirrored else images}
-        sizes = [len(source) for source in sources]
-        if not (self.keep and self.independent and torch.is_grad_enabled()) or self.mirrored or method.lambda_nce == 0:
-            made = method.fake("generator", inputs, keep=self.keep)
-            return [Contrast(*parts) for parts in zip(names, sources, torch.split(made, sizes), strict=True)]
-        encoding = _Encoding(method.generator, method.nce_layers)
-        made = method.fake("generator", inputs, through=encoding)
-        features = _split(encoding.features, sizes)
-        keys = [self._keys(name, own) for name, own in zip(names, features, strict=True)]
-        return [Contrast(*parts) for parts in zip(names, sources, torch.split(made, sizes), keys, strict=True)]
-
-    def _g_terms(self, batch: Batch, contrasts: list[Contrast], adversarial: bool) -> Terms:
-        method = self.method
-        fake_B, real_B = contrasts[0].target, batch["B"]
-        source = contrasts[0].source.flip(-1) if self.mirrored else contrasts[0].source
-        images = StepImages(source=source, fake=fake_B, real=real_B)
-        terms = self._weighted(contrasts) if method.lambda_nce > 0 else {"total": 0 * fake_B.sum()}
-        features = adversarial and method.generator_terms.need_features(method.g_steps)
-        if adversarial and (method.lambda_gan > 0 or features):
-            gan = method.adversarial.generator(method.discriminator, real_B, fake_B, features=features)
-            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
-            if method.lambda_gan > 0:
-                terms = {"gan": gan.term, **terms, "total": method.lambda_gan * gan.term + terms["total"]}
-        return method.generator_terms.add_to(terms, images, method.g_steps)
-
-    def _identity_terms(self, batch: Batch) -> Terms:
-        """The term of images of B, in a pass of their own."""
-        return self._weighted(self._pass(batch, ["nce_identity"]))
-
-    def _weighted(self, contrasts: list[Contrast]) -> Terms:
-        """The contrastive terms, together where all of them share a pass, and their part in the loss."""
-        terms: Terms = {}
-        for group in [contrasts] if self.independent else [[contrast] for contrast in contrasts]:
-            terms |= self._contrast(group)
-        weight = self.method.lambda_nce * (0.5 if self.method.nce_identity else 1.0)
-        return {**terms, "total": weight * torch.stack(list(terms.values())).sum()}
-
-    def _contrast(self, group: list[Contrast]) -> Terms:
-        """The mean contrastive loss over the layers for each term; their images are encoded in one pass."""
-        method = self.method
-        queries = self._encode([contrast.target for contrast in group])
-        sources: list[list[Tensor]] = [[]] * len(group)
-        if any(contrast.keys is None for contrast in group):
-            with torch.no_grad():
-                sources = self._encode([contrast.source for contrast in group])
-        terms: Terms = {}
-        for contrast, query_features, source in zip(group, queries, sources, strict=True):
-            keys, ids = contrast.keys or self._keys(contrast.name, source)
-            if self.mirrored:
-                ids = [_mirror(i, f.shape[3]) for i, f in zip(ids, query_features, strict=True)]
-            vectors, _ = method.sampler(query_features, method.num_patches, ids)
-            losses = [method.patch_nce(query, key) for query, key in zip(vectors, keys, strict=True)]
-            terms[contrast.name] = torch.stack(losses).mean()
-        return terms
-
-    def _encode(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
-        """The features of each of several batches of images, in one pass."""
-        together = torch.cat(list(images)) if len(images) > 1 else images[0]
-        features = self.method.generator.encode(together, self.method.nce_layers)
-        return _split(features, [len(each) for each in images])
-
-    @torch.no_grad()
-    def _keys(self, name: str, features: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The vectors of a source at the positions of a term, drawn when the step first asks for them."""
-        sizes = [feature.shape[2:].numel() for feature in features]
-        place = (name, *map(str, sizes))
-        if place not in self._ids:
-            self._ids[place] = self.method.draw_patch_ids(sizes)
-        vectors, ids = self.method.sampler(features, self.method.num_patches, self._ids[place])
-        return vectors, ids
-
-
-class _Encoding(nn.Module):
-    """A generator that keeps its features, detached, when it is called."""
-
-    def __init__(self, generator: Generator, layers: Sequence[int]) -> None:
-        super().__init__()
-        self.generator = generator
-        self.layers = layers
-        self.features: list[Tensor] = []
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        image, features = self.generator.translate_and_encode(self.layers, *inputs)
-        self.features = [feature.detach() for feature in features]
-        return image
-
-
-def _split(features: Sequence[Tensor], sizes: list[int]) -> list[list[Tensor]]:
-    """Features of several batches that went through together, by batch."""
-    return [list(own) for own in zip(*(torch.split(feature, sizes) for feature in features), strict=True)]
-
-
-def _mirror(ids: Tensor, width: int) -> Tensor:
-    """The positions in a map at which its mirror image has what is at `ids`."""
-    return ids + width - 1 - 2 * (ids % width)
