@@ -82,6 +82,15 @@ def test_an_alarm_is_raised_once_until_the_figure_is_back() -> None:
     assert again.state_dict()["values"] == {"x": [-4.0, -4.0]}
 
 
+def test_a_discriminator_knows_nothing_by_heart_in_the_first_batches() -> None:
+    """Of a set of a few images three validations are over in a minute, when logits have hardly begun to differ."""
+    alarms = Alarms(20)
+    early = [alarms.observe({"d_overfit_a": 1.0}, step) for step in range(8, 500, 8)]
+    assert early == [[]] * len(early)
+    late = [alarms.observe({"d_overfit_a": 0.8}, step) for step in (500, 508, 516)]
+    assert [[alarm["value"] for alarm in new] for new in late] == [[], [], [pytest.approx(0.8)]]
+
+
 def batches(n: int) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(0)
     images = [

@@ -14,7 +14,8 @@ class Rule:
     """The normal range of a figure, and what to say where its mean over some observations is outside.
 
     `figure` is a pattern for the names it holds for. The sentences have a place `{value}`. `window` is over how many
-    observations the mean is, where that is not the number of all figures.
+    observations the mean is, where that is not the number of all figures. What is observed before the batch `begin`
+    does not count.
     """
 
     figure: str
@@ -23,6 +24,7 @@ class Rule:
     too_low: str = ""
     too_high: str = ""
     window: int | None = None
+    begin: int = 0
 
 
 RULES = (
@@ -64,6 +66,9 @@ RULES = (
         "{value:.0%} of the way from those of training images to those of generated ones. "
         "model/discriminator_augment=diffaugment or ada, or more images, help.",
         window=3,
+        # Before, nothing can be known by heart: logits hardly differ, and their ratio is one of chance. A set of a few
+        # images has three validations within a minute.
+        begin=500,
     ),
     Rule(
         r"pool_age_[ab]",
@@ -92,7 +97,7 @@ class Alarms:
         new = []
         for name, value in figures.items():
             rule = self._rule_of(name)
-            if rule is None:
+            if rule is None or step < rule.begin:
                 continue
             values = self._values.setdefault(name, deque(maxlen=rule.window or self.window))
             values.append(value)
