@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.networks.layers import BlurUpsample, PixelShuffleConv2d
+from patchlight.networks.winograd import WinogradConv2d
 
 Upsample = Literal["transposed", "nearest", "bilinear", "pixelshuffle"]
 """How a decoder doubles the resolution."""
@@ -18,12 +19,19 @@ ATTENTION_SHARE = 8
 
 
 def upsampling_layers(
-    upsample: Upsample, in_channels: int, out_channels: int, *, kernel_size: Literal[3, 4], bias: bool
+    upsample: Upsample,
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel_size: Literal[3, 4],
+    bias: bool,
+    by_tiles: bool = False,
 ) -> list[nn.Module]:
     """The layers that double a resolution: (B, in_channels, H, W) -> (B, out_channels, 2H, 2W).
 
     `transposed` is a transposed convolution with a kernel of `kernel_size`; the others have 3x3 convolutions. `nearest`
-    and `bilinear` interpolate before theirs, `pixelshuffle` convolves to four times the channels, which become pixels.
+    and `bilinear` interpolate before theirs, a `WinogradConv2d` if `by_tiles`; `pixelshuffle` convolves to four times
+    the channels, which become pixels.
 
     Raises:
         ValueError: an unknown choice.
@@ -37,6 +45,8 @@ def upsampling_layers(
             return [nn.ConvTranspose2d(in_channels, out_channels, kernel_size, 2, 1, output_padding=odd, bias=bias)]
         case "nearest" | "bilinear":
             interpolation = BlurUpsample() if upsample == "bilinear" else nn.Upsample(scale_factor=2, mode="nearest")
+            if by_tiles:
+                return [interpolation, WinogradConv2d(in_channels, out_channels, padding=1, bias=bias)]
             return [interpolation, nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=bias)]
         case "pixelshuffle":
             return [PixelShuffleConv2d(in_channels, out_channels, factor=2, bias=bias)]

@@ -11,14 +11,18 @@ from torch import Tensor, nn
 
 from patchlight.networks.base import Generator, recomputed
 from patchlight.networks.generator_layers import SelfAttention
-from patchlight.networks.layers import ReflectionPad2d
-from patchlight.networks.norms import Norm, bias_before, norm_layers
-from patchlight.networks.winograd import WinogradConv2d, pays
+from patchlight.networks.layers import BlurDownsample, ReflectionPad2d
+from patchlight.networks.norms import InstanceNorm2d, Norm, bias_before, norm_layers
+from patchlight.networks.winograd import WinogradConv2d, may_transform, pays
 
 Padding = Literal["reflect", "replicate", "zero"]
 
 Block = Literal["residual", "separable"]
 """The convolutions of the residual blocks: whole, or depthwise-separable."""
+
+
+REPEATABLE = (ReflectionPad2d, nn.ReplicationPad2d, InstanceNorm2d, BlurDownsample, nn.Upsample)
+"""Layers without chance or state that are not in place; nor is a ReLU behind them, for what it changes is theirs."""
 
 
 class ResidualGenerator(Generator):
@@ -31,7 +35,10 @@ class ResidualGenerator(Generator):
         self.layers = nn.Sequential(*layers)
         self._recompute = False
         blocks = [layer for layer in layers if isinstance(layer, ResidualBlock)]
-        self._transformed_width = blocks[0].channels if blocks else 0
+        outer = [layer for layer in layers if isinstance(layer, WinogradConv2d)]
+        self._block_width = blocks[0].channels if blocks else 0
+        # Convolutions that another layer doubles or halves the resolution beside.
+        self._outer_width = min((layer.width for layer in outer), default=0)
 
     def recompute_features(self) -> None:
         self._recompute = True
@@ -43,7 +50,9 @@ class ResidualGenerator(Generator):
         height, width = image.shape[-2:]
         if height % self.size_multiple or width % self.size_multiple:
             raise ValueError(f"image sides must be multiples of {self.size_multiple}, got {height}x{width}")
-        transforms = pays(image, self._transformed_width, height // 4, width // 4)
+        transforms = pays(image, self._block_width, height // 4, width // 4) or pays(
+            image, self._outer_width, height // 2, width // 2
+        )
         if transforms:
             # In this layout tiles are cut without transposing anything.
             image = image.contiguous(memory_format=torch.channels_last)
@@ -107,11 +116,44 @@ class ResidualGenerator(Generator):
     def _through(self, begin: int, end: int, image: Tensor) -> Tensor:
         """What the layers from one position up to another make of features."""
         if not self._recompute:
-            made: Tensor = (self.layers if (begin, end) == (0, len(self.layers)) else self.layers[begin:end])(image)
-            return made
+            return through_tiles(self.layers[begin:end], image)
         for section in sections(self.layers[begin:end]):
             image = recomputed(section, image)
         return image
+
+
+def through_tiles(layers: nn.Sequential, features: Tensor) -> Tensor:
+    """What layers make of features, B C H W, whose convolutions by way of tiles keep as little as they can.
+
+    For its backward pass such a convolution computes again what leads from the convolution before to it: norm,
+    activation, padding, filter and interpolation, of which nothing is kept.
+    """
+    made: Tensor
+    if not may_transform(features):
+        made = layers(features)
+        return made
+    before: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, WinogradConv2d) and pays(features, layer.width, *_scaled(before, features)):
+            features = layer.convolve(features, nn.Sequential(*before) if before else None)
+            before = []
+        elif isinstance(layer, REPEATABLE) or (before and isinstance(layer, nn.ReLU)):
+            before.append(layer)
+        else:
+            features, before = nn.Sequential(*before, layer)(features), []
+    made = nn.Sequential(*before)(features)
+    return made
+
+
+def _scaled(before: Sequence[nn.Module], features: Tensor) -> tuple[int, int]:
+    """The height and width of features behind these layers, without their padding."""
+    height, width = features.shape[-2:]
+    for layer in before:
+        if isinstance(layer, BlurDownsample):
+            height, width = -(-height // 2), -(-width // 2)
+        elif isinstance(layer, nn.Upsample):
+            height, width = 2 * height, 2 * width
+    return height, width
 
 
 def sections(layers: nn.Sequential) -> list[nn.Sequential]:
@@ -169,24 +211,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        if pays(features, features.shape[1], *features.shape[2:]):
-            return features + self._transformed(features)
-        residual: Tensor = self.layers(features)
-        return features + residual
-
-    def _transformed(self, features: Tensor) -> Tensor:
-        """The residual by way of tiles, whose padded features are computed again rather than kept."""
-        before: list[nn.Module] = []
-        for layer in self.layers:
-            if isinstance(layer, WinogradConv2d):
-                features = layer.convolve(features, nn.Sequential(*before) if before else None)
-                before = []
-            elif isinstance(layer, ReflectionPad2d | nn.ReplicationPad2d):
-                before.append(layer)
-            else:
-                features, before = nn.Sequential(*before, layer)(features), []
-        residual: Tensor = nn.Sequential(*before)(features)
-        return residual
+        return features + through_tiles(self.layers, features)
 
 
 class SeparableResidualBlock(nn.Module):

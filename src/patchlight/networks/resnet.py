@@ -17,6 +17,7 @@ from patchlight.networks.layers import (
 )
 from patchlight.networks.norms import Norm, bias_before, norm_layers
 from patchlight.networks.residual import Block, Padding, ResidualGenerator, residual_blocks
+from patchlight.networks.winograd import WinogradConv2d
 
 SHUFFLED = 4
 """Pixels a side that become channels, in the generator that works at a quarter of the resolution."""
@@ -67,13 +68,17 @@ class ResNetGenerator(ResidualGenerator):
         layers += [*norm_layers(norm, ngf), nn.ReLU(inplace=True)]
         for width in (ngf, 2 * ngf):
             blurs = antialias in ("down", "both")
-            layers.append(nn.Conv2d(width, 2 * width, kernel_size=3, stride=1 if blurs else 2, padding=1, bias=bias))
+            layers.append(
+                WinogradConv2d(width, 2 * width, padding=1, bias=bias)
+                if blurs
+                else nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=bias)
+            )
             layers += [*norm_layers(norm, 2 * width), nn.ReLU(inplace=True), *([BlurDownsample()] if blurs else [])]
         layers += residual_blocks(
             n_blocks, 4 * ngf, block=block, norm=norm, dropout=dropout, padding=padding, attention=attention
         )
         for width in (4 * ngf, 2 * ngf):
-            layers += upsampling_layers(upsample, width, width // 2, kernel_size=3, bias=bias)
+            layers += upsampling_layers(upsample, width, width // 2, kernel_size=3, bias=bias, by_tiles=True)
             layers += [*norm_layers(norm, width // 2), nn.ReLU(inplace=True)]
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, out_channels, kernel_size=7), nn.Tanh()]
         super().__init__(layers)

@@ -26,6 +26,9 @@ convolution with 64 tiles (the blocks of one image of 128 px), 0.65 to 0.8 times
 0.85 times.
 """
 
+BAND_TILES = 256
+"""Tiles that are transformed at once, or a row of them: what they become fits a cache, however large an image is."""
+
 # F(4, 3): the transforms of a window, of the three weights of a filter, and of the products, along one side.
 _INPUT = [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
           [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]  # fmt: skip
@@ -55,6 +58,7 @@ class WinogradConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, padding: int = 0, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=padding, bias=bias)
         self._pad = padding
+        self.width = min(in_channels, out_channels)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.transforms(input):
@@ -75,25 +79,33 @@ class WinogradConv2d(nn.Conv2d):
     def transforms(self, input: Tensor) -> bool:
         """Whether this input is convolved by way of its tiles."""
         height, width = (side - 2 + 2 * self._pad for side in input.shape[-2:])
-        return pays(input, min(self.in_channels, self.out_channels), height, width)
+        return pays(input, self.width, height, width)
 
 
 def _pad(image: Tensor, width: int, before: Prepare | None) -> Tensor:
     return F.pad(before(image) if before else image, (width,) * 4)
 
 
-def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
-    """Whether it takes less time to transform what is made of these images, with features of that size."""
-    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
-        return False  # before sizes are looked at, which an exported graph would then hold to be always so
+def may_transform(images: Tensor) -> bool:
+    """Whether this is a training on a CPU in full precision, in which features of any size could be transformed."""
     return (
-        channels >= LEAST_CHANNELS
-        and height % TILE == width % TILE == 0
-        and len(images) * height * width >= LEAST_TILES * TILE**2
+        not torch.compiler.is_compiling()
+        and not torch.compiler.is_exporting()
         and images.device.type == "cpu"
         and images.dtype in (torch.float32, torch.float64)
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def pays(images: Tensor, channels: int, height: int, width: int) -> bool:
+    """Whether it takes less time to transform what is made of these images, with features of that size."""
+    # Before sizes are looked at, which an exported graph would then hold to be always so.
+    return (
+        may_transform(images)
+        and channels >= LEAST_CHANNELS
+        and height % TILE == width % TILE == 0
+        and len(images) * height * width >= LEAST_TILES * TILE**2
     )
 
 
@@ -108,26 +120,63 @@ class _Winograd(torch.autograd.Function):
         ctx.save_for_backward(image, weight)
         ctx.prepare = prepare
         prepared = prepare(image) if prepare else image
-        products = _multiply(_tiles(prepared), _filters(weight), "products")
-        products[_ONES] += bias
-        return _assemble(products, prepared.shape)
+        batch, _, height, width = prepared.shape
+        size = (batch, len(weight), height - 2, width - 2)
+        # A tensor of its own and not the view of one, since what follows may work in place.
+        output = torch.empty(size, dtype=image.dtype, device=image.device, memory_format=torch.channels_last)
+        filters = _filters(weight)
+        for seen, made in _bands(prepared.shape):
+            products = _multiply(_tiles(prepared[:, :, seen]), filters, "products")
+            products[_ONES] += bias
+            _assemble(products, output[:, :, made])
+        return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         image, weight = ctx.saved_tensors
         image, prepared = _prepare_again(image, ctx.prepare, ctx.needs_input_grad[0])
-        products = _disassemble(gradients[0])
-        of_image = of_weight = of_bias = None
-        if ctx.needs_input_grad[0]:
-            of_image = _overlap(_multiply(products, _filters(weight).mT, "tiles"), prepared.shape)
-            if prepared is not image:
-                twice = torch.is_grad_enabled()
-                (of_image,) = torch.autograd.grad(prepared, image, of_image, create_graph=twice)
-        if ctx.needs_input_grad[1]:
-            of_weight = _weights(_multiply(_tiles(prepared).mT, products, "filters"))
-        if ctx.needs_input_grad[2]:
-            of_bias = products[_ONES].sum(dim=0)
-        return of_image, of_weight, of_bias, None
+        filters = _filters(weight).mT if ctx.needs_input_grad[0] else None
+        of_image: Tensor | None = None
+        of_filters: Tensor | None = None
+        of_bias: Tensor | None = None
+        for seen, made in _bands(prepared.shape):
+            products = _disassemble(gradients[0][:, :, made])
+            if filters is not None:
+                of_band = _overlap(_multiply(products, filters, "tiles"), prepared[:, :, seen].shape)
+                of_image = _add_rows(of_image, of_band, seen, prepared)
+            if ctx.needs_input_grad[1]:
+                tiles = _tiles(prepared[:, :, seen]).mT
+                if of_filters is None:
+                    of_filters = _multiply(tiles, products, "sums")
+                else:
+                    of_filters.baddbmm_(tiles, products)
+            if ctx.needs_input_grad[2]:
+                of_band = products[_ONES].sum(dim=0)
+                of_bias = of_band if of_bias is None else of_bias + of_band
+        if of_image is not None and prepared is not image:
+            twice = torch.is_grad_enabled()
+            (of_image,) = torch.autograd.grad(prepared, image, of_image, create_graph=twice)
+        return of_image, None if of_filters is None else _weights(of_filters), of_bias, None
+
+
+def _bands(shape: torch.Size) -> list[tuple[slice, slice]]:
+    """Rows of an input of this shape, and the rows of the output that are made of them, for so many tiles at once."""
+    batch, _, height, width = shape
+    rows, columns = height // TILE, width // TILE
+    # In a backward pass that is to be differentiated all tiles have one graph.
+    step = rows if torch.is_grad_enabled() else max(BAND_TILES // (batch * columns), 1)
+    ends = [(TILE * top, TILE * min(top + step, rows)) for top in range(0, rows, step)]
+    return [(slice(top, bottom + WINDOW - TILE), slice(top, bottom)) for top, bottom in ends]
+
+
+def _add_rows(total: Tensor | None, band: Tensor, rows: slice, whole: Tensor) -> Tensor:
+    """The gradients of some rows of an image beside those of earlier ones, which overlap by two rows."""
+    if band.shape == whole.shape:
+        return band
+    if total is None:
+        total = torch.zeros_like(whole, memory_format=torch.channels_last)
+    total[:, :, rows] += band
+    return total
 
 
 def _prepare_again(image: Tensor, prepare: Prepare | None, differentiable: bool) -> tuple[Tensor, Tensor]:
@@ -178,16 +227,13 @@ def _weights(filters: Tensor) -> Tensor:
     return flat.view(3, 3, in_channels, out_channels).permute(3, 2, 0, 1)
 
 
-def _assemble(products: Tensor, shape: torch.Size) -> Tensor:
-    """The output of the products of all tiles of an input of this shape: (36, tiles, C) -> (B, C, H, W)."""
-    rows, columns, channels = shape[2] // TILE, shape[3] // TILE, products.shape[2]
+def _assemble(products: Tensor, output: Tensor) -> None:
+    """Write the output of the products of all its tiles: (36, tiles, C) -> (B, C, H, W), in channels_last."""
+    batch, channels, height, width = output.shape
+    rows, columns = height // TILE, width // TILE
     flat = _multiply(_both_sides("output", products.dtype), products.view(WINDOW**2, -1), "windows")
-    pixels = flat.view(TILE, TILE, shape[0], rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
-    size = (shape[0], channels, rows * TILE, columns * TILE)
-    # A tensor of its own and not the view of one, since what follows may work in place.
-    output = torch.empty(size, dtype=flat.dtype, device=flat.device, memory_format=torch.channels_last)
+    pixels = flat.view(TILE, TILE, batch, rows, columns, channels).permute(2, 3, 0, 4, 1, 5)
     output.permute(0, 2, 3, 1).view(pixels.shape).copy_(pixels)
-    return output
 
 
 def _disassemble(gradient: Tensor) -> Tensor:
