@@ -31,7 +31,8 @@ GENERATORS: dict[str, Callable[[Any], Generator]] = {
     "resnet_9_mobile": lambda norm: ResNetGenerator(3, 3, n_blocks=9, ngf=8, norm=norm, block="separable"),
     "resnet_9_quarter": lambda norm: QuarterResNetGenerator(3, 3, n_blocks=9, ngf=8, norm=norm),
     "resnet nearest": lambda norm: attentive(ResNetGenerator(3, 3, 2, 8, norm, upsample="nearest", attention=True)),
-    "resnet bilinear": lambda norm: ResNetGenerator(3, 3, n_blocks=1, ngf=8, norm=norm, upsample="bilinear"),
+    # Wide enough for convolutions by way of tiles, whose choice by size must not be in an exported graph.
+    "resnet bilinear": lambda norm: ResNetGenerator(3, 3, n_blocks=1, ngf=16, norm=norm, upsample="bilinear"),
     "unet pixelshuffle": lambda norm: attentive(
         UNetGenerator(3, 3, 5, 8, norm, upsample="pixelshuffle", attention=True)
     ),

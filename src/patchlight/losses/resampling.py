@@ -32,9 +32,16 @@ def transform(images: Tensor, inverse: Tensor) -> Tensor:
     Source: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", appendix B.
     """
     moved = (inverse != torch.eye(3, dtype=inverse.dtype, device=inverse.device)).flatten(1).any(dim=1)
+    if images.device.type == "cpu":  # where nothing waits to know which these are
+        rows = moved.nonzero().flatten()
+        return images.index_copy(0, rows, _warp(images[rows], inverse[rows])) if len(rows) else images
+    return torch.where(moved[:, None, None, None], _warp(images, inverse), images)
+
+
+def _warp(images: Tensor, inverse: Tensor) -> Tensor:
+    """The images by way of twice the resolution."""
     fine = _upsample(_upsample(images, 2), 3)
-    warped = _downsample(_downsample(_sample(fine, inverse), 2), 3)
-    return torch.where(moved[:, None, None, None], warped, images)
+    return _downsample(_downsample(_sample(fine, inverse), 2), 3)
 
 
 def _upsample(images: Tensor, dim: int) -> Tensor:
