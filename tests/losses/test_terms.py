@@ -119,6 +119,10 @@ def test_feature_matching() -> None:
     features = [tuple(tuple(noise(1, 2, n, n, seed=s + n) for n in (4, 3, 2)) for _ in range(2)) for s in (0, 50)]
     images = step(noise(1, 3, 8, 8), noise(1, 3, 8, 8), fake_features=features[0], real_features=features[1])
     assert FeatureMatchingTerm()(images) == FeatureMatchingLoss()(*features)
+    # Maps have weights where there are several discriminators: of two maps each alone would count twice as much.
+    alone = [FeatureMatchingLoss()([fake], [real]) / 2 for fake, real in zip(*features, strict=True)]
+    weighted = FeatureMatchingTerm()(replace(images, map_weights=(0.5, 3.0)))
+    torch.testing.assert_close(weighted, 0.5 * alone[0] + 3.0 * alone[1])
     fake = noise(1, 2, 3, 3)
     with pytest.raises(ValueError, match="there is none"):
         FeatureMatchingTerm()(replace(images, fake_features=((fake,),), real_features=((fake,),)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
 from patchlight.losses import (
+    FeatureMatchingLoss,
     FeatureMatchingTerm,
     GeneratorTerm,
     MSSSIMTerm,
@@ -23,7 +24,7 @@ from patchlight.losses import (
 )
 from patchlight.methods import Pix2Pix
 from patchlight.methods.generator_terms import require_term_images
-from patchlight.networks import Discriminator, UNetGenerator
+from patchlight.networks import Discriminator, DiscriminatorEnsemble, PatchDiscriminator, UNetGenerator
 
 MAKE = pytest.mark.parametrize("make", [pix2pix, cyclegan])
 
@@ -167,6 +168,17 @@ def test_features_of_the_discriminator(make: Any, gan_mode: Any, accumulate: int
         of_real, of_fake = (method.discriminator.features(pair)[0] for pair in (real, fake))
         value = torch.stack([(f - r).abs().mean() for f, r in zip(of_fake[:-1], of_real[:-1], strict=True)]).sum()
         assert figures["train/g_feat"] == pytest.approx(value.item(), rel=1e-12)
+
+
+def test_feature_matching_has_the_weights_of_several_discriminators(tmp_path: Path) -> None:
+    critics = {"fine": PatchDiscriminator(6, 4, 1, "instance"), "coarse": PatchDiscriminator(6, 4, 2, "instance")}
+    method = pix2pix(generator_terms={"feat": FeatureMatchingTerm(5.0)})
+    method.discriminator = DiscriminatorEnsemble(critics, {"coarse": 0.25})
+    figures = fit(method, tmp_path, images(1)).figures[-1]
+    (batch,) = images(1)
+    real, fake = (torch.cat([batch["A"], b], dim=1) for b in (batch["B"], method.last_step.images["fake_B"]))
+    alone = [FeatureMatchingLoss()(critic.features(fake), critic.features(real)) for critic in critics.values()]
+    assert figures["train/g_feat"] == pytest.approx((alone[0] + 0.25 * alone[1]).item() / 2, rel=1e-12)
 
 
 def test_features_wait_for_the_discriminator(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from patchlight.networks import (
     UNetGenerator,
     init_weights,
     recomputed,
+    with_gradient,
 )  # fmt: skip
 from patchlight.networks.generator_layers import SelfAttention
 
@@ -194,3 +195,33 @@ def test_recomputing_counts_a_batch_once() -> None:
     recomputed(norm, torch.randn(2, 2, 3, 3)).sum().backward()
     assert norm[0].num_batches_tracked == 1
     assert norm[0].momentum == 0.1
+
+
+def test_a_gradient_that_is_computed_at_once_leaves_nothing_else() -> None:
+    """The value and the gradient, through what made the image, and times what the loss is weighted by."""
+    torch.manual_seed(0)
+    network = PatchDiscriminator(3, 4, 1, "instance").double().requires_grad_(False)
+    x = torch.randn(1, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    kept: list[torch.Size] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    def loss(image: Tensor) -> Tensor:
+        return network(image).square().mean()
+
+    (expected,) = torch.autograd.grad(3 * loss(x.tanh()), x)
+    image = x.tanh()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = with_gradient(loss, image)
+    assert kept[-1] == x.shape
+    assert value.grad_fn is not None
+    assert [function for function, _ in value.grad_fn.next_functions] == [image.grad_fn]
+    torch.testing.assert_close(value.detach(), loss(x.detach().tanh()), rtol=0, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(3 * value, x)[0], expected, rtol=1e-13, atol=0)
+    with torch.no_grad():
+        assert with_gradient(loss, image) == value
+    # Gradients of float16 would vanish before the loss scale is on them.
+    with torch.autocast("cpu", torch.float16):
+        assert "EarlyGradient" not in type(with_gradient(lambda half: half.mean(), image).grad_fn).__name__

@@ -15,7 +15,8 @@ class FeatureMatchingLoss(nn.Module):
 
     It is given the features of both images, for each scale what the layers make on the way to its map, B C h w, with
     the map itself as the last, as a discriminator's `features` returns them. Of S scales with L layers before the map
-    each mean is multiplied by 4 / (L S). Real features are constants. The result is a scalar in float32, or in float64
+    each mean is multiplied by 4 / (L S), and by the weight of its map if there are `weights`. Real features are
+    constants. The result is a scalar in float32, or in float64
     for float64 features, without a weight.
 
     Raises:
@@ -25,11 +26,16 @@ class FeatureMatchingLoss(nn.Module):
     equation 4, with the factor 4 of the authors' code.
     """
 
-    def forward(self, fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+    def forward(
+        self,
+        fake: Sequence[Sequence[Tensor]],
+        real: Sequence[Sequence[Tensor]],
+        weights: Sequence[float] | None = None,
+    ) -> Tensor:
         terms = []
-        for fake_layers, real_layers in zip(fake, real, strict=True):
+        for fake_layers, real_layers, weight in zip(fake, real, weights or [1.0] * len(fake), strict=True):
             pairs = list(zip(fake_layers[:-1], real_layers[:-1], strict=True))
-            terms += [4.0 / (len(pairs) * len(fake)) * _l1(f, r.detach()) for f, r in pairs]
+            terms += [4.0 * weight / (len(pairs) * len(fake)) * _l1(f, r.detach()) for f, r in pairs]
         if not terms:
             raise ValueError("features to be matched are those of layers before the map, and there is none")
         return reduce(add, terms)

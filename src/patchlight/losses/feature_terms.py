@@ -31,6 +31,8 @@ MIN_SIZES = {"vgg19": 16, "vgg16": 16, "alexnet": 31}
 class FeatureMatchingTerm(GeneratorTerm):
     """What the discriminator's layers make of the generated image and of its target should be alike.
 
+    Where a discriminator's maps have weights, as those of several discriminators have, their layers have them, too.
+
     Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs",
     equation 4; see `FeatureMatchingLoss`.
     """
@@ -45,7 +47,7 @@ class FeatureMatchingTerm(GeneratorTerm):
     def forward(self, images: StepImages) -> Tensor:
         assert images.fake_features is not None
         assert images.real_features is not None
-        value: Tensor = self.loss(images.fake_features, images.real_features)
+        value: Tensor = self.loss(images.fake_features, images.real_features, images.map_weights)
         return value
 
 

@@ -58,6 +58,8 @@ class StepImages:
     """The discriminator's features of `fake`, in a step with a term that `needs_features`."""
     real_features: Features | None = None
     """The discriminator's features of `real`, without gradients, where there are those of `fake`."""
+    map_weights: tuple[float, ...] | None = None
+    """How much each map of the discriminator counts, where there are features; None where all count 1."""
 
 
 class GeneratorTerm(WeightedTerm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,11 +20,12 @@ from patchlight.losses import (
     Features,
     Penalty,
     Prediction,
+    StepImages,
     make_objective,
     require_penalisable,
 )
 from patchlight.methods.state import reconcile
-from patchlight.networks import Discriminator, Maps, as_maps
+from patchlight.networks import Discriminator, Maps, as_maps, with_gradient
 
 MERGED_PIXELS = 256**2
 """With fewer pixels in a batch, a generator translates one domain and has its identity term of the other in one pass.
@@ -40,6 +42,16 @@ class GeneratorLoss(NamedTuple):
     fake_features: Features | None = None
     real_features: Features | None = None
     """Without gradients."""
+    map_weights: tuple[float, ...] | None = None
+
+    def with_features(self, images: StepImages) -> StepImages:
+        """The images of the step with the discriminator's features of them."""
+        return replace(
+            images,
+            fake_features=self.fake_features,
+            real_features=self.real_features,
+            map_weights=self.map_weights,
+        )
 
 
 class DiscriminatorLoss(NamedTuple):
@@ -133,16 +145,19 @@ class AdversarialLoss(nn.Module):
                 real_features = critic.features(real)
         if self.augment is not None:
             term = self._generator_term(critic, real, fake, condition_channels)
-            return GeneratorLoss(term, fake_features, real_features)
+            return GeneratorLoss(term, fake_features, real_features, critic.map_weights)
         maps_real = _last(real_features) if self.objective.needs_real else None
         term = self.objective.generator(_last(fake_features), maps_real, critic.map_weights)
-        return GeneratorLoss(term, fake_features, real_features)
+        return GeneratorLoss(term, fake_features, real_features, critic.map_weights)
 
     def _generator_term(self, critic: nn.Module, real: Tensor, fake: Tensor, condition_channels: int) -> Tensor:
-        maps_fake = as_maps(critic(self._augmented(fake, condition_channels)))
-        needs_real = self.objective.needs_real
-        maps_real = as_maps(critic(self._augmented(real, condition_channels))) if needs_real else None
-        return self.objective.generator(maps_fake, maps_real, _map_weights(critic))
+        def term(fake: Tensor) -> Tensor:
+            maps_fake = as_maps(critic(self._augmented(fake, condition_channels)))
+            needs_real = self.objective.needs_real
+            maps_real = as_maps(critic(self._augmented(real, condition_channels))) if needs_real else None
+            return self.objective.generator(maps_fake, maps_real, _map_weights(critic))
+
+        return with_gradient(term, fake)
 
     def discriminator(
         self,

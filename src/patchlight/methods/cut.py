@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -246,13 +245,16 @@ class CUT(TranslationMethod):
     def _g_terms(self, step: ContrastiveStep, batch: Batch, contrasts: list[Contrast], adversarial: bool) -> Terms:
         fake_B, real_B = contrasts[0].target, batch["B"]
         images = StepImages(source=step.source(contrasts[0]), fake=fake_B, real=real_B)
-        terms = self._weighted(step, contrasts) if self.lambda_nce > 0 else {"total": 0 * fake_B.sum()}
+        terms: Terms = {"total": 0 * fake_B.sum()}
         features = adversarial and self.generator_terms.need_features(self.g_steps)
         if adversarial and (self.lambda_gan > 0 or features):
             gan = self.adversarial.generator(self.discriminator, real_B, fake_B, features=features)
-            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            images = gan.with_features(images)
             if self.lambda_gan > 0:
-                terms = {"gan": gan.term, **terms, "total": self.lambda_gan * gan.term + terms["total"]}
+                terms = {"gan": gan.term, "total": self.lambda_gan * gan.term}
+        # The discriminator, of which only a gradient is left, is through with before the images are encoded.
+        if self.lambda_nce > 0:
+            terms = merge_terms([terms, self._weighted(step, contrasts)])
         return self.generator_terms.add_to(terms, images, self.g_steps)
 
     def _identity_terms(self, step: ContrastiveStep, batch: Batch) -> Terms:

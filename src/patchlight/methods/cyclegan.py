@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -231,7 +230,7 @@ class CycleGAN(TranslationMethod):
         if adversarial:
             features = self.generator_terms.need_features(self.g_steps)
             gan = self.adversarial.generator(critic, goal, fake, features=features)
-            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            images = gan.with_features(images)
             terms[f"g_gan_{way}"] = gan.term
             terms["total"] = gan.term + terms["total"]
         terms = self.generator_terms.add_to(terms, images, self.g_steps, key=f"g_{{}}_{way}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -143,6 +142,6 @@ class Pix2Pix(TranslationMethod):
             gan = self.adversarial.generator(
                 self.discriminator, real_AB, fake_AB, features=features, condition_channels=real_A.shape[1]
             )
-            images = replace(images, fake_features=gan.fake_features, real_features=gan.real_features)
+            images = gan.with_features(images)
             terms = {"gan": gan.term, "l1": l1, "total": gan.term + self.lambda_l1 * l1}
         return self.generator_terms.add_to(terms, images, self.g_steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -166,7 +166,7 @@ class Pix2PixHD(TranslationMethod):
                     real_features=images.real_features, condition_channels=images.source.shape[1],
                 )  # fmt: skip
             images.real_features = None
-            seen = replace(seen, fake_features=gan.fake_features, real_features=gan.real_features)
+            seen = gan.with_features(seen)
             terms = {"gan": gan.term, "total": gan.term}
         return self.generator_terms.add_to(terms, seen, self.g_steps)
 

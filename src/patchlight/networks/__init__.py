@@ -1,6 +1,6 @@
 """Generators and PatchGAN discriminators in plain PyTorch."""
 
-from patchlight.networks.base import Condition, Discriminator, Generator, Network, recomputed
+from patchlight.networks.base import Condition, Discriminator, Generator, Network, recomputed, with_gradient
 from patchlight.networks.ensemble import DiscriminatorEnsemble
 from patchlight.networks.global_generator import GlobalGenerator, LocalEnhancer
 from patchlight.networks.layers import ReflectionPad2d, init_weights
@@ -46,4 +46,5 @@ __all__ = [
     "receptive_field",
     "recomputed",
     "require_shapes",
+    "with_gradient",
 ]

@@ -1,4 +1,4 @@
-"""The base classes of generators and discriminators, and gradient checkpointing of either."""
+"""The base classes of generators and discriminators, and what saves memory in the backward pass of either."""
 
 from __future__ import annotations
 
@@ -145,6 +145,36 @@ def recomputed(network: nn.Module, inputs: Any, compute: Callable[[Any], Tensor]
     )
     assert isinstance(output, Tensor)
     return output
+
+
+def with_gradient(compute: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
+    """The scalar that fixed networks make of an image, with its gradient: it is computed at once and alone is kept.
+
+    What the networks keep for their backward pass is free again before anything else is computed. Only the image gets a
+    gradient, which cannot be differentiated again. Under float16, whose gradients need the loss scale of the whole
+    loss, the backward pass waits as usual.
+    """
+    half = torch.is_autocast_enabled(image.device.type) and torch.get_autocast_dtype(image.device.type) == torch.float16
+    if half or image.dtype == torch.float16 or not (torch.is_grad_enabled() and image.requires_grad):
+        return compute(image)
+    value: Tensor = _EarlyGradient.apply(image, compute)
+    return value
+
+
+class _EarlyGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = image.detach().requires_grad_()
+        with torch.enable_grad():
+            value = compute(leaf)
+        with torch.autocast(image.device.type, enabled=False):
+            ctx.save_for_backward(*torch.autograd.grad(value, leaf))
+        return value.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (of_image,) = ctx.saved_tensors
+        return gradients[0] * of_image, None
 
 
 @contextmanager
