@@ -131,7 +131,7 @@ class AdversarialLoss(nn.Module):
         real_features: Features | None = None,
         condition_channels: int = 0,
     ) -> GeneratorLoss:
-        """The generator's loss: its images, B C H W, are to be taken for real.
+        """The generator's loss: its images, B C H W, are to be taken for real. The critic is fixed.
 
         With `features` those of the critic are returned, too, of both images as they are, without an augmentation that
         would make two different images of a pair. `real_features` are those of the real images, where they are known.
