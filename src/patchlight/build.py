@@ -25,6 +25,8 @@ from patchlight.config.compose import DATA_KEYS
 from patchlight.config.messages import one_line
 from patchlight.config.validation import locate
 from patchlight.config.validation.signatures import signature
+from patchlight.data.content import Content
+from patchlight.data.contents import DOMAIN_KEYS, contents_of
 from patchlight.data.contract import LoaderData, TrainingData
 from patchlight.data.labels import LabelMaps, label_maps
 from patchlight.errors import ConfigError, DataError, UserError
@@ -129,11 +131,21 @@ def _sizes_of_each(config: DictConfig, sizes: dict[str, Any]) -> dict[str, Any]:
 
 
 def data_channels(data: DictConfig) -> dict[str, int]:
-    """The channels of domains A and B as a batch holds them, after `data.direction`; A may be label maps."""
-    own = data.channels_a, data.channels_b
-    a, b = own if data.direction == "AtoB" else reversed(own)
-    labels = data_labels(data)
-    return {"A": a if labels is None else labels.channels, "B": b}
+    """The channels of domains A and B as a batch holds them, after `data.direction`."""
+    return {domain: content.channels for domain, content in data_contents(data).items()}
+
+
+def data_contents(data: DictConfig) -> dict[str, Content]:
+    """What domains A and B hold as a batch has them, after `data.direction`.
+
+    Records of earlier versions have only some of the keys, and so do data modules of one's own.
+    """
+    given: dict[str, Any] = OmegaConf.to_container(data, resolve=True)  # type: ignore[assignment]
+    further = {key: default if given.get(key) is None else given[key] for key, default in DOMAIN_KEYS.items()}
+    a, b = contents_of(
+        direction=given["direction"], channels_a=given["channels_a"], channels_b=given["channels_b"], **further
+    )
+    return {"A": a, "B": b} if given["direction"] == "AtoB" else {"A": b, "B": a}
 
 
 def data_labels(data: DictConfig) -> LabelMaps | None:

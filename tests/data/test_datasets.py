@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from patchlight.data.content import Colours
 from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
 from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.data.loading import SampleKey
@@ -17,8 +18,10 @@ from patchlight.data.sources.folders import Files, SideBySide
 from patchlight.data.transforms import Geometry
 from patchlight.errors import DataError
 
+RGB, GRAY = Colours(3), Colours(1)
+
 KEEP = Processing(
-    geometry=Geometry("none", (16, 16), (16, 16), flip=False), augment=None, channels_a=3, channels_b=3,
+    geometry=Geometry("none", (16, 16), (16, 16), flip=False), augment=None, content_a=RGB, content_b=RGB,
     direction="AtoB", seed=0, size_multiple=1, min_size=1,
 )  # fmt: skip
 
@@ -37,14 +40,14 @@ def tensor_of(path: Path | str, channels: Any = 3) -> torch.Tensor:
 def test_halves_of_a_file(save: Any) -> None:
     path = save("x.png", 16, 40)
     pair = domains_of(SideBySide([path]), "paired")
-    left, right = read_pair(pair.a[0], pair.b[0], 3, 1)
+    left, right = read_pair(pair.a[0], pair.b[0], RGB, GRAY)
     whole = read_image(path)
     assert np.array_equal(np.asarray(left), np.asarray(whole)[:, :20])
     assert np.array_equal(np.asarray(right), np.asarray(whole.convert("L"))[:, 20:, None])
 
 
 def test_a_pair(domains: Domains) -> None:
-    dataset = PairedDataset(Domains(domains.a, domains.b[:3]), replace(KEEP, channels_a=1))
+    dataset = PairedDataset(Domains(domains.a, domains.b[:3]), replace(KEEP, content_a=GRAY))
     assert len(dataset) == 3
     sample = dataset[SampleKey(epoch=4, item=2)]
     assert (sample["A_path"], sample["B_path"]) == (domains.a[2].key, domains.b[2].key)
@@ -75,8 +78,8 @@ def test_each_unpaired_image_has_its_own_crop_and_flip(tmp_path: Path) -> None:
 
 
 def test_domains_trade_places(domains: Domains) -> None:
-    plain = UnpairedDataset(domains, replace(KEEP, channels_b=1))[3]
-    turned = UnpairedDataset(domains, replace(KEEP, channels_b=1, direction="BtoA"))[3]
+    plain = UnpairedDataset(domains, replace(KEEP, content_b=GRAY))[3]
+    turned = UnpairedDataset(domains, replace(KEEP, content_b=GRAY, direction="BtoA"))[3]
     assert (plain["A_path"], plain["B_path"]) == (turned["B_path"], turned["A_path"])
     assert torch.equal(plain["B"], turned["A"])  # type: ignore[arg-type]
     assert turned["A"].shape == (1, 16, 16)  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from patchlight.data.content import Colours
 from patchlight.errors import ConfigError
 from patchlight.exporting.graph import ImageGraph, open_graph, write_graph
 from patchlight.exporting.parity import compare
@@ -60,7 +61,7 @@ def call() -> GeneratorCall:
 def translator(call: GeneratorCall, **settings: Any) -> Translator:
     own: dict[str, Any] = {"tile": None, **settings}
     return Translator(
-        call, in_channels=3, out_channels=3, direction="AtoB", inference_mode="eval", device=torch.device("cpu"),
+        call, reads=Colours(3), writes=Colours(3), direction="AtoB", inference_mode="eval", device=torch.device("cpu"),
         bf16=False, **own,
     )  # fmt: skip
 

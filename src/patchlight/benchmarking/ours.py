@@ -19,6 +19,7 @@ from patchlight.build import build_method, build_performance
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
+from patchlight.data.content import Colours
 from patchlight.data.datasets import read
 from patchlight.data.sources import domains_of
 from patchlight.data.sources.folders import Folders
@@ -148,4 +149,4 @@ def write_inputs(root: Path, size: int, images: int, folder: Path) -> None:
         sources = domains_of(found(split="train"), "paired").a
     folder.mkdir(parents=True, exist_ok=True)
     for i, source in enumerate(islice(cycle(sources), images)):
-        Image.fromarray(read(source, 3)).resize((size, size)).save(folder / f"{i:03d}.png")
+        Image.fromarray(read(source, Colours(3))).resize((size, size)).save(folder / f"{i:03d}.png")

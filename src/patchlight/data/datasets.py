@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.cache import Arena, ImageCache
-from patchlight.data.images import Array, Picture, picture_levels, to_float, to_planes
-from patchlight.data.labels import LabelMaps, resize_nearest
+from patchlight.data.content import Content, Levels
+from patchlight.data.images import to_float
+from patchlight.data.labels import LabelMaps
 from patchlight.data.loading import SampleKey, sample_rng
 from patchlight.data.sources import Condition, Direction, Domains, ImageRef, PairSource
-from patchlight.data.transforms import Augment, Geometry, Size, apply, resize
+from patchlight.data.transforms import Augment, Geometry, Size, apply
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 
@@ -29,59 +30,51 @@ Batch = dict[str, Any]
 
 DOMAINS = ("A", "B")
 
-Content = int | LabelMaps
-"""What the files of a domain hold: images of so many channels, or label maps."""
-
 
 @dataclass(frozen=True)
 class Processing:
     """What both kinds of set do to an image on its way in.
 
-    `size_multiple` and `min_size`, in pixels, are what the networks ask of every side. `direction` BtoA makes the two
-    domains trade places as they leave: `A` of a sample is then the files' B. With `labels` that `A` is label maps.
+    `content_a` and `content_b` are what the files of the two domains hold. `size_multiple` and `min_size`, in pixels,
+    are what the networks ask of every side. `direction` BtoA makes the two domains trade places as they leave: `A` of
+    a sample is then the files' B.
     """
 
     geometry: Geometry
     augment: Augment | None
-    channels_a: int
-    channels_b: int
+    content_a: Content
+    content_b: Content
     direction: Direction
     seed: int
     size_multiple: int
     min_size: int
-    labels: LabelMaps | None = None
 
     @property
-    def content_a(self) -> Content:
-        """What the files of domain A hold."""
-        return self.labels if self.labels is not None and self.direction == "AtoB" else self.channels_a
-
-    @property
-    def content_b(self) -> Content:
-        """What the files of domain B hold."""
-        return self.labels if self.labels is not None and self.direction == "BtoA" else self.channels_b
+    def contents(self) -> dict[str, Content]:
+        """What `A` and `B` of a sample hold."""
+        a, b = (self.content_a, self.content_b) if self.direction == "AtoB" else (self.content_b, self.content_a)
+        return {"A": a, "B": b}
 
     def prepare(
         self,
         cache: ImageCache,
         index: int,
-        read_images: Callable[[], list[Array]],
+        read_images: Callable[[], list[Levels]],
         contents: Sequence[Content],
         key: str,
         rng: np.random.Generator,
-    ) -> list[Array]:
+    ) -> list[Levels]:
         """Images that belong together, from the cache or read: resized, which the cache keeps, cropped and flipped."""
-        resizes = [resize_nearest if isinstance(content, LabelMaps) else resize for content in contents]
         kept = cache.get(index)
         images = kept or read_images()
         placement = self.geometry.place(_size(images[0]), rng, key)
         if kept is None:
-            images = [change(image, placement.resize) for change, image in zip(resizes, images, strict=True)]
+            images = [c.resize(image, placement.resize) for c, image in zip(contents, images, strict=True)]
             cache.put(index, images)
-        return [apply(placement, image, change) for change, image in zip(resizes, images, strict=True)]
+        return [apply(placement, image, c.resize) for c, image in zip(contents, images, strict=True)]
 
     def sample(
-        self, a: Array, b: Array, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
+        self, a: Levels, b: Levels, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
     ) -> Sample:  # fmt: skip
         """The last steps, after resize, crop and flip: augmentation, and which domain is which."""
         if self.augment is not None and self.geometry.random:
@@ -89,8 +82,7 @@ class Processing:
             a, b = self.augment(np.array(a), np.array(b), rng, paired=paired, labels=labels)
         for array, key in ((a, key_a), (b, key_b)):
             self.check_size(_size(array), key)
-        a, b = _outlined(a, self.content_a), _outlined(b, self.content_b)
-        images, keys = (to_planes(a), to_planes(b)), (key_a, key_b)
+        images, keys = (self.content_a.sample(a), self.content_b.sample(b)), (key_a, key_b)
         if self.direction == "BtoA":
             images, keys = images[::-1], keys[::-1]
         return {"A": images[0], "B": images[1], "A_path": keys[0], "B_path": keys[1]}
@@ -130,7 +122,7 @@ class PairedDataset(Dataset[Sample]):
         self.domains, self.repeat = domains, repeat
         self.processing = processing
         self._contents = (processing.content_a, processing.content_b)
-        self._cache = ImageCache(arena or Arena(0), len(domains.a), [_stored(c) for c in self._contents])
+        self._cache = ImageCache(arena or Arena(0), len(domains.a), [c.stored for c in self._contents])
 
     def __len__(self) -> int:
         return len(self.domains.a) * self.repeat
@@ -160,8 +152,8 @@ class UnpairedDataset(Dataset[Sample]):
         self.domains, self.repeat = domains, repeat
         self.processing = processing
         arena = arena or Arena(0)
-        self._cache_a = ImageCache(arena, len(domains.a), [_stored(processing.content_a)])
-        self._cache_b = ImageCache(arena, len(domains.b), [_stored(processing.content_b)])
+        self._cache_a = ImageCache(arena, len(domains.a), [processing.content_a.stored])
+        self._cache_b = ImageCache(arena, len(domains.b), [processing.content_b.stored])
 
     def __len__(self) -> int:
         return len(self.domains) * self.repeat
@@ -181,19 +173,6 @@ class UnpairedDataset(Dataset[Sample]):
         return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=False)
 
 
-def _stored(content: Content) -> int:
-    """Channels of the arrays that are kept."""
-    return content.stored if isinstance(content, LabelMaps) else content
-
-
-def _levels(picture: Picture, content: Content) -> Array:
-    return content.levels(picture) if isinstance(content, LabelMaps) else picture_levels(picture, content)
-
-
-def _outlined(array: Array, content: Content) -> Array:
-    return content.outlined(array) if isinstance(content, LabelMaps) else array
-
-
 def _condition(value: Condition) -> Tensor | str:
     if isinstance(value, str):
         return value
@@ -201,7 +180,7 @@ def _condition(value: Condition) -> Tensor | str:
     return torch.tensor(value, dtype=torch.int64 if whole else torch.float32)
 
 
-def _size(image: Array) -> Size:
+def _size(image: Levels) -> Size:
     height, width, _ = image.shape
     return height, width
 
@@ -214,7 +193,7 @@ def _place(key: SampleKey | int, length: int) -> SampleKey:
     return place
 
 
-def read(image: ImageRef, content: Content) -> Array:
+def read(image: ImageRef, content: Content) -> Levels:
     """One image, H W C.
 
     Raises:
@@ -223,10 +202,10 @@ def read(image: ImageRef, content: Content) -> Array:
     with one_message(image.key):
         source, index = image.record
         picture = source.read(index)[image.side] if isinstance(source, PairSource) else source.read(index)
-        return _levels(picture, content)
+        return content.levels(picture)
 
 
-def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) -> list[Array]:
+def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) -> list[Levels]:
     """Both images of a pair, H W C; a record that holds both is read once.
 
     Raises:
@@ -235,7 +214,7 @@ def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) 
     if isinstance(a.source, PairSource) and a.record == b.record:
         with one_message(a.key):
             picture_a, picture_b = a.source.read(a.index)
-            images = [_levels(picture_a, content_a), _levels(picture_b, content_b)]
+            images = [content_a.levels(picture_a), content_b.levels(picture_b)]
     else:
         images = [read(a, content_a), read(b, content_b)]
     size_a, size_b = map(_size, images)

@@ -10,8 +10,6 @@ from itertools import groupby
 import numpy as np
 
 from patchlight.data.datasets import Processing, unequal_pair
-from patchlight.data.images import check_channels
-from patchlight.data.labels import LabelMaps
 from patchlight.data.sources import Domains, Header, ImageRef, Record, Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
@@ -100,14 +98,9 @@ class _PairCheck:
             header = found[image.side]
             wanted = self.processing.content_a if domain == "a" else self.processing.content_b
             try:
-                if isinstance(wanted, LabelMaps):
-                    key = f"n_classes={wanted.n_classes}"
-                    wanted.check_header(header.channels, header.mode, header.format)
-                else:
-                    key = f"channels_{domain}={wanted}"
-                    check_channels(header.channels, header.mode, wanted)
+                wanted.check_header(header.channels, header.mode, header.format)
             except ValueError as error:
-                return Problem("channels", image.key, f"data.{key} does not suit {image.key}: {error}")
+                return Problem("channels", image.key, f"data.{wanted.key(domain)} does not suit {image.key}: {error}")
             sizes.append((header.height, header.width))
         key = images[0][1].key
         if len(set(sizes)) > 1:

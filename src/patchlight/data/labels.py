@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.images import Picture, to_float
+from patchlight.data.content import Content
+from patchlight.data.images import Picture, to_float, to_planes
 from patchlight.errors import DataError
 
 MAX_CLASSES = 256
@@ -24,7 +25,7 @@ Array = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class LabelMaps:
+class LabelMaps(Content):
     """What label maps hold: a class index from 0 to `n_classes` - 1 for each pixel and, with `instances`, a number too.
 
     They go through geometry, nearest-neighbour, and memory as 8-bit arrays (`levels`): H W 1 of classes, or H W 3 with
@@ -35,18 +36,20 @@ class LabelMaps:
     n_classes: int
     instances: bool = False
 
+    can_be_made = False
+
     @property
     def channels(self) -> int:
-        """Of what a network reads."""
         return self.n_classes + self.instances
 
     @property
     def stored(self) -> int:
-        """Of an array of `levels`."""
         return 3 if self.instances else 1
 
+    def key(self, domain: str) -> str:
+        return f"n_classes={self.n_classes}"
+
     def check_header(self, channels: int, mode: str, format: str) -> None:
-        """Raise a ValueError unless pictures of such a header can be label maps; `mode` is empty for arrays."""
         if format == "JPEG":
             raise ValueError("it is a JPEG, which changes the class indices: use PNG")
         if mode and mode not in MODES:
@@ -77,6 +80,15 @@ class LabelMaps:
     def _wrong_channels(self, channels: int) -> str:
         wanted = "2, the class and the instance" if self.instances else "1, the class"
         return f"it has {channels} channel{'s' * (channels > 1)}, and a label map has {wanted}"
+
+    def resize(self, image: Array, size: tuple[int, int]) -> Array:
+        return resize_nearest(image, size)
+
+    def sample(self, image: Array) -> Tensor:
+        return to_planes(self.outlined(image))
+
+    def to_values(self, planes: Tensor, full: int) -> Tensor:
+        return self.to_channels(planes)
 
     def outlined(self, levels: Array) -> Array:
         """Classes and, in place of the instances' numbers, 1 where a neighbour has another number.

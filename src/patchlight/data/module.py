@@ -16,6 +16,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from patchlight.data.cache import Arena, budget
+from patchlight.data.content import Content
+from patchlight.data.contents import contents_of
 from patchlight.data.datasets import (
     Batch,
     PairedDataset,
@@ -26,7 +28,7 @@ from patchlight.data.datasets import (
     normalise,
 )
 from patchlight.data.inspection import inspect
-from patchlight.data.labels import MAX_CLASSES, label_maps
+from patchlight.data.labels import MAX_CLASSES, LabelMaps
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
 from patchlight.data.sources import (
     Direction,
@@ -155,10 +157,12 @@ class ImageDataModule(LightningDataModule):
                 f"data.image_size={size[0]}x{size[1]} does not suit the generator, which needs multiples of "
                 f"{size_multiple}: change it, or use a generator of another depth (model/generator)"
             )
+        content_a, content_b = contents_of(
+            direction=direction, channels_a=channels_a, channels_b=channels_b, n_classes=n_classes, instances=instances
+        )
         self._processing = Processing(
-            geometry=Geometry(preprocess, load, size, flip), augment=augment, channels_a=channels_a,
-            channels_b=channels_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
-            labels=label_maps(n_classes, instances),
+            geometry=Geometry(preprocess, load, size, flip), augment=augment, content_a=content_a,
+            content_b=content_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
@@ -201,12 +205,19 @@ class ImageDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Images become floating point only now, so that a quarter of the bytes has gone to the device."""
         assert self.trainer is not None
-        converted: Batch = self.trainer.precision_plugin.convert_input(normalise(batch, self._processing.labels))
+        a = self.contents["A"]
+        seen = normalise(batch, a if isinstance(a, LabelMaps) else None)
+        converted: Batch = self.trainer.precision_plugin.convert_input(seen)
         return converted
 
     def begin_at(self, epoch: int, images: int) -> None:
         """Let training begin in this epoch, after so many of its images, those of all ranks counted."""
         self._begin = (epoch, images)
+
+    @property
+    def contents(self) -> dict[str, Content]:
+        """What the images `A` and `B` of a batch hold."""
+        return self._processing.contents
 
     @property
     def module(self) -> ImageDataModule:

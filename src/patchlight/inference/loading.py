@@ -12,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from torch import Tensor, nn
 
-from patchlight.build import build_method, build_network, data_channels, data_labels, locate_method, recorded_in
+from patchlight.build import build_method, build_network, data_contents, locate_method, recorded_in
 from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
 from patchlight.config.validation import check_group, check_value, checker
+from patchlight.data.labels import LabelMaps
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.model_folder import read_model_folder
 from patchlight.inference.patch_scorer import PatchScorer
@@ -100,10 +101,16 @@ class TrainedModel:
             self.specs: Mapping[str, NetworkSpec] = self.method.networks
         self.config: DictConfig = OmegaConf.create(recorded)
         with recorded_in(path):
-            self.labels = data_labels(self.config.data)
-        self.channels = data_channels(self.config.data)
+            self.contents = data_contents(self.config.data)
+        self.channels = {domain: content.channels for domain, content in self.contents.items()}
         self.trained_direction: Direction = self.config.data.direction
         """`data.direction` of the training, between the domains as they lie on the disk."""
+
+    @property
+    def labels(self) -> LabelMaps | None:
+        """What the label maps hold that domain A has; None of images."""
+        content = self.contents["A"]
+        return content if isinstance(content, LabelMaps) else None
 
     @cached_property
     def blueprint(self) -> TranslationMethod:
@@ -170,15 +177,14 @@ class TrainedModel:
             condition_values(call.conditions, conditions, [0], (1, 1))
         return Translator(
             call,
-            in_channels=sum(self.channels[domain] for domain in spec.domains),
-            out_channels=self.channels[spec.writes],
+            reads=self.contents[spec.domains[0]],
+            writes=self.contents[spec.writes],
             direction=direction,
             inference_mode=inference_mode or self.blueprint.inference_mode,
             device=place,
             bf16=uses_bf16(precision, place),
             tile=tile,
             conditions=conditions or {},
-            labels=self.labels if "A" in spec.domains else None,
         )
 
     def patch_scorer(
@@ -192,6 +198,7 @@ class TrainedModel:
         """
         direction, generator = self._generator_of(direction)
         read, written = self.specs[generator].domains, self.specs[generator].writes
+        assert written is not None
         for name, spec in self.specs.items():
             if spec.kind == "discriminator" and spec.domains in ((written,), (*read, written)):
                 if name in self.untrained:
@@ -205,7 +212,8 @@ class TrainedModel:
                     sees_source=len(spec.domains) > 1,
                     boundary=self.blueprint.boundary,
                     image_size=(side, side) if isinstance(side, int) else tuple(side),
-                    labels=self.labels,
+                    reads=self.contents[read[0]],
+                    judges=self.contents[written],
                     device=choose_device(str(device) if device is not None else None),
                 )
         raise ConfigError(f"{self.path} has no discriminator that judges images of direction={direction}")

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.content import Content
 from patchlight.data.images import to_8_bits
-from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiled import GlobalStatistics
@@ -30,7 +30,8 @@ class PatchScorer:
 
     A discriminator with several scales has a map for each. `sees_source` says whether it looks at the image that was
     translated, too. `boundary` is the logit on whose sides fake and real lie; None where logits mean something in
-    comparison only. `image_size` is that of an image of the training, `labels` what sources hold that are label maps.
+    comparison only. `image_size` is that of an image of the training, `reads` and `judges` say
+    what sources and the images that are judged hold, None for colours.
     """
 
     def __init__(
@@ -41,13 +42,15 @@ class PatchScorer:
         boundary: float | None,
         device: torch.device,
         image_size: tuple[int, int],
-        labels: LabelMaps | None = None,
+        reads: Content | None = None,
+        judges: Content | None = None,
     ) -> None:
         self.discriminator = discriminator.to(device)
         self.sees_source = sees_source
         self.boundary = boundary
         self.device = device
-        self.labels = labels
+        self.reads = reads
+        self.judges = judges
         self.n_maps = len(self.grids(*image_size))
 
     def __call__(self, image: Tensor, source: Tensor) -> Maps:
@@ -68,10 +71,11 @@ class PatchScorer:
         """
         height, width = image.shape[:2]
         grids = self.grids(height, width)
-        seen = [(source, self.labels), (image, None)] if self.sees_source else [(image, None)]
+        judged = image if self.judges is None else self.judges.from_file(image)
+        seen = [(source, self.reads), (judged, self.judges)] if self.sees_source else [(judged, self.judges)]
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return torch.cat([to_values([a[rows, columns]], self.device, labels) for a, labels in seen], dim=1)
+            return torch.cat([to_values([a[rows, columns]], self.device, content) for a, content in seen], dim=1)
 
         if height * width <= WHOLE_PIXELS or not self._goes_in_tiles(grids):
             return self._run(read(slice(None), slice(None)))

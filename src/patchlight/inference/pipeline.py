@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from patchlight.data.images import to_levels
 from patchlight.errors import DataError
 from patchlight.inference.files import read_instances, read_pixels, write_picture, write_pixels
 from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
-from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values
+from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values, white
 from patchlight.inference.translator import Translator
 from patchlight.methods.inference import image_seed
 from patchlight.networks import Maps
@@ -199,9 +197,9 @@ def _write_functions(
 
 def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[Decoded]) -> list[Callable[[], None]]:
     """Send a batch through the network; each of the functions waits for its result and writes it."""
-    sources = to_values([item.array for item in batch], translator.device, translator.labels)
+    sources = to_values([item.array for item in batch], translator.device, translator.reads)
     values = translator.translate(sources, seeds=[image_seed(item.job.source) for item in batch])
-    levels = to_levels(values, np.iinfo(batch[0].array.dtype).max)
+    levels = translator.writes.to_levels(values, sources, white(batch[0].array))
 
     def write(i: int, maps: Maps | None) -> None:
         _write(batch[i], scorer, maps, to_arrays(levels[i : i + 1])[0])

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.images import picture_levels, to_8_bits, to_float, unit_levels
+from patchlight.data.content import Colours, Content
+from patchlight.data.images import picture_levels, to_8_bits, unit_levels
 from patchlight.data.labels import LabelMaps, not_labels
 from patchlight.errors import DataError
 
@@ -84,6 +85,14 @@ class Pixels:
             colour = colour @ np.array(LUMA)[:, None]
         colour = colour.round().astype(np.uint16)
         return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
+
+    def for_content(self, content: Content) -> Array:
+        """An image as a network takes it, H W C: see `for_labels` and `for_network`.
+
+        Raises:
+            DataError: it is not of the kind that the network reads.
+        """
+        return self.for_labels(content) if isinstance(content, LabelMaps) else self.for_network(content.channels)
 
     def for_labels(self, labels: LabelMaps) -> Array:
         """A label map as 8 bits, H W 1 of classes or, with boundaries of instances, H W 2.
@@ -158,20 +167,24 @@ def upright(array: Array, orientation: int) -> Array:
     return array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
 
 
-def to_values(arrays: list[Array], device: torch.device, labels: LabelMaps | None = None) -> Tensor:
-    """Arrays H W C of equal shape and type as float32 B C H W in [-1, 1], converted on the device.
+def to_values(arrays: list[Array], device: torch.device, content: Content | None = None) -> Tensor:
+    """Arrays H W C of equal shape and type, as `Pixels.for_content` makes them, as float32 B C H W for a network.
 
-    With `labels` they are what `Pixels.for_labels` makes, and become channels of 0 and 1.
+    They are converted on the device. Without `content` they are images of 8 or 16 bits.
     """
     stacked = np.stack(arrays)
-    if labels is not None:
-        return labels.to_channels(torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2))
+    content = content or Colours(stacked.shape[3])
     # PyTorch has no arithmetic for unsigned 16-bit values.
-    batch = torch.from_numpy(stacked if stacked.dtype == np.uint8 else stacked.astype(np.int32))
-    return to_float(batch.to(device).permute(0, 3, 1, 2).contiguous(), np.iinfo(stacked.dtype).max)
+    batch = torch.from_numpy(stacked.astype(np.int32) if stacked.dtype == np.uint16 else stacked)
+    return content.to_values(batch.to(device).permute(0, 3, 1, 2).contiguous(), white(stacked))
+
+
+def white(array: Array) -> int:
+    """The highest level of an array: that of its type, or of 8 bits in floating point."""
+    return 65535 if array.dtype == np.uint16 else 255
 
 
 def to_arrays(levels: Tensor) -> list[Array]:
-    """Levels B C H W, as `data.images.to_levels` makes them, as arrays H W C of 8 or 16 bits; waits for the device."""
+    """Levels B C H W, as `Content.to_levels` makes them, as arrays H W C; waits for the device."""
     arrays = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-    return list(arrays if levels.dtype == torch.uint8 else arrays.astype(np.uint16))
+    return list(arrays.astype(np.uint16) if levels.dtype == torch.int32 else arrays)

@@ -14,9 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from patchlight.data.images import to_levels
-from patchlight.data.labels import LabelMaps
-from patchlight.inference.pixels import Array, to_arrays, to_values
+from patchlight.data.content import Content
+from patchlight.inference.pixels import Array, to_arrays, to_values, white
 from patchlight.inference.tiles import SAMPLE_PIXELS, Grid, Margins, Place, margins, spread_crops
 from patchlight.networks import Generator
 from patchlight.system.devices import retain_allocator_memory, return_memory
@@ -131,35 +130,35 @@ class TiledPass:
     run: Callable[[Tensor], Tensor]
     grid: Grid
     device: torch.device
-    out_channels: int
+    reads: Content
+    writes: Content
     own_statistics: bool
     noise_seed: int
     keeps_memory: bool
-    labels: LabelMaps | None = None
 
     def array(self, array: Array) -> Array:
-        """H W C of uint8 or uint16, see `to_values`, to the same size and type with the channels of the output.
+        """H W C as `Translator.array_of` makes it, to an image of the output's kind of the same size.
 
         The result is put together as bytes, so that no more than a row of tiles is held in float32.
         """
         height, width = array.shape[:2]
-        full = np.iinfo(array.dtype).max
         by = margins(height, width, self.generator.size_multiple, self.generator.min_size)
         padded = _pad(array, by)
-        result = np.empty((height, width, self.out_channels), array.dtype)
+        result = np.empty((height, width, self.writes.written), self.writes.written_type(array.dtype))
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return to_values([padded[rows, columns]], self.device, self.labels)
+            return to_values([padded[rows, columns]], self.device, self.reads)
 
         def write(rows: slice, values: Tensor) -> None:
-            result[rows] = to_arrays(to_levels(values[None], full))[0]
+            source = to_values([array[rows]], self.device, self.reads)
+            result[rows] = to_arrays(self.writes.to_levels(values[None], source, white(array)))[0]
 
         self._translate((height, width), by, read, write)
         return result
 
     def tensor(self, padded: Tensor, size: tuple[int, int], by: Margins) -> Tensor:
         """C H W in [-1, 1] with its margins, to its result without them, both on the same device."""
-        result = padded.new_empty(self.out_channels, *size)
+        result = padded.new_empty(self.writes.channels, *size)
 
         def read(rows: slice, columns: slice) -> Tensor:
             return padded[None, :, rows, columns]

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from patchlight.data.images import to_levels
+from patchlight.data.content import Content
 from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
-from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values
+from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values, white
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile, cut, margins, pad
 from patchlight.methods.inference import InferenceMode, condition_values, inference
@@ -60,24 +60,23 @@ class Translator:
         self,
         call: GeneratorCall,
         *,
-        in_channels: int,
-        out_channels: int,
+        reads: Content,
+        writes: Content,
         direction: Direction,
         inference_mode: InferenceMode,
         device: torch.device,
         bf16: bool,
         tile: Tile = AUTO,
         conditions: Mapping[str, Any] = NOTHING,
-        labels: LabelMaps | None = None,
     ) -> None:
         self.call = call.to(device)
         self.generator = call.generator
         self.network: Any = self.call
         """What computes images in one piece: the generator as its method calls it, or something that stands for it."""
-        self.in_channels = in_channels
-        self.labels = labels
-        """What the label maps hold that the generator reads; None of images."""
-        self.out_channels = out_channels
+        self.reads = reads
+        """What the images hold that the generator reads."""
+        self.writes = writes
+        """What the images hold that it makes."""
         self.direction = direction
         self.inference_mode = inference_mode
         self.device = device
@@ -90,6 +89,21 @@ class Translator:
         """Whether the process keeps its memory, see `devices.retain_allocator_memory`; not while there are tiles."""
         self.layout = torch.channels_last if bf16 else torch.contiguous_format
         self.generator.to(memory_format=self.layout)
+
+    @property
+    def in_channels(self) -> int:
+        """Of what the generator reads."""
+        return self.reads.channels
+
+    @property
+    def out_channels(self) -> int:
+        """Of what the generator makes."""
+        return self.writes.channels
+
+    @property
+    def labels(self) -> LabelMaps | None:
+        """What the label maps hold that the generator reads; None of images."""
+        return self.reads if isinstance(self.reads, LabelMaps) else None
 
     @property
     def one_by_one(self) -> bool:
@@ -116,7 +130,7 @@ class Translator:
         Raises:
             DataError: it is not of the kind that the network reads.
         """
-        return pixels.for_network(self.in_channels) if self.labels is None else pixels.for_labels(self.labels)
+        return pixels.for_content(self.reads)
 
     def _tensor(self, image: Tensor, conditions: Mapping[str, Any]) -> Tensor:
         if image.ndim not in (3, 4) or image.shape[-3] != self.in_channels or not image.is_floating_point():
@@ -134,8 +148,9 @@ class Translator:
         grid = self.grid(height, width)
         if grid is not None and not self._spatial:
             return self._tiled(grid, self._values(conditions, [seed], (height, width))).array(array)
-        result = self.translate(to_values([array], self.device, self.labels), conditions, [seed])
-        return to_arrays(to_levels(result, np.iinfo(array.dtype).max))[0]
+        source = to_values([array], self.device, self.reads)
+        result = self.translate(source, conditions, [seed])
+        return to_arrays(self.writes.to_levels(result, source, white(array)))[0]
 
     def translate(
         self, images: Tensor, conditions: Mapping[str, Any] = NOTHING, seeds: Sequence[int] | None = None
@@ -184,9 +199,8 @@ class Translator:
 
     def _tiled(self, grid: Grid, values: Mapping[str, Tensor]) -> TiledPass:
         return TiledPass(
-            self.generator, partial(self.run, self.call, values), grid, self.device, self.out_channels,
+            self.generator, partial(self.run, self.call, values), grid, self.device, self.reads, self.writes,
             own_statistics=self.inference_mode == "paper", noise_seed=self.noise_seed, keeps_memory=self.keeps_memory,
-            labels=self.labels,
         )  # fmt: skip
 
     def run(self, network: Any, values: Mapping[str, Tensor], images: Tensor) -> Tensor:

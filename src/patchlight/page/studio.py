@@ -247,7 +247,7 @@ def _given(translator: Translator, source: Pixels) -> Array:
 
 def _values(translator: Translator, source: Pixels) -> Tensor:
     """What the network reads of an image, C H W in [-1, 1]."""
-    return to_values([_given(translator, source)], torch.device("cpu"), translator.labels)[0]
+    return to_values([_given(translator, source)], torch.device("cpu"), translator.reads)[0]
 
 
 def _shown(translator: Translator, source: Pixels) -> Tensor:
