@@ -26,7 +26,7 @@ from patchlight.config.messages import one_line
 from patchlight.config.validation import locate
 from patchlight.config.validation.signatures import signature
 from patchlight.data.content import Content
-from patchlight.data.contents import DOMAIN_KEYS, contents_of
+from patchlight.data.contents import contents_of
 from patchlight.data.contract import LoaderData, TrainingData
 from patchlight.data.labels import LabelMaps, label_maps
 from patchlight.errors import ConfigError, DataError, UserError
@@ -141,10 +141,7 @@ def data_contents(data: DictConfig) -> dict[str, Content]:
     Records of earlier versions have only some of the keys, and so do data modules of one's own.
     """
     given: dict[str, Any] = OmegaConf.to_container(data, resolve=True)  # type: ignore[assignment]
-    further = {key: default if given.get(key) is None else given[key] for key, default in DOMAIN_KEYS.items()}
-    a, b = contents_of(
-        direction=given["direction"], channels_a=given["channels_a"], channels_b=given["channels_b"], **further
-    )
+    a, b = contents_of(given)
     return {"A": a, "B": b} if given["direction"] == "AtoB" else {"A": b, "B": a}
 
 
@@ -173,11 +170,16 @@ def build_data(data: DictConfig, method: TranslationMethod) -> TrainingData:
     Raises:
         ConfigError: it is no LightningDataModule, refuses a value, or has label maps which the method would make.
     """
-    if data_labels(data) is not None and any(spec.writes == "A" for spec in method.networks.values()):
+    a = data_contents(data)["A"]
+    if not a.can_be_made and any(spec.writes == "A" for spec in method.networks.values()):
+        what = "label maps" if isinstance(a, LabelMaps) else "lightness alone"
+        instead = "images in place of class indices" if isinstance(a, LabelMaps) else "whole pictures"
         raise ConfigError(
-            f"data.n_classes={data.n_classes}: {type(method).__name__} translates into domain A, too, and label maps "
-            f"cannot be made; take a method with one direction, or images in place of class indices"
+            f"data.{a.key('a')}: {type(method).__name__} translates into domain A, too, and {what} "
+            f"cannot be made; take a method with one direction, or {instead}"
         )
+    if data.get("mask") and not method.counts_valid_pixels:
+        raise ConfigError(f"data.mask=true: {type(method).__name__} counts all pixels; take pix2pix, or no masks")
     needs = {
         "size_multiple": max((network.size_multiple for network in method.generators), default=1),
         "min_size": max((network.min_size for network in method.discriminators), default=1),

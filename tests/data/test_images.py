@@ -11,7 +11,18 @@ import torch
 from PIL import Image
 
 from golden import load
-from patchlight.data.images import is_image, read_image, to_array, to_float, to_levels, to_planes, to_uint8, write_image
+from patchlight.data import ImageDataModule
+from patchlight.data.images import (
+    is_image,
+    open_picture,
+    read_image,
+    to_array,
+    to_float,
+    to_levels,
+    to_planes,
+    to_uint8,
+    write_image,
+)
 from patchlight.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -173,3 +184,43 @@ def test_truncation_is_the_references(shared: Path) -> None:
 @pytest.mark.parametrize(("name", "yes"), [("a.PNG", True), ("b.jpeg", True), (".c.png", False), ("d.txt", False)])
 def test_names(name: str, yes: bool) -> None:
     assert is_image(Path(name)) is yes
+
+
+def test_a_jpeg_decoded_smaller(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = Image.fromarray(colours).resize((768, 512), Image.Resampling.BICUBIC)
+    whole.save(tmp_path / "x.jpg", quality=95)
+    whole.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    whole.save(tmp_path / "x.png")
+    for name, at_least, expected in (
+        ("x.jpg", (512, 768), (768, 512)), ("x.jpg", (130, 100), (384, 256)), ("x.jpg", (64, 96), (96, 64)),
+        ("x.jpg", (65, 96), (192, 128)), ("turned.jpg", (192, 100), (128, 192)), ("x.png", (64, 96), (768, 512)),
+    ):  # fmt: skip
+        image = open_picture(tmp_path / name, at_least)
+        assert image.size == expected, (name, at_least)
+        upright = whole.transpose(Image.Transpose.ROTATE_270) if name == "turned.jpg" else whole
+        reduced = upright.resize(expected, Image.Resampling.BOX)
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(reduced)).mean() < 3
+
+
+def test_a_set_whose_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
+    whole = Image.fromarray(colours).resize((128, 128), Image.Resampling.BICUBIC)
+    for folder, suffix in (("trainA", "jpg"), ("trainB", "png")):
+        (tmp_path / folder).mkdir()
+        whole.save(tmp_path / folder / f"x.{suffix}")
+    settings: dict[str, Any] = {"root": tmp_path, "num_workers": 0, "val_size": 0, "flip": False}
+
+    def batch(**more: Any) -> Any:
+        data = ImageDataModule(**settings, image_size=32, load_size=32, **more)
+        data.setup("fit")
+        return next(iter(data.train_dataloader()))
+
+    plain, fast = batch(), batch(fast_jpeg=True)
+    assert torch.equal(plain["B"], fast["B"])
+    difference = (plain["A"].int() - fast["A"].int()).abs()
+    assert 0 < difference.max() < 16
+    with pytest.raises(DataError, match="data.fast_jpeg=true is of files in folders with data.preprocess=resize_and_c"):
+        ImageDataModule(**settings, fast_jpeg=True, preprocess="crop")

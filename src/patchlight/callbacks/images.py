@@ -12,6 +12,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import PositiveInt
 from torch import Tensor
 
+from patchlight.data.content import Content
+from patchlight.data.contents import drawn
+from patchlight.data.contract import contents_in
 from patchlight.data.images import write_image
 from patchlight.data.labels import drawable
 from patchlight.loggers import log_histograms, log_pictures
@@ -47,6 +50,8 @@ class ValidationPictures(Callback):
         self._validations = 0
         self._n_seen = 0
         self._kept: dict[int, Kept] = {}
+        self.contents: Mapping[str, Content] = {}
+        """What the images of the domains hold."""
 
     @abstractmethod
     def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:
@@ -59,6 +64,7 @@ class ValidationPictures(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._n_seen = 0
         self._kept = {}
+        self.contents = contents_in(trainer)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, *args: Any
@@ -109,7 +115,7 @@ class Samples(ValidationPictures):
         super().__init__(folder, n_images, n_kept=n_images, every_n_validations=every_n_validations)
 
     def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:
-        return images
+        return drawn(images, self.contents)
 
     def show(self, trainer: Trainer, method: TranslationMethod, kept: list[Kept]) -> None:
         picture = contact_sheet(kept, method.gallery)
@@ -134,8 +140,10 @@ class FirstImages(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        for i in range(min(len(outputs["real_A"]), self.n_images - len(self._kept))):
-            self._kept.append({name: images[i].float().cpu() for name, images in outputs.items()})
+        n = min(len(outputs["real_A"]), self.n_images - len(self._kept))
+        pictures = drawn({name: images[:n] for name, images in outputs.items()}, contents_in(trainer)) if n else {}
+        for i in range(n):
+            self._kept.append({name: images[i].float().cpu() for name, images in pictures.items()})
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TranslationMethod)
@@ -181,7 +189,8 @@ class PatchMaps(ValidationPictures):
             raise ValueError(f"n_scored must be at least n_images={n_images}, got {n_scored}")
 
     def keep(self, method: TranslationMethod, images: Mapping[str, Tensor]) -> Kept:
-        kept = {name: images[name] for pair in method.score_targets.values() for name in pair}
+        pictures = drawn(images, self.contents)
+        kept = {name: pictures[name] for pair in method.score_targets.values() for name in pair}
         for name, pair in method.score_pairs(images).items():
             for kind, maps in zip(("real", "fake"), pair, strict=True):
                 for suffix, logits in zip(map_suffixes(len(maps)), maps, strict=True):

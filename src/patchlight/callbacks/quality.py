@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
+from patchlight.data.contents import compared, drawn
+from patchlight.data.contract import contents_in
 from patchlight.errors import ConfigError
 from patchlight.methods import TranslationMethod
 from patchlight.methods.state import gather
@@ -145,15 +148,20 @@ class Quality(Callback):
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         assert isinstance(pl_module, TranslationMethod)
+        contents = contents_in(trainer)
+        images, valid = compared(outputs, contents), batch.get("valid")
         for name, reference in pl_module.references.items():
-            update(self._metrics[name], outputs[name], outputs[reference])
+            update(self._metrics[name], images[name], images[reference], valid)
+            if valid is not None:  # what figures of one's own see elsewhere is the target
+                images[name] = torch.where(valid > 0, images[name], images[reference])
         if self.distances is not None:
+            pictures = drawn(outputs, contents)
             for name, (source, target) in pl_module.translations.items():
                 real = f"real_{target}"
-                self._features[name] |= self.distances.of_fake(outputs[name], batch[f"{source}_path"])
-                self._features[real] |= self.distances.of_real(outputs[real], batch[f"{target}_path"])
+                self._features[name] |= self.distances.of_fake(pictures[name], batch[f"{source}_path"])
+                self._features[real] |= self.distances.of_real(pictures[real], batch[f"{target}_path"])
         if self._custom is not None:
-            self._custom.update(outputs, batch)
+            self._custom.update(images, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, TranslationMethod)

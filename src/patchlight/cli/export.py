@@ -31,7 +31,7 @@ class ExportConfig(CommandConfig):
     direction: Literal["AtoB", "BtoA"] | None
     weights: Literal["ema", "raw"]
     inference_mode: Literal["eval", "paper"] | None
-    range: Literal["normalised", "unit", "bytes"]
+    range: Literal["normalised", "unit", "bytes", "values"]
     networks: Literal["generator", "all"]
     license: str | None
     samples: bool

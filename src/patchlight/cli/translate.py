@@ -32,7 +32,7 @@ class TranslateConfig(CommandConfig):
     direction: Literal["AtoB", "BtoA"] | None
     weights: Literal["ema", "raw"]
     inference_mode: Literal["eval", "paper"] | None
-    format: Literal["png", "jpg", "tif", "webp"] | None
+    format: Literal["png", "jpg", "tif", "webp", "npy"] | None
     overwrite: bool
     batch_size: int | None = Field(ge=1)
     device: Device
@@ -82,7 +82,10 @@ def translate(config: TranslateConfig) -> int:
     scorer = model.patch_scorer(direction=config.direction, device=config.device) if config.patchmap else None
     n_maps = scorer.n_maps if scorer else 0
     domain: Literal["A", "B"] = "A" if translator.direction == "AtoB" else "B"
-    jobs = find_jobs(config.input, output, config.format, config.overwrite, n_maps, config.instances, domain)
+    jobs = find_jobs(
+        config.input, output, config.format, config.overwrite, n_maps, config.instances, domain, translator.reads,
+        translator.writes,
+    )  # fmt: skip
     del model  # the checkpoint, of which only the networks are needed
     speed_up(translator, config.backend, config.compile)
     console.print(

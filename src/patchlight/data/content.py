@@ -45,6 +45,15 @@ class Content(ABC):
         """Channels of an image that `to_levels` makes."""
         return self.channels
 
+    @property
+    def value_limits(self) -> tuple[tuple[float, float], ...]:
+        """For each channel of a network the values of a file that are -1 and 1 to it."""
+        return ((0.0, 255.0),) * self.channels
+
+    def describe(self) -> str | None:
+        """What the channels are, for people; None of colours."""
+        return None
+
     @abstractmethod
     def key(self, domain: str) -> str:
         """The setting of the data section, as messages about images of domain `a` or `b` give it."""

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from patchlight.data.content import Content
 from patchlight.data.datasets import DOMAINS
 from patchlight.data.sources import Split
 from patchlight.data.transforms import Size
@@ -63,6 +64,21 @@ class Resumable(Protocol):
 
         The loader's length stays that of a whole epoch.
         """
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A data module that says what the images of its batches hold."""
+
+    @property
+    def contents(self) -> Mapping[str, Content]:
+        """Of domain `A` and of `B`."""
+
+
+def contents_in(trainer: Trainer) -> Mapping[str, Content]:
+    """What the images hold that a trainer's batches have, by domain; nothing of a data module that does not say it."""
+    module = getattr(trainer, "datamodule", None)
+    return module.contents if isinstance(module, Described) else {}
 
 
 class LoaderData:

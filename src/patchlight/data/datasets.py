@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,21 @@ from torch.utils.data import Dataset, default_collate
 
 from patchlight.data.cache import Arena, ImageCache
 from patchlight.data.content import Content, Levels
-from patchlight.data.images import to_float
+from patchlight.data.images import Array, to_float
 from patchlight.data.labels import LabelMaps
 from patchlight.data.loading import SampleKey, sample_rng
+from patchlight.data.masks import MASK, VALID, read_mask
 from patchlight.data.sources import Condition, Direction, Domains, ImageRef, PairSource
 from patchlight.data.transforms import Augment, Geometry, Size, apply
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 
 Sample = dict[str, Tensor | Condition]
-"""`A`, `B` (C H W, 8 bits), `A_path`, `B_path`, and what else belongs to the image that becomes `A`, by name."""
+"""`A`, `B` (C H W, 8 bits or in [-1, 1]), `A_path`, `B_path`, of a set with masks `valid` (1 H W, 0 or 1), and what
+else belongs to the image that becomes `A`, by name."""
 
 Batch = dict[str, Any]
-"""`A`, `B` (B C H W), and lists of `A_path`, `B_path`."""
+"""`A`, `B` (B C H W), lists of `A_path`, `B_path`, and of a set with masks `valid` (B 1 H W)."""
 
 DOMAINS = ("A", "B")
 
@@ -48,6 +51,10 @@ class Processing:
     seed: int
     size_multiple: int
     min_size: int
+    masks: Mapping[str, Path] | None = None
+    """Of pairs, the file of each mask of valid pixels, by the key of the image of domain A."""
+    decoded_smaller: bool = False
+    """Whether files may come as smaller images than they are, of which only the whole is used."""
 
     @property
     def contents(self) -> dict[str, Content]:
@@ -65,27 +72,31 @@ class Processing:
         rng: np.random.Generator,
     ) -> list[Levels]:
         """Images that belong together, from the cache or read: resized, which the cache keeps, cropped and flipped."""
-        kept = cache.get(index)
+        kept = _unpacked(cache.get(index), contents)
         images = kept or read_images()
         placement = self.geometry.place(_size(images[0]), rng, key)
         if kept is None:
             images = [c.resize(image, placement.resize) for c, image in zip(contents, images, strict=True)]
-            cache.put(index, images)
+            cache.put(index, [_packed(image) for image in images])
         return [apply(placement, image, c.resize) for c, image in zip(contents, images, strict=True)]
 
     def sample(
-        self, a: Levels, b: Levels, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool
+        self, a: Levels, b: Levels, key_a: str, key_b: str, rng: np.random.Generator, *, paired: bool,
+        valid: Levels | None = None,
     ) -> Sample:  # fmt: skip
         """The last steps, after resize, crop and flip: augmentation, and which domain is which."""
         if self.augment is not None and self.geometry.random:
             labels = (isinstance(self.content_a, LabelMaps), isinstance(self.content_b, LabelMaps))
-            a, b = self.augment(np.array(a), np.array(b), rng, paired=paired, labels=labels)
+            mask = None if valid is None else np.array(valid)
+            a, b, *rest = self.augment(np.array(a), np.array(b), rng, paired=paired, labels=labels, valid=mask)
+            valid = rest[0] if rest else None
         for array, key in ((a, key_a), (b, key_b)):
             self.check_size(_size(array), key)
         images, keys = (self.content_a.sample(a), self.content_b.sample(b)), (key_a, key_b)
         if self.direction == "BtoA":
             images, keys = images[::-1], keys[::-1]
-        return {"A": images[0], "B": images[1], "A_path": keys[0], "B_path": keys[1]}
+        sample: Sample = {"A": images[0], "B": images[1], "A_path": keys[0], "B_path": keys[1]}
+        return sample if valid is None else {**sample, VALID: MASK.sample(valid)}
 
     def conditions(self, a: ImageRef, b: ImageRef) -> Sample:
         """What else belongs to the image that becomes `A` of a batch: whole numbers, float32, and texts."""
@@ -121,8 +132,8 @@ class PairedDataset(Dataset[Sample]):
         assert len(domains.a) == len(domains.b)
         self.domains, self.repeat = domains, repeat
         self.processing = processing
-        self._contents = (processing.content_a, processing.content_b)
-        self._cache = ImageCache(arena or Arena(0), len(domains.a), [c.stored for c in self._contents])
+        self._contents = (processing.content_a, processing.content_b, *([MASK] if processing.masks is not None else []))
+        self._cache = ImageCache(arena or Arena(0), len(domains.a), [_bytes(c) for c in self._contents])
 
     def __len__(self) -> int:
         return len(self.domains.a) * self.repeat
@@ -133,9 +144,17 @@ class PairedDataset(Dataset[Sample]):
         rng = sample_rng(p.seed, epoch, index)
         index %= len(self.domains.a)
         a, b = self.domains.a[index], self.domains.b[index]
-        read_both = partial(read_pair, a, b, *self._contents)
-        array_a, array_b = p.prepare(self._cache, index, read_both, self._contents, a.key, rng)
-        return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=True)
+        read_all = partial(self._read, a, b)
+        array_a, array_b, *rest = p.prepare(self._cache, index, read_all, self._contents, a.key, rng)
+        valid = rest[0] if rest else None
+        return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=True, valid=valid)
+
+    def _read(self, a: ImageRef, b: ImageRef) -> list[Levels]:
+        p = self.processing
+        images = read_pair(a, b, p.content_a, p.content_b, decoded_smaller=p.decoded_smaller)
+        if p.masks is not None:
+            images.append(read_mask(p.masks[a.key], None if p.decoded_smaller else _size(images[0])))
+        return images
 
 
 class UnpairedDataset(Dataset[Sample]):
@@ -152,8 +171,8 @@ class UnpairedDataset(Dataset[Sample]):
         self.domains, self.repeat = domains, repeat
         self.processing = processing
         arena = arena or Arena(0)
-        self._cache_a = ImageCache(arena, len(domains.a), [processing.content_a.stored])
-        self._cache_b = ImageCache(arena, len(domains.b), [processing.content_b.stored])
+        self._cache_a = ImageCache(arena, len(domains.a), [_bytes(processing.content_a)])
+        self._cache_b = ImageCache(arena, len(domains.b), [_bytes(processing.content_b)])
 
     def __len__(self) -> int:
         return len(self.domains) * self.repeat
@@ -178,6 +197,26 @@ def _condition(value: Condition) -> Tensor | str:
         return value
     whole = np.asarray(value).dtype.kind in "bui"
     return torch.tensor(value, dtype=torch.int64 if whole else torch.float32)
+
+
+def _bytes(content: Content) -> int:
+    """How many bytes a pixel of its levels takes."""
+    return content.stored * np.dtype(content.value_type).itemsize
+
+
+def _packed(image: Levels) -> Array:
+    """The bytes of an image of any type, H W and those of a pixel."""
+    return image if image.dtype == np.uint8 else np.ascontiguousarray(image).view(np.uint8)
+
+
+def _unpacked(kept: list[Array] | None, contents: Sequence[Content]) -> list[Levels] | None:
+    if kept is None:
+        return None
+    # Where an image lies in the cache, its bytes may begin anywhere.
+    return [
+        image if content.value_type is np.uint8 else np.require(image.view(content.value_type), requirements="A")
+        for content, image in zip(contents, kept, strict=True)
+    ]
 
 
 def _size(image: Levels) -> Size:
@@ -205,8 +244,12 @@ def read(image: ImageRef, content: Content) -> Levels:
         return content.levels(picture)
 
 
-def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) -> list[Levels]:
+def read_pair(
+    a: ImageRef, b: ImageRef, content_a: Content, content_b: Content, *, decoded_smaller: bool = False
+) -> list[Levels]:
     """Both images of a pair, H W C; a record that holds both is read once.
+
+    Of images that may be `decoded_smaller` than they are, sizes tell nothing.
 
     Raises:
         DataError: one cannot be read, or they differ in size.
@@ -218,7 +261,7 @@ def read_pair(a: ImageRef, b: ImageRef, content_a: Content, content_b: Content) 
     else:
         images = [read(a, content_a), read(b, content_b)]
     size_a, size_b = map(_size, images)
-    if size_a != size_b:
+    if size_a != size_b and not decoded_smaller:
         raise DataError(unequal_pair(a.key, b.key, size_a, size_b))
     return images
 
@@ -233,13 +276,15 @@ def unequal_pair(a: str, b: str, size_a: Size, size_b: Size) -> str:
 def normalise(batch: Batch, labels: LabelMaps | None = None) -> Batch:
     """A batch of a loader as the step sees it: its images of 8 bits become float32 in [-1, 1].
 
-    With `labels`, `A` is label maps, of which each class becomes a channel of 0 and 1. The trainer's batches have been
-    through this. Who reads a loader by hand calls it for each of them. What is floating point already stays as it is.
+    With `labels`, `A` is label maps, of which each class becomes a channel of 0 and 1. Masks become floating point. The
+    trainer's batches have been through this. Who reads a loader by hand calls it for each of them. What is floating
+    point already stays as it is.
     """
     if labels is not None and batch["A"].dtype == torch.uint8:
         batch = batch | {"A": labels.to_channels(batch["A"])}
     images = {domain: batch[domain] for domain in DOMAINS if domain in batch}
-    return batch | {d: to_float(image) for d, image in images.items() if image.dtype == torch.uint8}
+    mask = {VALID: batch[VALID].float()} if VALID in batch else {}
+    return batch | {d: to_float(image) for d, image in images.items() if image.dtype == torch.uint8} | mask
 
 
 def collate(samples: list[Sample]) -> Batch:

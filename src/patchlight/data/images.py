@@ -35,6 +35,9 @@ JPEGS = ("JPEG", "MPO")
 
 REPLACE = ": replace or remove it"
 
+MAX_CV2_CHANNELS = 32
+"""Images of more channels are left to NumPy: OpenCV does not take very many."""
+
 SIDEWAYS = (5, 6, 7, 8)
 """The EXIF orientations in which height and width trade places."""
 
@@ -70,13 +73,21 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         return _to_mode(open_picture(path), "L" if channels == 1 else "RGB")
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, at_least: tuple[int, int] | None = None) -> Image.Image:
     """An image file as it is, upright by its EXIF orientation.
+
+    A JPEG need not be larger than the height and width of `at_least`: where they are two, four or eight times smaller,
+    it is decoded at that size, by fewer coefficients of each block. That takes less time and makes other pixels than
+    to decode and resize.
 
     Raises:
         DataError: as `read_image`.
     """
     with open_image(path) as file:
+        if at_least is not None and file.format == "JPEG":
+            height, width = at_least
+            sideways = file.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+            file.draft(None, (height, width) if sideways else (width, height))
         load(path, file)
         ImageOps.exif_transpose(file, in_place=True)
         return file
@@ -136,6 +147,15 @@ def _header(file: Image.Image, thorough: bool) -> Header:
     orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
     width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
     return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
+
+
+def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """H W or H W C turned and mirrored as an EXIF orientation says; values that EXIF does not define change nothing."""
+    if orientation in (3, 4, 6, 7):
+        array = array[::-1]
+    if orientation in (2, 3, 7, 8):
+        array = array[:, ::-1]
+    return array.swapaxes(0, 1) if orientation in SIDEWAYS else array
 
 
 def picture_levels(picture: Picture, channels: int) -> Array:
@@ -230,11 +250,13 @@ def to_array(image: Image.Image) -> Array:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def to_planes(array: Array) -> Tensor:
-    """8-bit H W C to 8-bit C H W."""
-    planes = np.empty((array.shape[2], *array.shape[:2]), np.uint8)
-    # OpenCV takes channels apart several times faster than NumPy.
-    cv2.split(array, list(planes))
+def to_planes(array: NDArray[Any]) -> Tensor:
+    """H W C to C H W of the same type, 8 bits or floating point."""
+    planes = np.empty((array.shape[2], *array.shape[:2]), array.dtype)
+    if array.shape[2] > MAX_CV2_CHANNELS:
+        planes[:] = np.moveaxis(array, 2, 0)
+    else:  # OpenCV takes channels apart several times faster than NumPy, up to a number
+        cv2.split(array, list(planes))
     return torch.from_numpy(planes)
 
 

@@ -43,6 +43,14 @@ class LabelMaps(Content):
         return self.n_classes + self.instances
 
     @property
+    def value_limits(self) -> tuple[tuple[float, float], ...]:
+        return ((-1.0, 1.0),) * self.channels
+
+    def describe(self) -> str:
+        boundary = ", then 1 at the boundaries of instances" if self.instances else ""
+        return f"{self.n_classes} channels, 1 where a pixel has the class, else 0{boundary}"
+
+    @property
     def stored(self) -> int:
         return 3 if self.instances else 1
 

@@ -15,6 +15,7 @@ from lightning.pytorch import Callback, LightningDataModule
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
+from patchlight.data.bands import Bands, Depth
 from patchlight.data.cache import Arena, budget
 from patchlight.data.content import Content
 from patchlight.data.contents import contents_of
@@ -27,9 +28,12 @@ from patchlight.data.datasets import (
     collate,
     normalise,
 )
+from patchlight.data.decoding import Decoding
 from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, LabelMaps
+from patchlight.data.limits import measure_limits
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
+from patchlight.data.masks import find_masks
 from patchlight.data.sources import (
     Direction,
     Domains,
@@ -42,12 +46,20 @@ from patchlight.data.sources import (
     find_domains,
     keep_for_validation,
 )
+from patchlight.data.sources.pictures import Pictures
 from patchlight.data.synthetic import SyntheticSet
 from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
 from patchlight.errors import DataError
 
 Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
 """Pixels: of both sides, or [height, width]."""
+
+Numbers = Annotated[list[PositiveInt], Field(min_length=1)]
+"""Of bands, from 1 on."""
+
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Range = Pair | Annotated[list[Pair], Field(min_length=1)] | dict[Literal["percentiles"], Pair]
+"""The limits of all bands or of each, or percentiles of the training images."""
 
 
 class ImageDataModule(LightningDataModule):
@@ -63,6 +75,17 @@ class ImageDataModule(LightningDataModule):
     of instances, whose numbers are in `root/{split}_instances`, or in a second channel of what `source` reads.
 
     The randomness of a sample is a function of (seed, epoch, index): the same for any number of workers and ranks.
+    `depth_a`, `range_a`, `bands_a` and `display_a` say what the images of domain A hold where it is not colours of 8
+    bits, and those of B the same of domain B: see `Bands`. `range_a` are limits of all bands or of each, or
+    `percentiles` of each band over the training images, which `setup` measures and `measured` tells. With
+    `colorization` both images of a pair are parts of one picture, lightness and chroma, see `patchlight.data.lab`.
+
+    With `fast_jpeg` JPEG files that are two times as large as `load_size`, or more, are decoded smaller, which takes
+    less time and makes other pixels; it is for `resize_and_crop`.
+
+    With `mask` a pair has a mask in `root/{split}_mask`, under the name of its image of domain A: batches then have
+    `valid`, 1 at the pixels that losses and figures count.
+
     Where there is no validation split, `val_size` images are cut from the training split, by seed; `auto` is 16, but at
     most a tenth of them and at least one. Sizes are pixels, one number or [height, width]. `size_multiple` and
     `min_size` are what the networks ask of images. With `render`, the built-in set is rendered into `root` at first
@@ -87,6 +110,17 @@ class ImageDataModule(LightningDataModule):
         channels_b: PositiveInt = 3,
         n_classes: Annotated[int, Field(ge=2, le=MAX_CLASSES)] | None = None,
         instances: bool = False,
+        colorization: bool = False,
+        depth_a: Depth = "uint8",
+        depth_b: Depth = "uint8",
+        range_a: Range | None = None,
+        range_b: Range | None = None,
+        bands_a: Numbers | None = None,
+        bands_b: Numbers | None = None,
+        display_a: Numbers | None = None,
+        display_b: Numbers | None = None,
+        mask: bool = False,
+        fast_jpeg: bool = False,
         preprocess: Preprocess = "resize_and_crop",
         load_size: Sides = 286,
         image_size: Sides = 256,
@@ -108,12 +142,38 @@ class ImageDataModule(LightningDataModule):
         source: ImageSet | None = None,
     ) -> None:
         super().__init__()
+        contents = contents_of(
+            {
+                "direction": direction, "channels_a": channels_a, "channels_b": channels_b, "n_classes": n_classes,
+                "instances": instances, "colorization": colorization, "depth_a": depth_a, "depth_b": depth_b,
+                "range_a": range_a, "range_b": range_b, "bands_a": bands_a, "bands_b": bands_b,
+                "display_a": display_a, "display_b": display_b,
+            }
+        )  # fmt: skip
         self.root = None if root is None else Path(root).expanduser()
         if source is None:
             if self.root is None:
                 raise DataError("data.root is not set: give data.root=VALUE")
-            source = Folders(self.root, pairing, layout, instances, direction)
+            at_least = as_size("load_size", load_size) if fast_jpeg else None
+            decodings = [
+                Decoding(values=isinstance(c, Bands), at_least=None if isinstance(c, LabelMaps) else at_least)
+                for c in contents
+            ]
+            if colorization:
+                source = Pictures(self.root, decodings[0])
+            else:
+                source = Folders(self.root, pairing, layout, instances, direction, *decodings)
         self.source = source
+        if colorization:
+            _require_colorization(pairing, augment)
+        if mask and (pairing != "paired" or not isinstance(source, Folders)):
+            raise DataError("data.mask=true is of pairs in folders: use data=paired, without data.source")
+        if fast_jpeg and (preprocess != "resize_and_crop" or not isinstance(source, Folders | Pictures)):
+            raise DataError("data.fast_jpeg=true is of files in folders with data.preprocess=resize_and_crop")
+        self.mask = mask
+        self._ranges = {"a": range_a, "b": range_b}
+        self.measured: dict[str, list[list[float]]] = {}
+        """By the key, limits that were measured."""
         self.render = render
         self.pairing: Pairing = pairing
         for name, value, choices in (
@@ -157,12 +217,10 @@ class ImageDataModule(LightningDataModule):
                 f"data.image_size={size[0]}x{size[1]} does not suit the generator, which needs multiples of "
                 f"{size_multiple}: change it, or use a generator of another depth (model/generator)"
             )
-        content_a, content_b = contents_of(
-            direction=direction, channels_a=channels_a, channels_b=channels_b, n_classes=n_classes, instances=instances
-        )
         self._processing = Processing(
-            geometry=Geometry(preprocess, load, size, flip), augment=augment, content_a=content_a,
-            content_b=content_b, direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
+            geometry=Geometry(preprocess, load, size, flip), augment=augment, content_a=contents[0],
+            content_b=contents[1], direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
+            decoded_smaller=fast_jpeg,
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
@@ -178,6 +236,10 @@ class ImageDataModule(LightningDataModule):
         if isinstance(self.source, StoredSet) and stage in (None, "fit"):
             self.source.require_training_images()
         train, val, test = (find_domains(self.source, split, self.pairing) for split in get_args(Split))
+        if self.mask and isinstance(self.source, Folders):
+            found = dict(zip(get_args(Split), (train, val, test), strict=True))
+            masks = [find_masks(self.source.root, split, domains) for split, domains in found.items()]
+            self._processing = replace(self._processing, masks={k: path for m in masks for k, path in m.items()})
         if stage in (None, "fit") and not min(len(train.a), len(train.b)):
             counted = f"{len(train.a)} of domain A and {len(train.b)} of B"
             raise DataError(f"data.source has no training images for {self.pairing} data: {counted}")
@@ -191,7 +253,25 @@ class ImageDataModule(LightningDataModule):
         if isinstance(self.source, StoredSet):
             advice = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.source.root}')})"
         inspect(splits, self._processing, paired=self.pairing == "paired", advice=advice)
+        self._measure_limits(splits["train"])
         self._splits = splits
+
+    def _measure_limits(self, train: Domains) -> None:
+        """Take percentiles of the training images as limits, where that is asked for."""
+        found: dict[str, Content] = {"a": self._processing.content_a, "b": self._processing.content_b}
+        for domain, images in (("a", train.a), ("b", train.b)):
+            content, given = found[domain], self._ranges[domain]
+            if isinstance(content, Bands) and content.limits is None:
+                assert isinstance(given, dict)
+                key = f"range_{domain}"
+                if not images:
+                    raise DataError(f"data.{key}={given} needs training images: give limits as numbers")
+                low, high = given["percentiles"]
+                limits = measure_limits(images, content, (low, high), f"data.{key}={given}")
+                found[domain] = replace(content, limits=limits)
+                self.measured[key] = [list(pair) for pair in limits]
+                self.notes.append(f"data.{key}={given}: in the training images these are {self.measured[key]}")
+        self._processing = replace(self._processing, content_a=found["a"], content_b=found["b"])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train")
@@ -279,3 +359,11 @@ class ImageDataModule(LightningDataModule):
             kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
             self._datasets[split] = kind(self._splits[split], p, arena, self.repeat if split == "train" else 1)
         return self._datasets[split]
+
+
+def _require_colorization(pairing: Pairing, augment: Augment | None) -> None:
+    """Raise a DataError unless both parts of a picture stay parts of the same one."""
+    if pairing != "paired":
+        raise DataError("data.colorization=true is of two parts of one picture: leave data.pairing=paired")
+    if augment is not None and augment.changes_colours:
+        raise DataError("data.augment.colour_a and colour_b are not for data.colorization=true: use geometry alone")

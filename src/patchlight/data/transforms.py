@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from patchlight.data.images import Array
+from patchlight.data.images import MAX_CV2_CHANNELS, Array
 from patchlight.errors import DataError
 
 Size = tuple[int, int]
@@ -109,27 +110,34 @@ def _round(side: int) -> int:
     return max(SIDE_MULTIPLE, round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
 
 
-def resize(image: Array, size: Size) -> Array:
-    """An H W C image, resized by Pillow's bicubic with antialiasing; itself if it has that size."""
+def resize(image: NDArray[Any], size: Size) -> NDArray[Any]:
+    """An H W C image, 8 bits or float32, resized by Pillow's bicubic with antialiasing; itself if it has that size."""
     channels = image.shape[2]
     if image.shape[:2] == size:
         return image
-    if channels not in (1, 3):  # as Pillow would take them for colours with alpha, and mix them
+    # As Pillow would take them for colours with alpha, and mix them, or has no colours in floating point.
+    if channels not in (1, 3) or (channels == 3 and image.dtype != np.uint8):
         return np.concatenate([resize(image[:, :, i : i + 1], size) for i in range(channels)], axis=2)
     picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
     return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC)).reshape(*size, channels)
 
 
-def apply(placement: Placement, image: Array, resize: Callable[[Array, Size], Array] = resize) -> Array:
+def apply(
+    placement: Placement, image: NDArray[Any], resize: Callable[[NDArray[Any], Size], NDArray[Any]] = resize
+) -> NDArray[Any]:
     """Resize, crop and flip an H W C image; the result may be a view of it."""
     # All of the image is resized: Pillow's `resize(box=...)` places its kernels anew, and some pixels differ.
     left, top, right, bottom = placement.box
     image = resize(image, placement.resize)[top:bottom, left:right]
-    return cv2.flip(image, 1).reshape(image.shape) if placement.flip else image  # type: ignore[return-value]
+    if not placement.flip:
+        return image
+    if image.shape[2] > MAX_CV2_CHANNELS:
+        return np.ascontiguousarray(image[:, ::-1])
+    return cv2.flip(image, 1).reshape(image.shape)
 
 
 class Augment:
-    """Albumentations transforms after the preprocessing, on 8-bit H W C arrays.
+    """Albumentations transforms after the preprocessing, on H W C arrays of 8 bits or of float32 in [0, 1].
 
     `geometry` moves both images of a pair alike (unpaired images each by themselves); `colour_a` and `colour_b` change
     only the domain they name, as the files have it. In label maps `geometry` takes each value from its nearest
@@ -146,10 +154,18 @@ class Augment:
         chosen = {"geometry": geometry, "colour_a": colour_a, "colour_b": colour_b}
         self._pipelines = {key: _compose(transforms) for key, transforms in chosen.items() if transforms}
 
+    @property
+    def changes_colours(self) -> bool:
+        """Whether it does more than to move pixels."""
+        return any(key != "geometry" for key in self._pipelines)
+
     def __call__(
-        self, a: Array, b: Array, rng: np.random.Generator, *, paired: bool, labels: tuple[bool, bool] = (False, False)
-    ) -> tuple[Array, Array]:
+        self, a: Array, b: Array, rng: np.random.Generator, *, paired: bool, labels: tuple[bool, bool] = (False, False),
+        valid: Array | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
         """Both images of a sample, changed; for pairs they have to have the same size. `labels` says which are labels.
+
+        A pair may have a mask of its `valid` pixels, which moves with it and comes third.
 
         Raises:
             DataError: a transform failed, changed the size of an image, or made it something other than 8-bit values.
@@ -161,8 +177,10 @@ class Augment:
                 )
         if paired:
             names = ("mask", "image") if labels[0] else ("image", "mask" if labels[1] else "partner")
-            new_a, new_b = self._run("geometry", rng, dict(zip(names, (a, b), strict=True)))
+            images = dict(zip(names, (a, b), strict=True))
+            new_a, new_b, *rest = self._run("geometry", rng, images | ({} if valid is None else {"valid": valid}))
         else:
+            rest = []
             # A mask is not taken alone: of its image nothing is used.
             new_a = self._run("geometry", rng, {"image": a, "mask": a} if labels[0] else {"image": a})[-1]
             new_b = self._run("geometry", rng, {"image": b, "mask": b} if labels[1] else {"image": b})[-1]
@@ -173,12 +191,13 @@ class Augment:
                     f"data.augment changes images of domain {name} from {before.shape} to {after.shape} (height, "
                     f"width, channels): use transforms that keep the size, and data.preprocess for cropping"
                 )
-            if after.dtype != np.uint8:
+            if after.dtype != before.dtype:
+                come = "as 8-bit values" if before.dtype == np.uint8 else "in [0, 1]"
                 raise DataError(
                     f"data.augment turns images of domain {name} into {after.dtype}: leave transforms such as "
-                    f"Normalize and ToFloat out, images come as 8-bit values and are scaled to [-1, 1] afterwards"
+                    f"Normalize and ToFloat out, images come {come} and are scaled to [-1, 1] afterwards"
                 )
-        return new_a, new_b
+        return new_a, new_b, *rest
 
     def _run(self, key: str, rng: np.random.Generator, images: Mapping[str, Array]) -> tuple[Array, ...]:
         """The images, all changed by one draw; a `mask` is a label map."""
@@ -201,4 +220,4 @@ def _compose(transforms: Sequence[Any]) -> Any:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     import albumentations
 
-    return albumentations.Compose(list(transforms), additional_targets={"partner": "image"})
+    return albumentations.Compose(list(transforms), additional_targets={"partner": "image", "valid": "mask"})

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from patchlight import __version__
 from patchlight.checkpoint import EMA_KEY, RECORD_KEY, Weights
-from patchlight.data.labels import LabelMaps
+from patchlight.data.contents import SETTINGS
 from patchlight.errors import DataError
 from patchlight.exporting.graph import RANGES, ImageGraph
 from patchlight.inference.loading import TrainedModel
@@ -21,8 +21,10 @@ from patchlight.inference.translator import Translator
 from patchlight.runs.records import git_state
 from patchlight.trust import read_json
 
-OF_IMAGES = ("direction", "image_size", "load_size", "channels_a", "channels_b", "n_classes", "instances")
+OF_IMAGES = ("direction", "image_size", "load_size", "channels_a", "channels_b", *SETTINGS)
 """Keys of the data that matter to images, and say nothing of the machine."""
+
+OF_LABELS = ("n_classes", "instances")
 
 
 def describe(
@@ -38,7 +40,7 @@ def describe(
         "in_channels": str(translator.in_channels),
         "out_channels": str(translator.out_channels),
         "value_range": RANGES[graph.value_range],
-        "layout": _layout(translator.labels),
+        "layout": _layout(translator),
         "size_multiple": str(translator.generator.size_multiple),
         "conditions": ", ".join(f"{name} ({what})" for name, what in translator.call.conditions.items()) or "none",
         "inference_mode": translator.inference_mode,
@@ -52,7 +54,7 @@ def describe(
         "torch": version("torch"),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "model": json.dumps(plain(model.config.model)),
-        "data": json.dumps({key: data[key] for key in OF_IMAGES if data.get(key) is not None}),
+        "data": json.dumps({key: data[key] for key in OF_IMAGES if _is_set(data, key)}),
     }
 
 
@@ -77,8 +79,13 @@ def plain(section: DictConfig) -> dict[str, Any]:
     return content
 
 
-def _layout(labels: LabelMaps | None) -> str:
-    if labels is None:
+def _is_set(data: Mapping[str, Any], key: str) -> bool:
+    """Whether a key says something; what images hold is told only where it is not as usual."""
+    return data.get(key) is not None and (key in OF_LABELS or key not in SETTINGS or data[key] != SETTINGS[key])
+
+
+def _layout(translator: Translator) -> str:
+    read, made = translator.reads.describe(), translator.writes.describe()
+    if read is None and made is None:
         return "B C H W, channels in the order R G B"
-    boundary = ", then 1 at the boundaries of instances" if labels.instances else ""
-    return f"B C H W, {labels.n_classes} channels, 1 where a pixel has the class, else 0{boundary}; out R G B"
+    return f"B C H W, {read or 'R G B'}; out {made or 'R G B'}"

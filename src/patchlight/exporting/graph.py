@@ -12,17 +12,21 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from patchlight.data.content import Colours, Content
 from patchlight.data.images import to_float, to_levels
+from patchlight.data.labels import LabelMaps
+from patchlight.errors import ConfigError
 from patchlight.inference.onnx import IMAGE, example_for, random_conditions, session, trace, write_onnx
 from patchlight.methods.inference import InferenceMode
 from patchlight.networks import Generator, SyncBatchNorm
 
-ValueRange = Literal["normalised", "unit", "bytes"]
+ValueRange = Literal["normalised", "unit", "bytes", "values"]
 
 RANGES: dict[ValueRange, str] = {
     "normalised": "float32 in [-1, 1]",
     "unit": "float32 in [0, 1]",
     "bytes": "uint8, 0 to 255",
+    "values": "float32, the values of files",
 }
 """What the values of images are, in and out."""
 
@@ -32,11 +36,34 @@ class ImageGraph(nn.Module):
 
     `bytes` become values as images are read for training, and values become bytes as its own images are written. The
     generator's conditions are further inputs, in its order. In `paper` mode batch norm takes the statistics of each
-    image, as in a batch of one, and there is no dropout, whose noise would be another each time.
+    image, as in a batch of one, and there is no dropout, whose noise would be another each time. `values` are those of
+    files, in the limits of `reads` and `writes`, which are what the images hold; values beyond them are clipped.
+
+    Raises:
+        ConfigError: `bytes` for images that are no bytes.
     """
 
-    def __init__(self, generator: Generator, value_range: ValueRange, inference_mode: InferenceMode) -> None:
+    low_in: Tensor
+    high_in: Tensor
+    low_out: Tensor
+    high_out: Tensor
+
+    def __init__(
+        self,
+        generator: Generator,
+        value_range: ValueRange,
+        inference_mode: InferenceMode,
+        reads: Content | None = None,
+        writes: Content | None = None,
+    ) -> None:
         super().__init__()
+        for content in (reads, writes):
+            if value_range == "bytes" and content is not None and not isinstance(content, Colours | LabelMaps):
+                raise ConfigError(f"range=bytes is of 8-bit colours, and images are {content.describe()}: range=values")
+        for name, content in (("in", reads), ("out", writes)) if value_range == "values" else ():
+            limits = content.value_limits if content is not None else ((0.0, 255.0),)
+            for end, numbers in zip(("low", "high"), zip(*limits, strict=True), strict=True):
+                self.register_buffer(f"{end}_{name}", torch.tensor(numbers)[:, None, None], persistent=False)
         own = deepcopy(generator).float().cpu()
         self.generator = with_statistics_of_the_image(own) if inference_mode == "paper" else own
         self.value_range = value_range
@@ -50,6 +77,10 @@ class ImageGraph(nn.Module):
                 return (self._translate((image - 0.5) / 0.5, conditions) + 1) / 2
             case "bytes":
                 return to_levels(self._translate(to_float(image), conditions))
+            case "values":
+                unit = ((image - self.low_in) / (self.high_in - self.low_in)).clamp(0, 1)
+                result = (self._translate(unit * 2 - 1, conditions).clamp(-1, 1) + 1) / 2
+                return self.low_out + result * (self.high_out - self.low_out)
 
     def _translate(self, values: Tensor, conditions: tuple[Tensor, ...]) -> Tensor:
         translation: Tensor = self.generator(values, *conditions)
@@ -73,6 +104,13 @@ class ImageGraph(nn.Module):
                 return image
             case "bytes":
                 return (image * 255).round().to(torch.uint8)
+            case "values":
+                return self.low_in + image * (self.high_in - self.low_in)
+
+    @property
+    def scale(self) -> float:
+        """How many times wider the range of results is than [-1, 1], at most."""
+        return float((self.high_out - self.low_out).max()) / 2 if self.value_range == "values" else 1.0
 
     @property
     def dtype(self) -> torch.dtype:

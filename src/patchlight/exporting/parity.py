@@ -41,7 +41,7 @@ class Agreement:
 
 def limit(graph: ImageGraph) -> float:
     """The difference above which a file is not kept."""
-    return BYTE_LIMIT if graph.value_range == "bytes" else FLOAT_LIMIT
+    return BYTE_LIMIT if graph.value_range == "bytes" else FLOAT_LIMIT * graph.scale
 
 
 def compare(compute: Compute, graph: ImageGraph, channels: int) -> list[Agreement]:

@@ -61,7 +61,9 @@ def export_graph(options: ExportOptions, kind: Literal["onnx", "pt2"]) -> None:
     if kind == "onnx":
         require(PACKAGES, f"output={options.output}", "onnx")
     model, translator = _translator(options)
-    graph = ImageGraph(translator.call, options.value_range, translator.inference_mode)
+    graph = ImageGraph(
+        translator.call, options.value_range, translator.inference_mode, translator.reads, translator.writes
+    )
     description = describe(model, translator, graph, options.weights, options.license)
     _print(
         f"{translator.direction}, inference_mode={translator.inference_mode}, values: {RANGES[graph.value_range]}; "

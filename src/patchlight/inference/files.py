@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,30 +14,37 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from patchlight.data.bands import Bands
+from patchlight.data.content import Content
+from patchlight.data.decoding import (
+    DEEP_MODES,
+    decode_16_bits,
+    has_16_bits,
+    is_array,
+    read_values,
+    swapped,
+    values_header,
+)
 from patchlight.data.images import load
 from patchlight.data.labels import not_labels
 from patchlight.errors import DataError
-from patchlight.inference.pixels import ORIENTATION, Array, Pixels, from_array, from_image, upright
-from patchlight.system.image_file import decode_unchanged, open_image
+from patchlight.inference.pixels import Pixels, from_array, from_image, with_values
+from patchlight.system.image_file import open_image
 
-Format = Literal["png", "jpg", "tif", "webp"]
+Format = Literal["png", "jpg", "tif", "webp", "npy"]
 
 FORMATS: dict[str, Format] = {
     ".png": "png", ".jpg": "jpg", ".jpeg": "jpg", ".tif": "tif", ".tiff": "tif", ".webp": "webp",
+    ".npy": "npy",
 }  # fmt: skip
 """Which format a file name asks for."""
 
 # PNG files of level 1 are a fifth larger than those of Pillow's level 6, and are written three times faster.
 OPTIONS: dict[Format, dict[str, Any]] = {
     "png": {"format": "PNG", "compress_level": 1}, "jpg": {"format": "JPEG", "quality": 95},
-    "tif": {"format": "TIFF", "compression": "tiff_lzw"}, "webp": {"format": "WEBP", "quality": 95},
+    "tif": {"format": "TIFF", "compression": "tiff_lzw"}, "webp": {"format": "WEBP", "quality": 95}, "npy": {},
 }  # fmt: skip
 """How Pillow writes each format."""
-
-BITS_PER_SAMPLE = 258
-
-DEEP_MODES = ("LA", "RGB", "RGBA")
-"""Modes of 8 bits in which Pillow reads what may have 16; other colours, as CMYK, are read with 8 as in training."""
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -47,8 +55,19 @@ def read_pixels(path: Path) -> Pixels:
     """
     with open_image(path, called="it", advice="") as file:
         load(path, file)
-        pixels = _read_deep(path, file) if file.mode in DEEP_MODES and _has_16_bits(path, file) else None
-        return from_image(file) if pixels is None else pixels
+        deep = decode_16_bits(path, file) if file.mode in DEEP_MODES and has_16_bits(path, file) else None
+        return from_image(file) if deep is None else from_array(deep)
+
+
+def read_content(path: Path, content: Content) -> Pixels:
+    """The image of a file as `Pixels.for_content` needs it: of bands the values of the file, see `read_values`.
+
+    Raises:
+        DataError: as `read_pixels`.
+    """
+    if isinstance(content, Bands):
+        return with_values(read_values(path, called="it", advice=""))
+    return read_pixels(path)
 
 
 def read_instances(path: Path, labels: Pixels) -> Pixels:
@@ -68,50 +87,45 @@ def read_instances(path: Path, labels: Pixels) -> Pixels:
 def announced_pixels(path: Path) -> int:
     """Pixels that a file says it has, without decoding it; 0 where that cannot be read."""
     try:
+        if is_array(path):
+            header = values_header(path)
+            return header.width * header.height
         with open_image(path) as file:
             return file.width * file.height
     except DataError:  # what is wrong is told when the file is read
         return 0
 
 
-def _has_16_bits(path: Path, file: Image.Image) -> bool:
-    """Whether a file has more bits than the mode says in which Pillow would read it."""
-    if file.format == "PNG":
-        with path.open("rb") as stream:
-            return stream.read(25)[24:] == b"\x10"
-    if file.format == "TIFF":
-        bits = file.tag_v2.get(BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
-        return 16 in (bits if isinstance(bits, tuple) else (bits,))
-    return False
-
-
-def _read_deep(path: Path, file: Image.Image) -> Pixels | None:
-    """By OpenCV; None for what it cannot read, or reads as an image of another size."""
-    array = decode_unchanged(path.read_bytes(), str(file.format))
-    if array is None or array.dtype != np.uint16:
-        return None
-    orientation = file.getexif().get(ORIENTATION, 1)
-    # OpenCV turns a TIFF by itself.
-    pixels = from_array(upright(_swapped(array), orientation if file.format == "PNG" else 1))
-    return pixels if sorted(pixels.size) == sorted(file.size) else None
-
-
 def write_pixels(path: Path, pixels: Pixels) -> None:
-    """Write a file of the format that its name asks for, in one piece.
+    """Write a file of the format that its name asks for, in one piece; bands that are no colours as pages of a TIFF.
 
     Raises:
-        DataError: the format cannot hold 16 bits or alpha, or the file cannot be written.
+        DataError: the format cannot hold its depth, channels or alpha, or the file cannot be written.
     """
     kind = FORMATS[path.suffix.lower()]
     if pixels.is_16bit and kind in ("jpg", "webp"):
         raise DataError(f"it has 16 bits, which {kind} cannot hold: use format=png or format=tif")
-    if pixels.colour.shape[2] > 3:
-        raise DataError(f"its result has {pixels.colour.shape[2]} channels, which {kind} cannot hold: translate arrays")
+    if pixels.colour.dtype == np.float32 and kind not in ("tif", "npy"):
+        raise DataError(f"its result is in floating point, which {kind} cannot hold: use format=tif or format=npy")
+    channels = pixels.colour.shape[2] + (pixels.alpha is not None)
+    if (channels > 4 or (channels == 2 and pixels.alpha is None)) and kind not in ("tif", "npy"):
+        raise DataError(f"its result has {channels} channels, which {kind} cannot hold: use format=tif or format=npy")
+    if channels == 4 and pixels.alpha is None and kind == "jpg":
+        raise DataError("its result has 4 channels, which jpg cannot hold: use format=png or format=tif")
     if pixels.alpha is not None and kind == "jpg":
         raise DataError("it has transparency, which jpg cannot hold: use format=png, format=tif or format=webp")
 
+    stacked = pixels.alpha is None and channels > 1 and (channels not in (3, 4) or pixels.colour.dtype == np.float32)
+
     def encode(file: IO[bytes]) -> None:
-        if pixels.is_16bit:
+        if kind == "npy":
+            np.save(file, pixels.array(), allow_pickle=False)
+        elif stacked:
+            first, *others = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(pixels.colour, 2, 0))
+            stack = io.BytesIO()  # which Pillow reads again
+            first.save(stack, **OPTIONS["tif"], save_all=True, append_images=others)
+            file.write(stack.getbuffer())
+        elif pixels.is_16bit:
             file.write(_encode_deep(pixels, f".{kind}"))
         else:
             Image.fromarray(pixels.array()).save(file, **OPTIONS[kind])
@@ -147,13 +161,6 @@ def _encode_deep(pixels: Pixels, suffix: str) -> bytes:
     array = pixels.array()
     if array.ndim == 3 and array.shape[2] == 2:  # OpenCV has no gray with alpha
         array = np.dstack([array[:, :, :1]] * 3 + [array[:, :, 1:]])
-    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(_swapped(array)))
+    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(swapped(array)))
     assert done
     return encoded.tobytes()
-
-
-def _swapped(array: Array) -> Array:
-    """OpenCV's BGR to RGB, and back."""
-    if array.ndim == 2:
-        return array
-    return array[:, :, [2, 1, 0, *range(3, array.shape[2])]]

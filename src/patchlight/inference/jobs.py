@@ -10,7 +10,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from patchlight.data.images import IMAGE_SUFFIXES, is_image
+from patchlight.data.bands import Bands
+from patchlight.data.content import Content
+from patchlight.data.decoding import Decoding
+from patchlight.data.images import IMAGE_SUFFIXES
 from patchlight.data.sources.layouts import refuse_folder
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import FORMATS, Format, announced_pixels
@@ -58,6 +61,8 @@ def find_jobs(
     n_maps: int = 0,
     instances: str | None = None,
     domain: Literal["A", "B"] = "A",
+    reads: Content | None = None,
+    writes: Content | None = None,
 ) -> list[Job]:
     """The images that a file, folder or glob pattern stands for, with their places below `output`, in order of name.
 
@@ -66,14 +71,17 @@ def find_jobs(
     Sub-folders and names are kept: those below the folder, or below the part of a pattern before its first wildcard.
     Without `format` a file stays of its kind, or becomes PNG where results are not written as that. Each has pictures
     of `n_maps` patch maps. `instances` is the folder of files with the numbers of instances, under the same names.
+    `reads` and `writes` are what the generator does: files of NumPy are images where it reads bands, and without
+    `format` results that PNG cannot hold become TIFF.
 
     Raises:
         DataError: there is no image, or no file of its instances.
         ConfigError: two files would become one, or a result is there already and is not to be overwritten.
     """
-    root, found = find_packed(Path(given).expanduser(), domain) or _find(given, output)
+    decoding = Decoding(values=reads is None or isinstance(reads, Bands))
+    root, found = find_packed(Path(given).expanduser(), domain) or _find(given, output, decoding)
     sources = [source for source, _ in found]
-    targets = [output / _name(source.relative_to(root), format) for source in sources]
+    targets = [output / _name(source.relative_to(root), format, writes) for source in sources]
     suffixes = map_suffixes(n_maps) if n_maps else []
     jobs = [
         Job(
@@ -104,18 +112,18 @@ def find_jobs(
     return jobs
 
 
-def _find(given: str, output: Path) -> tuple[Path, list[tuple[Path, None]]]:
+def _find(given: str, output: Path, decoding: Decoding) -> tuple[Path, list[tuple[Path, None]]]:
     """The folder that names are relative to, and the images."""
-    root, paths = _find_files(given, output)
+    root, paths = _find_files(given, output, decoding)
     return root, [(path, None) for path in paths]
 
 
-def _find_files(given: str, output: Path) -> tuple[Path, list[Path]]:
+def _find_files(given: str, output: Path, decoding: Decoding) -> tuple[Path, list[Path]]:
     path = Path(given).expanduser()
     if os.path.isdir(path):
-        found = _below(path, output)
+        found = _below(path, output, decoding)
         if not found:
-            raise DataError(f"input={given} has no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+            raise DataError(f"input={given} has no images: files that end with {', '.join(sorted(decoding.suffixes))}")
         return path, found
     if os.path.lexists(path):
         return path.parent, [path]
@@ -123,9 +131,9 @@ def _find_files(given: str, output: Path) -> tuple[Path, list[Path]]:
         raise DataError(f"input={given} is not there: give a file, a folder, or a pattern such as 'DIR/*.png'")
     fixed = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-    found = [match for match in matches if is_image(match) and not os.path.isdir(match)]
+    found = [match for match in matches if decoding.takes(match) and not os.path.isdir(match)]
     if not found:
-        raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"input={given} matches no images: files that end with {', '.join(sorted(decoding.suffixes))}")
     return fixed, found
 
 
@@ -137,7 +145,7 @@ def _instances_of(name: Path, folder: Path) -> Path:
     raise DataError(f"instances={folder} has no image {name.with_suffix('')} for {name}")
 
 
-def _below(folder: Path, output: Path) -> list[Path]:
+def _below(folder: Path, output: Path, decoding: Decoding) -> list[Path]:
     """The images in a folder and its sub-folders, without hidden ones and without earlier results.
 
     Links to folders are not followed, which could lead in circles.
@@ -148,13 +156,17 @@ def _below(folder: Path, output: Path) -> list[Path]:
         folders[:] = [f for f in folders if not f.startswith(".") and os.path.realpath(Path(place, f)) != results]
         found += [Path(place, name) for name in names]
     # What turns out to be no file, as a link that leads nowhere, is reported as what cannot be read.
-    return sorted(filter(is_image, found), key=Path.as_posix)
+    return sorted(filter(decoding.takes, found), key=Path.as_posix)
 
 
-def _name(name: Path, format: Format | None) -> Path:
+def _name(name: Path, format: Format | None, writes: Content | None) -> Path:
+    own = FORMATS.get(name.suffix.lower())
     if format is not None:
-        return name if FORMATS.get(name.suffix.lower()) == format else name.with_suffix(f".{format}")
-    return name if name.suffix.lower() in FORMATS else name.with_suffix(".png")
+        return name if own == format else name.with_suffix(f".{format}")
+    if isinstance(writes, Bands):
+        in_png = writes.depth != "float32" and writes.channels in (1, 3, 4)
+        return name if own in ("tif", "npy") or (own == "png" and in_png) else name.with_suffix(".tif")
+    return name if own is not None and own != "npy" else name.with_suffix(".png")
 
 
 def _identity(path: Path) -> object:

@@ -38,8 +38,19 @@ IMAGES: Mapping[str, Any] = {
 }  # fmt: skip
 """What is needed to know of the images of a training, and its types."""
 
-LABELS: Mapping[str, Any] = {"n_classes": int, "instances": bool}
-"""The same of label maps, where it has them."""
+Pair = tuple[float, float]
+Band = Annotated[int, Field(ge=1)]
+CONTENTS: Mapping[str, Any] = {
+    "n_classes": int, "instances": bool, "colorization": bool,
+    **{
+        f"{name}_{domain}": hint
+        for domain in "ab"
+        for name, hint in (
+            ("depth", str), ("range", Pair | list[Pair]), ("bands", list[Band]), ("display", list[Band]),
+        )
+    },
+}  # fmt: skip
+"""The same of what images hold that are no colours of 8 bits, where it has them."""
 
 
 def load(
@@ -95,7 +106,7 @@ class TrainedModel:
             check_group("model", recorded["model"])
             for key, hint in IMAGES.items():
                 check_value(f"data.{key}", recorded["data"].get(key), checker(hint))
-            for key, hint in LABELS.items():  # which earlier versions did not have
+            for key, hint in CONTENTS.items():  # which earlier versions did not have
                 check_value(f"data.{key}", recorded["data"].get(key), checker(hint | None))
             self.method = locate_method(recorded["model"])
             self.specs: Mapping[str, NetworkSpec] = self.method.networks

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.bands import Bands
 from patchlight.data.content import Content
-from patchlight.data.images import to_8_bits
+from patchlight.data.images import to_8_bits, to_levels
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Array, to_values
 from patchlight.inference.tiled import GlobalStatistics
@@ -166,7 +167,13 @@ def _own_patches(grid: PatchGrid, tile: slice, begin: int, n_patches: int) -> tu
     return own, slice(own.start - begin // stride, own.stop - begin // stride)
 
 
-def as_picture(array: Array) -> Image.Image:
-    """An image H W C of 8 or 16 bits as a Pillow image of 8 bits: RGB, or of fewer than three channels the first."""
+def as_picture(array: Array, content: Content | None = None) -> Image.Image:
+    """An image H W C of 8 or 16 bits as a Pillow image of 8 bits: RGB, or of fewer than three channels the first.
+
+    Of `Bands` it shows those of their `display`, in the limits of their values.
+    """
+    if isinstance(content, Bands):
+        values = to_values([content.from_file(array)], torch.device("cpu"), content)[0]
+        array = to_levels(content.drawn(values)).permute(1, 2, 0).numpy()
     eight = to_8_bits(array)
     return Image.fromarray(eight[:, :, 0] if eight.shape[2] < 3 else eight[:, :, :3])

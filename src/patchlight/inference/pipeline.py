@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from patchlight.errors import DataError
-from patchlight.inference.files import read_instances, read_pixels, write_picture, write_pixels
+from patchlight.inference.files import read_content, read_instances, write_picture, write_pixels
 from patchlight.inference.jobs import Job
 from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_arrays, to_values, white
@@ -139,7 +139,7 @@ def _decoded(
 
 def _read(job: Job, translator: Translator) -> Decoded:
     with job.file() as path:
-        pixels = read_pixels(path)
+        pixels = read_content(path, translator.reads)
     if job.instances is not None:
         pixels = read_instances(job.instances, pixels)
     return Decoded(job, pixels, translator.array_of(pixels))
@@ -177,7 +177,7 @@ def _write_functions(
             result = translator.translate_array(item.array, seed=image_seed(item.job.source))
             scored = scorer is not None and scorer.fits(*item.pixels.size)
             maps = scorer.of_arrays(result, item.array) if scorer is not None and scored else None
-            return [partial(_write, item, scorer, maps, result)]
+            return [partial(_write, translator, item, scorer, maps, result)]
         return _translated(translator, scorer, batch)
     except DataError as error:
         failure = error
@@ -202,7 +202,7 @@ def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[
     levels = translator.writes.to_levels(values, sources, white(batch[0].array))
 
     def write(i: int, maps: Maps | None) -> None:
-        _write(batch[i], scorer, maps, to_arrays(levels[i : i + 1])[0])
+        _write(translator, batch[i], scorer, maps, to_arrays(levels[i : i + 1])[0])
 
     if scorer is None:
         return [partial(write, i, None) for i in range(len(batch))]
@@ -210,10 +210,11 @@ def _translated(translator: Translator, scorer: PatchScorer | None, batch: list[
     return [partial(write, i, scorer(values[i], sources[i]) if scorer.fits(*size) else None) for i in range(len(batch))]
 
 
-def _write(item: Decoded, scorer: PatchScorer | None, maps: Maps | None, result: Array) -> None:
-    write_pixels(item.job.target, item.pixels.with_colour(result, item.array.shape[2]))
+def _write(translator: Translator, item: Decoded, scorer: PatchScorer | None, maps: Maps | None, result: Array) -> None:
+    writes = translator.writes
+    write_pixels(item.job.target, item.pixels.with_colour(result, item.array.shape[2], writes))
     if scorer is not None and item.job.patch_maps:
         scorer.grids(*item.pixels.size)
         assert maps is not None
-        for path, picture in zip(item.job.patch_maps, scorer.draw(as_picture(result), maps), strict=True):
+        for path, picture in zip(item.job.patch_maps, scorer.draw(as_picture(result, writes), maps), strict=True):
             write_picture(path, picture)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from patchlight.data.bands import Bands
 from patchlight.data.content import Colours, Content
-from patchlight.data.images import picture_levels, to_8_bits, unit_levels
+from patchlight.data.decoding import values_of
+from patchlight.data.images import picture_levels, to_8_bits, unit_levels, upright
 from patchlight.data.labels import LabelMaps, not_labels
 from patchlight.errors import DataError
 
@@ -28,7 +30,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Pixels:
-    """An upright image: `colour` H W C and `alpha` H W, both of 8 or both of 16 bits.
+    """An upright image: `colour` H W C and `alpha` H W, both of 8 or both of 16 bits; or bands of any type as `colour`.
 
     The last of 2 and 4 channels is the alpha, until a network reads or writes as many: then it is a channel of theirs.
     `indices` H W are those of the colours, where a palette has them. In a label map they, or gray values, are classes,
@@ -50,8 +52,10 @@ class Pixels:
         """Whether the values have 16 bits."""
         return self.colour.dtype == np.uint16
 
-    def with_colour(self, colour: Array, read: int) -> Pixels:
+    def with_colour(self, colour: Array, read: int, writes: Content) -> Pixels:
         """The result of a network that reads so many channels, with this alpha unless it knows that channel."""
+        if isinstance(writes, Bands):
+            return Pixels(colour)
         if not {read, colour.shape[2]} <= {1, 3}:
             return from_array(colour)
         return Pixels(colour, self.alpha)
@@ -87,12 +91,20 @@ class Pixels:
         return np.repeat(colour, channels, axis=2) if colour.shape[2] < channels else colour
 
     def for_content(self, content: Content) -> Array:
-        """An image as a network takes it, H W C: see `for_labels` and `for_network`.
+        """An image as a network takes it, H W C: see `Bands.levels`, `for_labels` and `for_network`.
 
         Raises:
             DataError: it is not of the kind that the network reads.
         """
-        return self.for_labels(content) if isinstance(content, LabelMaps) else self.for_network(content.channels)
+        match content:
+            case LabelMaps():
+                return self.for_labels(content)
+            case Bands():
+                try:
+                    return content.levels(self.array())
+                except ValueError as error:
+                    raise DataError(str(error)) from None
+        return self.for_network(content.stored)
 
     def for_labels(self, labels: LabelMaps) -> Array:
         """A label map as 8 bits, H W 1 of classes or, with boundaries of instances, H W 2.
@@ -130,6 +142,23 @@ def from_array(array: Array) -> Pixels:
     return Pixels(whole)
 
 
+def with_values(array: Array) -> Pixels:
+    """The pixels of H W or H W C whose channels are bands, of any type."""
+    return Pixels(array[:, :, None] if array.ndim == 2 else array)
+
+
+def pixels_with_values(image: Image.Image) -> Pixels:
+    """The pixels of a Pillow image whose channels are bands, upright.
+
+    Raises:
+        DataError: it has a palette, or another mode without values.
+    """
+    try:
+        return with_values(values_of(image))
+    except ValueError as error:
+        raise DataError(str(error)) from None
+
+
 def from_image(image: Image.Image) -> Pixels:
     """The pixels of a Pillow image, upright by its EXIF orientation; of several pages or frames, the present one."""
     mode = image.mode
@@ -151,20 +180,11 @@ def from_image(image: Image.Image) -> Pixels:
 def to_image(pixels: Pixels) -> Image.Image:
     """A Pillow image; 16 bits become 8 unless it is gray without alpha, for which Pillow has a mode of 16."""
     array = pixels.array()
-    if pixels.colour.shape[2] > 3:
+    if pixels.colour.shape[2] > 3 or (pixels.colour.dtype == np.float32 and array.ndim == 3):
         raise DataError(f"{pixels.colour.shape[2]} channels are no Pillow image: give an array")
     if pixels.is_16bit and array.ndim == 3:
         array = to_8_bits(array)
     return Image.fromarray(array)
-
-
-def upright(array: Array, orientation: int) -> Array:
-    """H W or H W C turned and mirrored as an EXIF orientation says; values that EXIF does not define change nothing."""
-    if orientation in (3, 4, 6, 7):
-        array = array[::-1]
-    if orientation in (2, 3, 7, 8):
-        array = array[:, ::-1]
-    return array.swapaxes(0, 1) if orientation in (5, 6, 7, 8) else array
 
 
 def to_values(arrays: list[Array], device: torch.device, content: Content | None = None) -> Tensor:

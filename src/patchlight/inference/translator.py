@@ -15,10 +15,22 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from patchlight.data.bands import Bands
 from patchlight.data.content import Content
 from patchlight.data.labels import LabelMaps
 from patchlight.errors import DataError
-from patchlight.inference.pixels import Array, Pixels, from_array, from_image, to_arrays, to_image, to_values, white
+from patchlight.inference.pixels import (
+    Array,
+    Pixels,
+    from_array,
+    from_image,
+    pixels_with_values,
+    to_arrays,
+    to_image,
+    to_values,
+    white,
+    with_values,
+)
 from patchlight.inference.tiled import TiledPass
 from patchlight.inference.tiles import AUTO, Grid, Tile, cut, margins, pad
 from patchlight.methods.inference import InferenceMode, condition_values, inference
@@ -41,6 +53,9 @@ class Translator:
     - An array H W or H W C, uint8 or uint16: gray, gray and alpha, RGB or RGBA, and so is the result.
       Of a generator that reads or writes 2, 4 or more channels alpha is one of them.
     - A tensor C H W or B C H W in [-1, 1], of the generator's channels; the result has its dtype and device.
+
+    Where a domain has a depth and a range of its own (`Bands`), its images are arrays H W C of that type, or Pillow
+    images with the same values, and so are results, whatever the type of the input.
 
     Where the generator reads label maps, an image is one of class indices, gray or of a palette, an array H W of them
     or H W 2 with the numbers of instances, and a tensor has the channels of 0 and 1.
@@ -114,15 +129,16 @@ class Translator:
         )
 
     def __call__(self, image: Kind, **conditions: Any) -> Kind:
+        bands = isinstance(self.reads, Bands)
         if isinstance(image, Image.Image):
-            return to_image(self._pixels(from_image(image), conditions))
+            return to_image(self._pixels(pixels_with_values(image) if bands else from_image(image), conditions))
         if isinstance(image, np.ndarray):
-            return self._pixels(from_array(image), conditions).array()
+            return self._pixels(with_values(image) if bands else from_array(image), conditions).array()
         return self._tensor(image, conditions)
 
     def _pixels(self, pixels: Pixels, given: Mapping[str, Any]) -> Pixels:
         array = self.array_of(pixels)
-        return pixels.with_colour(self.translate_array(array, given), array.shape[2])
+        return pixels.with_colour(self.translate_array(array, given), array.shape[2], self.writes)
 
     def array_of(self, pixels: Pixels) -> Array:
         """An image as the network takes it, H W C of 8 or 16 bits; of a label map see `Pixels.for_labels`.

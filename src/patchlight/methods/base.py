@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
@@ -58,6 +58,9 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
     Raises:
         ValueError: a value out of range, by its name.
     """
+
+    counts_valid_pixels: ClassVar[bool] = False
+    """Whether the losses that compare pixels count those alone that a batch's mask `valid` has, where it has one."""
 
     def __init__(
         self,

@@ -26,7 +26,8 @@ class Pix2Pix(TranslationMethod):
     """Conditional GAN with an L1 term: minimises GAN(D(A, G(A))) + lambda_l1 |G(A) - B|.
 
     `generator` maps A to B; `discriminator` reads A and B concatenated along the channels. In each step the
-    discriminator moves first, then the generator against the moved discriminator.
+    discriminator moves first, then the generator against the moved discriminator. Of a batch with masks, `valid`, the
+    L1 term counts valid pixels alone.
 
     Logged: `g_gan g_l1 d_real d_fake` (relativistic: `d_pair`), the terms before their weights; for each penalty its
     value and the norm of the gradient it looks at, `d_<name> d_<name>_norm`; `g_<name>` of each of `generator_terms`;
@@ -43,6 +44,7 @@ class Pix2Pix(TranslationMethod):
         "discriminator": NetworkSpec("discriminator", reads=("A", "B")),
     }
     references = {"fake_B": "real_B"}
+    counts_valid_pixels = True
 
     def __init__(
         self,
@@ -133,7 +135,7 @@ class Pix2Pix(TranslationMethod):
     def g_terms(self, batch: Batch, fake_B: Tensor, adversarial: bool) -> Terms:
         """The generator's terms over a batch, with their weighted sum `total`; a method of one more term adds to it."""
         real_A, real_B = batch["A"], batch["B"]
-        l1 = F.l1_loss(fake_B, real_B)
+        l1 = valid_l1(fake_B, real_B, batch.get("valid"))
         terms = {"l1": l1, "total": self.lambda_l1 * l1}
         images = StepImages(source=real_A, fake=fake_B, real=real_B)
         if adversarial:
@@ -145,3 +147,14 @@ class Pix2Pix(TranslationMethod):
             images = gan.with_features(images)
             terms = {"gan": gan.term, "l1": l1, "total": gan.term + self.lambda_l1 * l1}
         return self.generator_terms.add_to(terms, images, self.g_steps)
+
+
+def valid_l1(image: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean absolute difference, B C H W, at the pixels where `valid`, B 1 H W, is 1; of all without a mask.
+
+    It is 0 where no pixel is valid.
+    """
+    if valid is None:
+        return F.l1_loss(image, target)
+    mask = valid.to(image.dtype).expand_as(image)
+    return ((image - target).abs() * mask).sum() / mask.sum().clamp_min(1)

@@ -13,6 +13,7 @@ from torchmetrics import Metric, MetricCollection
 from patchlight.losses.image_terms import MS_SSIM_MIN_SIZE
 from patchlight.losses.pretrained import to_rgb
 from patchlight.metrics.features import unavailable
+from patchlight.metrics.valid_ssim import ValidSSIM
 from patchlight.system.weights import ALEXNET, sha256_of
 
 if TYPE_CHECKING:
@@ -54,14 +55,13 @@ class PairedMetrics:
         from torchmetrics.image import (
             MultiScaleStructuralSimilarityIndexMeasure,
             PeakSignalNoiseRatio,
-            StructuralSimilarityIndexMeasure,
         )
         from torchmetrics.regression import MeanAbsoluteError
 
         makers: dict[str, Callable[[], Metric]] = {
             "l1": MeanAbsoluteError,
             "psnr": lambda: PeakSignalNoiseRatio(data_range=1.0, dim=(1, 2, 3)),
-            "ssim": lambda: StructuralSimilarityIndexMeasure(data_range=1.0),
+            "ssim": ValidSSIM,
             "ms_ssim": lambda: MultiScaleStructuralSimilarityIndexMeasure(data_range=1.0),
             "lpips": _lpips,
         }
@@ -87,16 +87,37 @@ class PairedMetrics:
         return figures
 
 
-def update(metrics: MetricCollection, prediction: Tensor, target: Tensor) -> None:
-    """Take in images and the ones they should equal, each B C H W in [-1, 1]."""
+def update(metrics: MetricCollection, prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> None:
+    """Take in images and the ones they should equal, each B C H W in [-1, 1].
+
+    Where there is a mask, B 1 H W, of 1 at `valid` pixels, L1, PSNR and SSIM are means over these; to other metrics the
+    images are equal everywhere else. Images without a valid pixel are left out.
+    """
+    if valid is not None:
+        prediction, target, valid = (x[valid.flatten(1).any(dim=1)] for x in (prediction, target, valid))
+        if not len(prediction):
+            return
+        prediction = torch.where(valid > 0, prediction, target)
     for name, metric in metrics.items(keep_base=True):
         pair = prediction.float(), target.float()
+        if valid is not None and name in ("l1", "psnr", "ssim"):
+            _update_valid(name, metric, *pair, valid > 0)
+            continue
         if name in IN_UNIT_RANGE:
             metric.update(*(((x + 1) / 2).clamp(0, 1) for x in pair))
         elif name == "lpips":
             metric.update(*(to_rgb(x).clamp(-1, 1) for x in pair))
         else:
             metric.update(*pair)
+
+
+def _update_valid(name: str, metric: Metric, prediction: Tensor, target: Tensor, valid: Tensor) -> None:
+    if name == "ssim":
+        metric.update(*(((x + 1) / 2).clamp(0, 1) for x in (prediction, target)), valid)
+        return
+    for image, reference, mask in zip(prediction, target, valid[:, 0], strict=True):
+        pair = [x[:, mask][None, :, :, None] for x in (image, reference)]
+        metric.update(*(pair if name == "l1" else [((x + 1) / 2).clamp(0, 1) for x in pair]))
 
 
 def higher_is_better(name: str) -> bool:

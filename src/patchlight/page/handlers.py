@@ -11,10 +11,11 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import gradio as gr
 
+from patchlight.data.content import Content
 from patchlight.errors import UserError
 from patchlight.inference.loading import Weights
 from patchlight.inference.pixels import Pixels
-from patchlight.inference.translator import Direction
+from patchlight.inference.translator import Direction, Translator
 from patchlight.page.catalogue import DIRECTIONS, Catalogue
 from patchlight.page.intake import Limits, read_drawing, read_upload, showable
 from patchlight.page.studio import Scene, Studio
@@ -176,9 +177,10 @@ class Handlers:
         if upload is None:
             return gr.skip()
         path = Path(upload)
-        pixels = read_upload(path, self.limits)
+        content = self._network(name, direction, weights).reads
+        pixels = read_upload(path, self.limits, content)
         translated = self._translation(pixels, path.stem, name, direction, weights, view)
-        return {self.components.given: self._uploaded_picture(path, pixels), **translated}
+        return {self.components.given: self._uploaded_picture(path, pixels, content), **translated}
 
     @_with_message
     def translate(
@@ -189,7 +191,8 @@ class Handlers:
             palette = self.catalogue.palette_for(name, direction)
             pixels, stem = read_drawing(drawing, palette, self.catalogue.loaded(name).side), "drawing"
         elif upload is not None:
-            pixels, stem = read_upload(Path(upload), self.limits), Path(upload).stem
+            content = self._network(name, direction, weights).reads
+            pixels, stem = read_upload(Path(upload), self.limits, content), Path(upload).stem
         else:
             gr.Warning("Upload an image or draw one first.", title="There is nothing to translate")
             return gr.skip()
@@ -221,18 +224,22 @@ class Handlers:
         if scene is None:
             gr.Warning("Translate an image first, then give the real one beside it.", title="Nothing to compare with")
             return gr.skip()
-        pixels = read_upload(Path(real), self.limits)
+        content = self.studio.models(scene.path).translator(scene.direction, scene.weights).writes
+        pixels = read_upload(Path(real), self.limits, content)
         compared = self.studio.compare(scene, pixels)
         return {
-            c.real_given: self._uploaded_picture(Path(real), pixels),
+            c.real_given: self._uploaded_picture(Path(real), pixels, content),
             c.real_heat: _picture(compared.real, scene.source),
             c.fake_heat: _picture(compared.translated, scene.source),
             c.common_legend: gr.update(value=compared.legend, visible=True),
             c.compared: f'<div class="pl-note pl-compared">{compared.scores}</div>',
         }
 
-    def _uploaded_picture(self, path: Path, pixels: Pixels) -> Any:
-        return _picture(showable(path, pixels, self.studio.new_folder()), pixels)
+    def _network(self, name: str, direction: Direction, weights: Weights) -> Translator:
+        return self.catalogue.loaded(name).translator(direction, weights)
+
+    def _uploaded_picture(self, path: Path, pixels: Pixels, content: Content) -> Any:
+        return _picture(showable(path, pixels, self.studio.new_folder(), content), pixels)
 
     def _translation(
         self, pixels: Pixels, stem: str, name: str, direction: Direction, weights: Weights, view: View
@@ -241,7 +248,7 @@ class Handlers:
         scene = self.studio.translate(self.catalogue.path(name), direction, weights, pixels, stem)
         return {
             c.scene: scene,
-            c.result: gr.update(value=str(scene.result), visible=True),
+            c.result: gr.update(value=str(scene.shown), visible=True),
             c.empty: gr.update(visible=False),
             c.no_map: gr.update(visible=False),
             c.download: gr.update(value=str(scene.result), interactive=True),

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from patchlight.build import data_labels
+from patchlight.data.bands import Bands
+from patchlight.data.content import Content
+from patchlight.data.decoding import values_header
 from patchlight.data.labels import class_colours
 from patchlight.data.synthetic.layout import LEGEND
 from patchlight.errors import ConfigError, DataError
-from patchlight.inference.files import read_pixels, write_pixels
+from patchlight.inference.files import read_content, read_pixels, write_pixels
+from patchlight.inference.patch_scorer import as_picture
 from patchlight.inference.pixels import Pixels
 from patchlight.inference.translator import Direction
 from patchlight.system.image_file import TooLargeError, open_content, open_image
@@ -128,8 +132,10 @@ class Limits:
         return f"{self.max_bytes / 2**20:g} MiB and {self.max_pixels / 1e6:g} megapixels"
 
 
-def read_upload(path: Path, limits: Limits) -> Pixels:
+def read_upload(path: Path, limits: Limits, content: Content | None = None) -> Pixels:
     """The pixels of an uploaded file; its size and its header are looked at before anything is decoded.
+
+    `content` is what a network reads, None for colours.
 
     Raises:
         DataError: the file is gone, no image, damaged, or beyond the limits.
@@ -141,25 +147,40 @@ def read_upload(path: Path, limits: Limits) -> Pixels:
     if size > limits.max_bytes:
         raise DataError(f"The file has {size / 2**20:.1f} MiB: at most {limits.max_bytes / 2**20:g} are allowed.")
     try:
-        with open_image(path) as file:
-            width, height = file.size
+        width, height, layers = _size_of(path, content)
     except TooLargeError:
         raise DataError(f"The image has too many pixels: at most {_millions(limits)} are allowed.") from None
     except DataError:
         raise DataError("The file cannot be read as an image: give PNG, JPEG, WebP or TIFF.") from None
-    if width * height > limits.max_pixels:
+    if width * height * layers > limits.max_pixels:
         raise DataError(
             f"The image has {width}x{height} pixels ({width * height / 1e6:.1f} million): at most {_millions(limits)} "
             f"are allowed. Scale it down first."
         )
     try:
-        return read_pixels(path)
+        return read_pixels(path) if content is None else read_content(path, content)
     except DataError as error:
         raise DataError(f"The file cannot be used: {error}.") from None
 
 
-def showable(path: Path, pixels: Pixels, folder: Path) -> Path:
-    """The file itself if browsers can show it, or else a PNG of the same pixels in `folder`."""
+def _size_of(path: Path, content: Content | None) -> tuple[int, int, int]:
+    """Width, height and, of bands, how many colour images of that size take as much memory."""
+    if isinstance(content, Bands):
+        header = values_header(path)
+        return header.width, header.height, -(-header.channels // 4)
+    with open_image(path) as file:
+        return *file.size, 1
+
+
+def showable(path: Path, pixels: Pixels, folder: Path, content: Content | None = None) -> Path:
+    """The file itself if browsers can show it, or else a PNG of the same pixels in `folder`.
+
+    Of bands, which `content` describes, the PNG shows those of its `display`.
+    """
+    if isinstance(content, Bands):
+        copy = folder / f"{path.stem}.png"
+        as_picture(content.values(pixels.array()), content).save(copy)
+        return copy
     with open_image(path) as file:
         if file.format in SHOWN_BY_BROWSERS:
             return path

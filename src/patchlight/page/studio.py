@@ -15,13 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from patchlight.data.labels import drawable
+from patchlight.data.bands import Bands
+from patchlight.data.content import Colours, Content
+from patchlight.data.labels import LabelMaps, drawable
 from patchlight.errors import DataError, UserError
 from patchlight.inference.files import write_pixels
 from patchlight.inference.loading import Weights
-from patchlight.inference.patch_scorer import PatchScorer
+from patchlight.inference.patch_scorer import PatchScorer, as_picture
 from patchlight.inference.pixels import Array, Pixels, to_values
-from patchlight.inference.translator import Direction, Translator
+from patchlight.inference.translator import Direction
 from patchlight.networks import Maps
 from patchlight.page.catalogue import Models
 from patchlight.pictures import Scale, overlay, red_to_blue
@@ -36,17 +38,27 @@ KEPT_RESULTS = 64
 """How many results stay on the disk while the page is served; the page has its own copies of what it shows."""
 
 
-def as_array(pixels: Pixels, channels: int) -> Array:
-    """H W C, as a network of so many channels takes it; raises a DataError that can be shown."""
+def as_array(pixels: Pixels, content: Content) -> Array:
+    """H W C, as a network that reads such images takes it; raises a DataError that can be shown."""
     try:
-        return pixels.for_network(channels)
+        return pixels.for_content(content)
     except DataError as error:
         raise DataError(f"The image does not fit this network: {error}.") from None
 
 
-def as_tensor(pixels: Pixels, channels: int) -> Tensor:
-    """C H W in [-1, 1]."""
-    return to_values([as_array(pixels, channels)], torch.device("cpu"))[0]
+def as_tensor(pixels: Pixels, content: Content) -> Tensor:
+    """What a network reads of an image, C H W in [-1, 1]."""
+    return to_values([as_array(pixels, content)], torch.device("cpu"), content)[0]
+
+
+def as_shown(pixels: Pixels, content: Content) -> Tensor:
+    """An image as pictures show it, in colours or gray, C H W in [-1, 1]."""
+    match content:
+        case Bands():
+            return content.drawn(as_tensor(pixels, content))
+        case LabelMaps():
+            return drawable(as_tensor(pixels, content))
+    return as_tensor(pixels, Colours(3))
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,8 @@ class Scene:
     source: Pixels
     translated: Pixels
     result: Path
+    shown: Path
+    """A picture of the result, which is the result itself where browsers can show it."""
     over_result: Path | None = None
     over_input: Path | None = None
     scores: str = ""
@@ -166,30 +180,34 @@ class Studio:
             UserError: the checkpoint is gone or cannot do that, or the memory does not suffice.
         """
         translator = self.models(path).translator(direction, weights)
-        if translator.out_channels > 4:
+        in_bands = isinstance(translator.writes, Bands)
+        if translator.out_channels > 4 and not in_bands:
             raise DataError(
                 f"This network makes images of {translator.out_channels} channels, which no picture can show: use "
                 f"patchlight.load, which translates arrays."
             )
         try:
-            given = _given(translator, source)
+            given = as_array(source, translator.reads)
             array = translator.translate_array(given)
         except (torch.OutOfMemoryError, MemoryError):
             raise DataError("There is not memory enough to translate this image: give a smaller one.") from None
-        translated = source.with_colour(array, given.shape[2])
+        translated = source.with_colour(array, given.shape[2], translator.writes)
         folder = self.new_folder()
         stem = f"{_tidy(name)}_{direction}_{_tidy(path.stem)}"
-        result = folder / f"{stem}.png"
+        result = shown = folder / f"{stem}.png"
+        if in_bands:  # which no browser shows
+            result = folder / f"{stem}.tif"
+            as_picture(array, translator.writes).save(shown)
         write_pixels(result, translated)
-        scene = Scene(path, direction, weights, source, translated, result)
+        scene = Scene(path, direction, weights, source, translated, result, shown)
         try:
             summary = self._summary(scene, translated)
         except UserError as error:
             return replace(scene, scores=f"No patch map: {error}.")
         scale = common_scale(summary)
         over_result, over_input = folder / f"{stem}_patch_map.png", folder / f"{stem}_patch_map_on_input.png"
-        summary.over(as_tensor(translated, 3), scale).save(over_result)
-        summary.over(_shown(translator, source), scale).save(over_input)
+        summary.over(as_shown(translated, translator.writes), scale).save(over_result)
+        summary.over(as_shown(source, translator.reads), scale).save(over_input)
         words, colours = summary.words(), legend(scale, summary.middle)
         return replace(scene, over_result=over_result, over_input=over_input, scores=words, legend=colours)
 
@@ -208,10 +226,10 @@ class Studio:
             )
         summaries = self._summary(scene, real), self._summary(scene, scene.translated)
         scale = common_scale(*summaries)
-        folder = self.new_folder()
+        folder, content = self.new_folder(), self.models(scene.path).translator(scene.direction, scene.weights).writes
         paths = (folder / "real_patch_map.png", folder / "translated_patch_map.png")
         for summary, pixels, path in zip(summaries, (real, scene.translated), paths, strict=True):
-            summary.over(as_tensor(pixels, 3), scale).save(path)
+            summary.over(as_shown(pixels, content), scale).save(path)
         words = "".join(
             f"<div><span>{what}</span> {summary.words()}</div>"
             for what, summary in zip(("Real image:", "Translation:"), summaries, strict=True)
@@ -222,8 +240,8 @@ class Studio:
         """The scores of an image in the place of the translated one."""
         model = self.models(scene.path)
         scorer, translator = model.patch_scorer(scene.direction), model.translator(scene.direction, scene.weights)
-        seen = as_tensor(image, translator.out_channels)
-        source = _values(translator, scene.source) if scorer.sees_source else seen
+        seen = as_tensor(image, translator.writes)
+        source = as_tensor(scene.source, translator.reads) if scorer.sees_source else seen
         return ScoreSummary.of(scorer, seen, source)
 
     def new_folder(self) -> Path:
@@ -235,24 +253,6 @@ class Studio:
             while len(self._results) > KEPT_RESULTS:
                 shutil.rmtree(self._results.popleft(), ignore_errors=True)
         return folder
-
-
-def _given(translator: Translator, source: Pixels) -> Array:
-    """What the network takes of an image, H W C; raises a DataError that can be shown."""
-    try:
-        return translator.array_of(source)
-    except DataError as error:
-        raise DataError(f"The image does not fit this network: {error}.") from None
-
-
-def _values(translator: Translator, source: Pixels) -> Tensor:
-    """What the network reads of an image, C H W in [-1, 1]."""
-    return to_values([_given(translator, source)], torch.device("cpu"), translator.reads)[0]
-
-
-def _shown(translator: Translator, source: Pixels) -> Tensor:
-    """An image in colours, 3 H W in [-1, 1]."""
-    return as_tensor(source, 3) if translator.labels is None else drawable(_values(translator, source))
 
 
 def _tidy(name: str) -> str:

@@ -10,7 +10,15 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from patchlight.build import build_data, build_method, build_performance, build_trainer, data_channels, recorded_in
+from patchlight.build import (
+    build_data,
+    build_method,
+    build_performance,
+    build_trainer,
+    data_channels,
+    data_contents,
+    recorded_in,
+)
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
 from patchlight.checkpoint import Weights, read_checkpoint, weights
 from patchlight.config.messages import one_line
@@ -55,7 +63,8 @@ class Evaluation:
                 image_size=self._image_size() if self.data.of_one_size else None,
                 n_images={split: counts[split] for split in ("val", "test")},
             )
-            self.quality.prepare_custom(self.method, data_channels(self.cfg.data))
+            contents = data_contents(self.cfg.data)
+            self.quality.prepare_custom(self.method, {domain: c.written for domain, c in contents.items()})
 
     @property
     def stages(self) -> list[str]:
@@ -149,7 +158,14 @@ class Evaluation:
             "best_is": f"{self.best.mode} {self.best.monitor}" if self.best is not None else None,
             "seeds": {"run": self.cfg.seed, "dropout noise": "the batch's number"},
             "metrics": self._metrics(),
+            **self._values(),
         }
+
+    def _values(self) -> dict[str, Any]:
+        """What the values of images are that are no colours of 8 bits."""
+        found = {domain: content.describe() for domain, content in data_contents(self.cfg.data).items()}
+        said = {domain: what for domain, what in found.items() if what is not None}
+        return {"values": said} if said else {}
 
     def _metrics(self) -> dict[str, Any]:
         """What each figure is; of the metrics of the configuration with their arguments."""

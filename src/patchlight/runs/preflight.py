@@ -101,7 +101,10 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     data = build_data(cfg.data, method)
     data.module.prepare_data()
     data.module.setup("fit")
-    if not isinstance(data.module, ImageDataModule):  # which knows ranks itself
+    if isinstance(data.module, ImageDataModule):
+        for key, limits in data.module.measured.items():  # so that a checkpoint has them
+            cfg.data[key] = limits
+    else:  # which does not know ranks itself
         cfg.trainer.use_distributed_sampler = True
     images = data.describe()["images"]
     if not images["val"]["A"]:

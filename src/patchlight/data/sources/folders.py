@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from patchlight.data.images import Header, Picture, open_picture, read_header
+from patchlight.data.decoding import COLOURS, Decoding
+from patchlight.data.images import Header, Picture, open_picture
 from patchlight.data.labels import numbers
 from patchlight.data.sources.base import (
     Direction,
@@ -22,7 +22,7 @@ from patchlight.data.sources.base import (
     Split,
     StoredSet,
 )
-from patchlight.data.sources.layouts import DISK, Layout, domain_folders, find_split, match, require_layout
+from patchlight.data.sources.layouts import DISK, Disk, Layout, domain_folders, find_split, match, require_layout
 from patchlight.errors import DataError
 
 THREADS = 8
@@ -55,14 +55,18 @@ class _Paths:
 class Files(_Paths, ImageSource):
     """Image files of one domain."""
 
+    def __init__(self, paths: Sequence[Path], decoding: Decoding = COLOURS) -> None:
+        super().__init__(paths)
+        self.decoding = decoding
+
     def read(self, index: int) -> Picture:
-        return open_picture(self.paths[index])
+        return self.decoding.read(self.paths[index])
 
     def header(self, index: int) -> Header:
-        return read_header(self.paths[index], thorough=False)
+        return self.decoding.header(self.paths[index], thorough=False)
 
     def exact_header(self, index: int) -> Header:
-        return read_header(self.paths[index])
+        return self.decoding.header(self.paths[index])
 
 
 class LabelFiles(Files):
@@ -108,22 +112,29 @@ def _with_instances(labels: Picture, path: Path) -> Picture:
 class SideBySide(_Paths, PairSource):
     """Image files that hold A on the left and B on the right, whose keys are their paths."""
 
+    def __init__(self, paths: Sequence[Path], decoding: Decoding = COLOURS) -> None:
+        super().__init__(paths)
+        self.decoding = decoding
+
     def read(self, index: int) -> tuple[Picture, Picture]:
-        return halves(self.key(index), open_picture(self.paths[index]))
+        return halves(self.key(index), self.decoding.read(self.paths[index]))
 
     def header(self, index: int) -> tuple[Header, Header]:
         return self.exact_header(index, thorough=False)
 
     def exact_header(self, index: int, thorough: bool = True) -> tuple[Header, Header]:
-        return header_halves(self.key(index), read_header(self.paths[index], thorough))
+        return header_halves(self.key(index), self.decoding.header(self.paths[index], thorough))
 
 
-def halves(key: str, image: Image.Image) -> tuple[Image.Image, Image.Image]:
+def halves(key: str, image: Picture) -> tuple[Picture, Picture]:
     """The left and the right half of an image.
 
     Raises:
         OddWidthError: its width is odd.
     """
+    if isinstance(image, np.ndarray):
+        middle = _middle(key, image.shape[1])
+        return image[:, :middle], image[:, middle:]
     middle = _middle(key, image.width)
     return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
 
@@ -147,7 +158,7 @@ class Folders(StoredSet):
     """The set below a folder: `root/{train,val,test}` side by side, or `root/{train,val,test}{A,B}`.
 
     With `instances` the domain with which `direction` begins is label maps, whose instances lie in
-    `root/{split}_instances` under the same names.
+    `root/{split}_instances` under the same names. `decoding_a` and `decoding_b` are those of the two domains.
     """
 
     def __init__(
@@ -157,9 +168,12 @@ class Folders(StoredSet):
         layout: Layout = "auto",
         instances: bool = False,
         direction: Direction = "AtoB",
+        decoding_a: Decoding = COLOURS,
+        decoding_b: Decoding = COLOURS,
     ) -> None:
         super().__init__(root)
         self.pairing, self.layout = pairing, layout
+        self.decoding_a, self.decoding_b = decoding_a, decoding_b
         self.instances_of: Literal["a", "b"] | None = None
         if instances:
             self.instances_of = "a" if direction == "AtoB" else "b"
@@ -171,20 +185,21 @@ class Folders(StoredSet):
             DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout
                 is not clear.
         """
-        found = find_split(self.root, split, self.layout, self.pairing)
+        trees = Disk(self.decoding_a), Disk(self.decoding_b)
+        found = find_split(self.root, split, self.layout, self.pairing, *trees)
         if isinstance(found, list):
             if self.instances_of is not None:
                 raise DataError(
                     f"data.instances=true needs label maps in a folder of their own: {self.root / split} holds "
                     f"pairs side by side"
                 )
-            return SideBySide(found)
+            return SideBySide(found, self.decoding_a.of_halves(self.decoding_b))
         a, b = found or ((), ())
         return self._files("a", a, split), self._files("b", b, split)
 
     def _files(self, domain: Literal["a", "b"], paths: Sequence[Path], split: Split) -> Files:
         if domain != self.instances_of or not paths:
-            return Files(paths)
+            return Files(paths, self.decoding_a if domain == "a" else self.decoding_b)
         folder = domain_folders(self.root, split)["ab".index(domain)]
         beside = self.root / f"{split}_instances"
         if not os.path.isdir(beside):

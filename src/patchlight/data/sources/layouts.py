@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from patchlight.data.images import IMAGE_SUFFIXES, is_image
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.sources.base import Pairing, Split, first_names
 from patchlight.errors import DataError
 
@@ -28,7 +28,10 @@ class Tree(Protocol):
 
 
 class Disk:
-    """The folders of this machine."""
+    """The folders of this machine; `decoding` says which files are images."""
+
+    def __init__(self, decoding: Decoding = COLOURS) -> None:
+        self.decoding = decoding
 
     def is_folder(self, path: Path) -> bool:
         # Not by `Path.is_dir`, which raises an error of its own where permissions are missing.
@@ -39,8 +42,8 @@ class Disk:
         found: list[Path] = []
         for here, folders, names in os.walk(folder, onerror=refuse_folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            found += [path for path in map(Path(here).joinpath, names) if is_image(path)]
-        return sorted_images(folder, found)
+            found += [path for path in map(Path(here).joinpath, names) if self.decoding.takes(path)]
+        return sorted_images(folder, found, self.decoding)
 
 
 DISK = Disk()
@@ -51,14 +54,14 @@ def refuse_folder(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be read ({error.strerror}): change its permissions, or take it away")
 
 
-def sorted_images(folder: Path, found: list[Path]) -> list[Path]:
+def sorted_images(folder: Path, found: list[Path], decoding: Decoding = COLOURS) -> list[Path]:
     """Images below a folder in the order of their paths in it.
 
     Raises:
         DataError: there are none.
     """
     if not found:
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        endings = ", ".join(sorted(decoding.suffixes))
         raise DataError(f"{folder} has no images: it should hold files that end with {endings}")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -104,11 +107,11 @@ def _are_there(a: Path, b: Path, tree: Tree) -> bool:
 
 
 def find_split(
-    root: Path, split: Split, layout: Layout, pairing: Pairing, tree: Tree = DISK
+    root: Path, split: Split, layout: Layout, pairing: Pairing, tree: Tree = DISK, tree_b: Tree | None = None
 ) -> list[Path] | tuple[list[Path], list[Path]] | None:
     """The files of a split in a deterministic order: side by side, or of both domains; None without such a split.
 
-    Files of both domains of a paired set are in pairs.
+    Files of both domains of a paired set are in pairs. `tree_b` lists the files of domain B, where others are images.
 
     Raises:
         DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout is
@@ -121,7 +124,7 @@ def find_split(
             return tree.images(root / split)
         case "folders":
             folder_a, folder_b = domain_folders(root, split, tree)
-            a, b = tree.images(folder_a), tree.images(folder_b)
+            a, b = tree.images(folder_a), (tree_b or tree).images(folder_b)
             return match(folder_a, a, folder_b, b) if pairing == "paired" else (a, b)
     return None
 

@@ -1,0 +1,95 @@
+"""Masks of valid pixels: from files to the losses and figures that count them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import albumentations
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import l1_loss
+
+from patchlight.data import Augment, ImageDataModule, normalise
+from patchlight.errors import DataError
+from patchlight.methods.pix2pix import valid_l1
+from patchlight.metrics.paired import PairedMetrics, update
+
+RNG = np.random.default_rng(0)
+
+
+def write_set(root: Path, n: int = 3, side: int = 12) -> None:
+    """Pairs of which A is white where the mask is valid, and B the same with noise."""
+    for folder in ("trainA", "trainB", "train_mask"):
+        (root / folder).mkdir(parents=True)
+    for i in range(n):
+        valid = RNG.random((side, side)) < 0.5
+        Image.fromarray(valid.astype(np.uint8) * 255).convert("RGB").save(root / f"trainA/{i}.png")
+        Image.fromarray(valid.astype(np.uint8) * 255).convert("RGB").save(root / f"trainB/{i}.jpg", quality=100)
+        Image.fromarray(valid.astype(np.uint8) * (i + 1)).save(root / f"train_mask/{i}.png")
+
+
+def module(root: Path, **settings: Any) -> ImageDataModule:
+    given: dict[str, Any] = {"mask": True, "image_size": 8, "load_size": 12, "num_workers": 0, "val_size": 0}
+    data = ImageDataModule(root=root, **(given | settings))
+    data.setup("fit")
+    return data
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_a_mask_moves_with_its_pair(augmented: bool, direction: str, tmp_path: Path) -> None:
+    write_set(tmp_path)
+    augment = Augment(geometry=[albumentations.Transpose(p=0.5)]) if augmented else None
+    data = module(tmp_path, direction=direction, augment=augment, cache=0.01)
+    for _ in range(2):  # read, and from the cache
+        for batch in map(normalise, data.train_dataloader()):
+            white = batch["A" if direction == "AtoB" else "B"][:, :1] > 0
+            assert batch["valid"].dtype == torch.float32
+            assert torch.equal(batch["valid"] > 0, white)
+
+
+def test_masks_that_do_not_suit(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    with pytest.raises(DataError, match="is of pairs in folders"):
+        module(tmp_path, pairing="unpaired")
+    Image.new("L", (5, 4)).save(tmp_path / "train_mask/1.png")
+    data = module(tmp_path)
+    with pytest.raises(DataError, match=r"1\.png is 5x4 pixels, its pair 12x12"):
+        list(data.train_dataloader())
+    (tmp_path / "train_mask/1.png").unlink()
+    with pytest.raises(DataError, match=r"1\.png has no mask of its name in .*train_mask"):
+        module(tmp_path)
+    (tmp_path / "train_mask").rename(tmp_path / "away")
+    with pytest.raises(DataError, match="train_mask is not there: data.mask=true looks for the masks"):
+        module(tmp_path)
+
+
+def test_what_is_not_valid_changes_nothing() -> None:
+    random = torch.Generator().manual_seed(0)
+    target, fake = (torch.rand(3, 3, 16, 16, generator=random) * 2 - 1 for _ in range(2))
+    valid = (torch.rand(3, 1, 16, 16, generator=random) < 0.5).float()
+    valid[2] = 0
+    other = torch.where(valid > 0, fake, torch.rand(fake.shape, generator=random) * 2 - 1)
+    assert torch.equal(valid_l1(fake, target, valid), valid_l1(other, target, valid))
+    inside = valid.expand_as(fake) > 0
+    assert torch.allclose(valid_l1(fake, target, valid), (fake - target)[inside].abs().mean())
+    assert valid_l1(fake, target, valid * 0) == 0
+    assert torch.allclose(valid_l1(fake, target, valid * 0 + 1), l1_loss(fake, target))
+
+    def figures(image: torch.Tensor, mask: torch.Tensor | None) -> dict[str, float]:
+        metrics = PairedMetrics().collection((16, 16))
+        update(metrics, image, target, mask)
+        return {name: float(value) for name, value in metrics.compute().items()}
+
+    found = figures(fake, valid)
+    assert found == figures(other, valid)
+    assert found["l1"] == pytest.approx((fake - target)[inside].abs().mean().item(), rel=1e-6)
+    errors = [
+        ((f - t)[m.expand_as(f) > 0].square().mean() / 4).item() for f, t, m in zip(fake, target, valid, strict=True)
+    ]
+    assert found["psnr"] == pytest.approx(np.mean([-10 * np.log10(error) for error in errors[:2]]), rel=1e-5)
+    for name, value in figures(fake, None).items():
+        assert figures(fake, valid * 0 + 1)[name] == pytest.approx(value, rel=1e-5), name
