@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (["ckpt=x", "output=model"], "output=model should end in .onnx, .pt2, .safetensors; a folder is for"),
         (["ckpt=x", "output=model.onnx", "format=pt2"], "output=model.onnx should end in .pt2"),
         (["ckpt=x", "output=model.onnx", "format=reference"], "output=model.onnx should be a folder"),
-        (["ckpt=x", "output=model.onnx", "range=0"], "range=0 should be 'normalised', 'unit' or 'bytes'"),
+        (["ckpt=x", "output=model.onnx", "range=0"], "range=0 should be 'normalised', 'unit', 'bytes' or 'values'"),
         (["ckpt=x", "output=model.onnx", "opset=9"], "opset=9 should be at least 18"),
         (["ckpt=x", "outptu=model.onnx"], "outptu is no key of the configuration: did you mean output?"),
         (["ckpt=none.ckpt", "output=model.onnx"], "none.ckpt is not there"),

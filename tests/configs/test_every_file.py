@@ -50,7 +50,7 @@ def test_composes_and_binds(path: Path) -> None:
         with pytest.raises(ConfigError, match=rf"is not installed: pip install 'patchlight\[{extra}\]'"):
             compose_config("train", overrides)
         return
-    if path.parent.name == "data" and path.stem in ("paired", "unpaired"):
+    if path.parent.name == "data" and path.stem in ("paired", "unpaired", "colorization"):
         overrides.append("data.root=somewhere")
     if path.stem == "single":
         overrides += ["data.source.a=a.png", "data.source.b=b.png"]

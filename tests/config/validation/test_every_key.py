@@ -133,8 +133,12 @@ ZERO = {
 
 NEGATIVE = {key for key in ZERO if key.endswith("_label")}
 
+LISTS = ("trainer.devices", "data.bands_a", "data.bands_b", "data.display_a", "data.display_b")
+"""Of which [1, 2, 3] is a value."""
+
 LATE = {
     ("model.schedule", "null"): "late: trainer.max_epochs=null takes the length of model.schedule, which is null",
+    ("data.colorization", "true"): "late: data.colorization=true goes from lightness to colour: leave data.direction",
 }
 """What is a value, but not together with the others."""
 
@@ -153,7 +157,7 @@ def test_odd_values(name: str, alexnet: None, tmp_path: Path, monkeypatch: pytes
             value = ODD[kind]
             found = result(changed(config, key, value), key)
             allowed = kind not in NEVER and not (number and kind in NO_NUMBER)
-            allowed |= key == "trainer.devices" and kind == "list"
+            allowed |= key in LISTS and kind == "list"
             allowed &= kind != "zero" or key in ZERO
             allowed &= kind != "negative" or key in NEGATIVE
             fits = found == "refused" or (found == "built" and allowed)
