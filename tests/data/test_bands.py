@@ -17,6 +17,7 @@ from patchlight.data import ImageDataModule
 from patchlight.data.bands import Bands, bands_of
 from patchlight.data.contents import contents_of
 from patchlight.data.decoding import Decoding, read_values, values_header
+from patchlight.data.images import open_picture, read_header
 from patchlight.errors import DataError
 from patchlight.inference.files import write_pixels
 from patchlight.inference.pixels import to_arrays, to_values, with_values
@@ -55,10 +56,14 @@ def test_every_kind_of_file_gives_its_own_values(kind: str, depth: str, tmp_path
     assert (header.height, header.width, header.channels) == array.shape
 
 
-def test_an_upright_image_of_16_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_an_upright_image(compression: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(DEEP[:, :, 0]).save(tmp_path / "x.tif", exif=exif)
+    Image.fromarray((DEEP[:, :, 0] >> 8).astype(np.uint8)).save(tmp_path / "y.tif", exif=exif, compression=compression)
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "y.tif")), np.rot90(DEEP[:, :, 0] >> 8, -1))
+    assert (read_header(tmp_path / "y.tif").height, read_header(tmp_path / "y.tif").width) == (8, 6)
+    Image.fromarray(DEEP[:, :, 0]).save(tmp_path / "x.tif", exif=exif, compression=compression)
     assert np.array_equal(read_values(tmp_path / "x.tif")[:, :, 0], np.rot90(DEEP[:, :, 0], -1))
     assert (values_header(tmp_path / "x.tif").height, values_header(tmp_path / "x.tif").width) == (8, 6)
 

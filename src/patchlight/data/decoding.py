@@ -18,7 +18,6 @@ from PIL import ExifTags, Image
 
 from patchlight.data.images import (
     IMAGE_SUFFIXES,
-    SIDEWAYS,
     Header,
     Picture,
     is_image,
@@ -26,6 +25,7 @@ from patchlight.data.images import (
     open_picture,
     read_header,
     upright,
+    upright_size,
 )
 from patchlight.data.transforms import Size
 from patchlight.system.image_file import decode_unchanged, one_message, open_image
@@ -131,7 +131,7 @@ def values_header(path: Path) -> Header:
         with open_image(path) as image:
             pages = _page_count(image)
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            width, height = image.size[::-1] if orientation in SIDEWAYS else image.size
+            width, height = upright_size(image, orientation)
             return Header(width, height, pages * len(image.getbands()), format=image.format or "")
 
 

@@ -145,8 +145,15 @@ def read_stream_header(stream: IO[bytes], called: str, thorough: bool = True) ->
 def _header(file: Image.Image, thorough: bool) -> Header:
     early = file.format != "PNG" or "exif" in file.info or "Raw profile type exif" in file.info
     orientation = file.getexif().get(ExifTags.Base.Orientation, 1) if early or thorough else 1
-    width, height = file.size[::-1] if orientation in SIDEWAYS else file.size
+    width, height = upright_size(file, orientation)
     return Header(width, height, len(file.getbands()), file.mode, file.format or "", int(orientation))
+
+
+def upright_size(file: Image.Image, orientation: int) -> tuple[int, int]:
+    """Width and height of a file, which has not been decoded, once it is turned upright."""
+    # The size of a TIFF is that of its turned image already in some versions of Pillow, of which the tags are no part.
+    size = (file.tag_v2[256], file.tag_v2[257]) if file.format == "TIFF" else file.size  # type: ignore[attr-defined]
+    return (size[1], size[0]) if orientation in SIDEWAYS else (size[0], size[1])
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:

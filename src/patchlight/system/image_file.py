@@ -79,6 +79,9 @@ def open_image(
             raise OSError("it has no bytes")
         with Image.open(path, formats=FORMATS) as file:
             _refuse_bombs(file)
+            if file.format == "TIFF":
+                # Pillow 12 maps one without compression into memory at the size of its turned image, and mixes it up.
+                file.filename = ""
             yield file
 
 
