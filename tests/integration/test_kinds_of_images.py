@@ -52,6 +52,7 @@ def write_bands(root: Path, n: int = 2, side: int = 40) -> None:
             Image.fromarray(mask).save(root / f"{split}_mask/{i}.png")
 
 
+# Some seconds: a training, and every command on its checkpoint.
 def test_sixteen_bits_and_floating_point(typed: Typed) -> None:
     write_bands(Path("set"))
     outcome = typed("train", *SMALL, *BANDS)
@@ -111,6 +112,7 @@ def _pages(path: str) -> list[Image.Image]:
     return pages
 
 
+# Some seconds: a training and a translation.
 def test_colorization(typed: Typed) -> None:
     rng = np.random.default_rng(0)
     for split in ("train", "val", "test"):
