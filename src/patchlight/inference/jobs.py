@@ -166,7 +166,8 @@ def _name(name: Path, format: Format | None, writes: Content | None) -> Path:
     if isinstance(writes, Bands):
         in_png = writes.depth != "float32" and writes.channels in (1, 3, 4)
         return name if own in ("tif", "npy") or (own == "png" and in_png) else name.with_suffix(".tif")
-    return name if own is not None and own != "npy" else name.with_suffix(".png")
+    # Before it is known what the network is, a NumPy file should be in no image's way.
+    return name if own is not None and (own != "npy" or writes is None) else name.with_suffix(".png")
 
 
 def _identity(path: Path) -> object:
