@@ -140,7 +140,7 @@ class PairedDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
-        epoch, index = _place(key, len(self))
+        epoch, index, _ = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         index %= len(self.domains.a)
         a, b = self.domains.a[index], self.domains.b[index]
@@ -179,11 +179,13 @@ class UnpairedDataset(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey | int) -> Sample:
         p = self.processing
-        epoch, index = _place(key, len(self))
+        epoch, index, images = _place(key, len(self))
         rng = sample_rng(p.seed, epoch, index)
         index %= len(self.domains)
         index_a, index_b = index % len(self.domains.a), index % len(self.domains.b)
-        if p.geometry.random:
+        if images is not None:
+            index_a, index_b = images
+        elif p.geometry.random:
             index_b = int(rng.integers(len(self.domains.b)))
         a, b = self.domains.a[index_a], self.domains.b[index_b]
         of_a, of_b = p.content_a, p.content_b
@@ -225,7 +227,7 @@ def _size(image: Levels) -> Size:
 
 
 def _place(key: SampleKey | int, length: int) -> SampleKey:
-    """Epoch and index; a plain index is one of the first epoch."""
+    """The key of a sample; a plain index is one of the first epoch."""
     place = key if isinstance(key, SampleKey) else SampleKey(0, key)
     if not 0 <= place.item < length:
         raise IndexError(f"index {place.item} is not in a set of {length} images")

@@ -38,6 +38,7 @@ def inspect(splits: Mapping[Split, Domains], processing: Processing, *, paired: 
     Raises:
         DataError: naming the first of these images, with the advice at its end.
     """
+    splits = {split: domains.representatives() for split, domains in splits.items()}
     records = list(dict.fromkeys(image.record for d in splits.values() for image in (*d.a, *d.b)))
     headers: dict[Record, tuple[Header, ...] | Problem] = {}
     for source, group in groupby(records, key=lambda record: record[0]):

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import parent_process
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import Sampler
+
+from patchlight.data.ordering import Blocks, full_order, repeated_order
 
 MOST_WORKERS = 8
 """More are not started for a rank unless they are asked for."""
@@ -32,6 +34,8 @@ class SampleKey(NamedTuple):
 
     epoch: int
     item: int
+    images: tuple[int, int] | None = None
+    """Which A meets which B, where that follows from the order of the epoch."""
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -45,15 +49,19 @@ class EpochSampler(Sampler[SampleKey]):
     Rank r of n takes every n-th key from the r-th on. If `pad`, the order is wrapped around so that all ranks have the
     same number of keys. Lightning calls `set_epoch` before each epoch. The first epoch may be another than 0, and
     begin after `skip` keys of each rank: where a run that is resumed had left off.
+
+    With `blocks`, those of A and of B, the order needs few blocks at a time; see `patchlight.data.ordering`. Where the
+    images are not `paired`, each domain has such an order of its own, and what meets are the images at the same place.
     """
 
     def __init__(
         self, length: int, *, seed: int, shuffle: bool, rank: int = 0, world_size: int = 1, pad: bool = True,
-        epoch: int = 0, skip: int = 0,
+        epoch: int = 0, skip: int = 0, blocks: tuple[Blocks, Blocks] | None = None, paired: bool = True,
     ) -> None:  # fmt: skip
         self.length, self.seed, self.shuffle, self.pad = length, seed, shuffle, pad
         self.rank, self.world_size = rank, world_size
         self.epoch, self.skip = epoch, skip
+        self.blocks, self.paired = blocks, paired
 
     def set_epoch(self, epoch: int) -> None:
         if epoch != self.epoch:
@@ -65,14 +73,23 @@ class EpochSampler(Sampler[SampleKey]):
         return len(range(self.rank, self.length, self.world_size))
 
     def __iter__(self) -> Iterator[SampleKey]:
-        order = np.arange(self.length)
-        if self.shuffle:
-            # A key of its own keeps this stream apart from the samples': seeds are padded with zeros.
-            seeds = np.random.SeedSequence([self.seed, self.epoch], spawn_key=(1,))
-            order = np.random.default_rng(seeds).permutation(self.length)
+        key_at = self._keys()
         for i in range(self.skip, len(self)):
-            position = (self.rank + i * self.world_size) % self.length
-            yield SampleKey(self.epoch, int(order[position]))
+            yield key_at((self.rank + i * self.world_size) % self.length)
+
+    def _keys(self) -> Callable[[int], SampleKey]:
+        """From a place in the epoch to the key."""
+        epoch = self.epoch
+        if not self.shuffle:
+            return lambda place: SampleKey(epoch, place)
+        if self.blocks is None:
+            order = full_order(self.length, self.seed, epoch)
+            return lambda place: SampleKey(epoch, order(place))
+        of_a, of_b = (repeated_order(blocks, self.seed, epoch, n) for n, blocks in enumerate(self.blocks))
+        if not self.paired:
+            return lambda place: SampleKey(epoch, place, (of_a(place), of_b(place)))
+        pairs = int(self.blocks[0].ends[-1])
+        return lambda place: SampleKey(epoch, place // pairs * pairs + of_a(place))
 
 
 def choose_workers(local_ranks: int) -> int:

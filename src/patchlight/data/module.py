@@ -306,18 +306,16 @@ class ImageDataModule(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """Where the images are and how many there are in each split, in plain types."""
         counts = {split: {"A": len(d.a), "B": len(d.b)} for split, d in self._splits.items()}
-        where = {"root": str(self.source.root.resolve())} if isinstance(self.source, StoredSet) else {}
+        where = {"root": self.source.place} if isinstance(self.source, StoredSet) else {}
         if not isinstance(self.source, Folders):
-            kinds = dict.fromkeys(type(image.source) for d in self._splits.values() for image in (*d.a, *d.b))
+            kinds = dict.fromkeys(type(i.source) for d in self._splits.values() for i in (d.a, d.b) if len(i))
             where["source"] = ", ".join(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds)
         return {**where, "pairing": self.pairing, "images": counts}
 
     def fingerprint(self, split: Split) -> str:
         """Twelve hexadecimal digits that stand for the images of a split: the names and sizes of files, or what the
         source gives for them."""
-        domains = self._splits[split]
-        records = dict.fromkeys(image.record for image in (*domains.a, *domains.b))
-        text = "\n".join(source.fingerprint(index) for source, index in records)
+        text = "\n".join(self._splits[split].fingerprints())
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     def _loader(self, split: Split) -> DataLoader[Sample]:
@@ -332,6 +330,7 @@ class ImageDataModule(LightningDataModule):
         epoch, images = self._begin if training else (0, 0)
         sampler = EpochSampler(
             len(dataset), seed=self.seed, shuffle=training, pad=training, world_size=world_size,
+            blocks=self._splits[split].blocks() if training else None, paired=self.pairing == "paired",
             rank=self.trainer.global_rank if self.trainer else 0, epoch=epoch, skip=images // world_size,
         )  # fmt: skip
         return DataLoader(

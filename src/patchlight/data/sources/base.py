@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from patchlight.data.images import Header, Picture
+from patchlight.data.ordering import Blocks
 
 Split = Literal["train", "val", "test"]
 SPLIT_NAMES: Mapping[str, Split] = {
@@ -66,6 +71,18 @@ class Source(ABC, Generic[P, H]):
         """What else a generator may read of the image, by name: further keys of the batch."""
         return {}
 
+    def digest(self) -> str | None:
+        """What stands for all images at once, if something is known that does; otherwise each is asked for its own."""
+        return None
+
+    def blocks(self) -> Blocks | None:
+        """The runs of images that are fetched together; an epoch then needs few of them at a time."""
+        return None
+
+    def representatives(self) -> Sequence[int] | None:
+        """The images whose headers are those of all others, if they are known; otherwise each is looked at."""
+        return None
+
 
 class ImageSource(Source[Picture, Header]):
     """A source of the images of one domain."""
@@ -94,6 +111,52 @@ class ImageRef:
         return self.source, self.index
 
 
+class Images(Sequence[ImageRef]):
+    """Some images of a source, by their numbers: a reference is made only when it is asked for.
+
+    `side` is that of images of pairs that are read in one go.
+    """
+
+    def __init__(self, source: ImageSource | PairSource, indices: Sequence[int] | NDArray[np.int64], side: int = 0) -> None:
+        self.source, self.indices, self.side = source, indices, side
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @overload
+    def __getitem__(self, place: int) -> ImageRef: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Images: ...
+
+    def __getitem__(self, place: int | slice) -> ImageRef | Images:
+        if isinstance(place, slice):
+            return Images(self.source, self.indices[place], self.side)
+        return ImageRef(self.source, int(self.indices[place]), self.side)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Images:
+        """The images for which an array of the same length is true."""
+        return Images(self.source, np.asarray(self.indices)[chosen], self.side)
+
+    def blocks(self) -> Blocks | None:
+        """The blocks of the source, as far as these images are in them."""
+        found = self.source.blocks()
+        return None if found is None else found.within(self.indices)
+
+    def representatives(self) -> Images:
+        """Images whose headers are those of all others; all of them where the source knows of none."""
+        found = self.source.representatives()
+        return self if found is None else Images(self.source, found, self.side)
+
+    def fingerprints(self) -> Iterator[str]:
+        """What stands for the images in the fingerprint of their split."""
+        digest = self.source.digest()
+        if digest is None:
+            yield from (self.source.fingerprint(int(index)) for index in self.indices)
+        else:
+            yield digest + hashlib.sha256(np.asarray(self.indices, np.int64).tobytes()).hexdigest()
+
+
 Record = tuple[ImageSource | PairSource, int]
 Found = PairSource | tuple[ImageSource, ImageSource]
 """A split as it is found: pairs, or the images of domain A and those of domain B."""
@@ -113,6 +176,11 @@ class StoredSet(ABC):
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).expanduser()
+
+    @property
+    def place(self) -> str:
+        """Where the set lies, for records."""
+        return str(self.root.resolve())
 
     @abstractmethod
     def __call__(self, *, split: Split) -> Found:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from patchlight.data.images import Header, Picture
+from patchlight.data.ordering import Blocks
 from patchlight.data.sources.base import (
     Found,
     ImageRef,
+    Images,
     ImageSet,
     ImageSource,
     Pairing,
@@ -24,12 +28,32 @@ VAL_SIZE = 16
 """Images that `data.val_size=auto` cuts from a training split that is large enough."""
 
 
+class _Nothing(ImageSource):
+    """A source without images."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def read(self, index: int) -> Picture:
+        raise IndexError(index)
+
+    def header(self, index: int) -> Header:
+        raise IndexError(index)
+
+    def key(self, index: int) -> str:
+        raise IndexError(index)
+
+
+def _no_images() -> Images:
+    return Images(_Nothing(), ())
+
+
 @dataclass(frozen=True)
 class Domains:
     """The images of one split. For pairs, A and B have the same length and belong together by position."""
 
-    a: tuple[ImageRef, ...] = ()
-    b: tuple[ImageRef, ...] = ()
+    a: Images = field(default_factory=_no_images)
+    b: Images = field(default_factory=_no_images)
 
     def __len__(self) -> int:
         return max(len(self.a), len(self.b))
@@ -37,6 +61,23 @@ class Domains:
     def first(self, n: int | None) -> Domains:
         """The first `n` images of each domain; all of them for None."""
         return Domains(self.a[:n], self.b[:n])
+
+    def representatives(self) -> Domains:
+        """Images whose headers are those of all others, as far as the sources know them; otherwise all images."""
+        return Domains(self.a.representatives(), self.b.representatives())
+
+    def blocks(self) -> tuple[Blocks, Blocks] | None:
+        """The blocks of both domains; None unless the images of both lie in some."""
+        a, b = self.a.blocks(), self.b.blocks()
+        return None if a is None or b is None else (a, b)
+
+    def fingerprints(self) -> Iterator[str]:
+        """What stands for the images, once for those that are read in one go."""
+        yield from self.a.fingerprints()
+        if self.b.source is not self.a.source:
+            yield from self.b.fingerprints()
+        elif not np.array_equal(self.b.indices, self.a.indices):
+            yield from self.b.where(~np.isin(self.b.indices, self.a.indices)).fingerprints()
 
 
 def find_domains(source: ImageSet, split: Split, pairing: Pairing) -> Domains:
@@ -69,8 +110,8 @@ def domains_of(found: Found, pairing: Pairing) -> Domains:
     return _aligned(domains) if pairing == "paired" else domains
 
 
-def _all(source: ImageSource | PairSource, side: int = 0) -> tuple[ImageRef, ...]:
-    return tuple(ImageRef(source, i, side) for i in range(len(source)))
+def _all(source: ImageSource | PairSource, side: int = 0) -> Images:
+    return Images(source, range(len(source)), side)
 
 
 def _aligned(domains: Domains) -> Domains:
@@ -87,7 +128,7 @@ def _aligned(domains: Domains) -> Domains:
         unmatched = [key for key in own if key not in other]
         if unmatched:
             raise DataError(f"{first_names(unmatched)} of data.source have no partner of their key in {name}")
-    return Domains(domains.a, tuple(by_key_b[key] for key in by_key_a))
+    return Domains(domains.a, Images(domains.b.source, [by_key_b[key].index for key in by_key_a]))
 
 
 def _by_key(images: Sequence[ImageRef]) -> dict[str, ImageRef]:
@@ -135,17 +176,16 @@ def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tu
             f"data.val_size={val_size} leaves nothing to train on: there are {smallest} training images; set it lower, "
             f"or to 0 for no validation"
         )
-    combined = paired or all(isinstance(image.source, PairSource) for image in train.a)
+    combined = paired or isinstance(train.a.source, PairSource)
     chosen_a = _choose(len(train.a), val_size, seed)
     chosen_b = chosen_a if combined else _choose(len(train.b), val_size, seed + 1)
-    parts = ((train.a, chosen_a), (train.b, chosen_b))
-    kept, val = (
-        Domains(*(tuple(image for i, image in enumerate(images) if (i in chosen) is cut) for images, chosen in parts))
-        for cut in (False, True)
-    )
-    return kept, val
+    kept = Domains(train.a.where(~chosen_a), train.b.where(~chosen_b))
+    return kept, Domains(train.a.where(chosen_a), train.b.where(chosen_b))
 
 
-def _choose(n: int, size: int, seed: int) -> frozenset[int]:
+def _choose(n: int, size: int, seed: int) -> NDArray[np.bool_]:
+    """True at `size` places of `n`."""
     generator = np.random.default_rng(np.random.SeedSequence([seed, n]))
-    return frozenset(generator.permutation(n)[:size].tolist())
+    chosen = np.zeros(n, np.bool_)
+    chosen[generator.permutation(n)[:size]] = True
+    return chosen

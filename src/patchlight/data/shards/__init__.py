@@ -1,0 +1,1 @@
+"""Sets in shards: their index, fetching them from a server or an object store, keeping and writing them."""

@@ -1,0 +1,130 @@
+"""Shards on the local disk, in a folder that all processes of the machine share and that has a largest size."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from patchlight.data.shards.index import Shard
+from patchlight.data.shards.location import Location
+from patchlight.errors import DataError
+
+SUFFIX = ".shard"
+PART = ".part"
+"""Shards that are being fetched; they have their whole size from the beginning."""
+LOCKS = "locks"
+"""The folder of empty files, one for each shard that was ever here."""
+
+
+class ShardCache:
+    """Fetched shards, named by their checksums; those that were not used for longest go where there is no room.
+
+    The sizes of all files, of unfinished ones too, never sum to more than `limit` bytes. Locks are those of files, which
+    end with their process. A process that reads a shard while it is taken away keeps it open until it has noticed.
+    """
+
+    def __init__(self, folder: Path, limit: int, location: Location) -> None:
+        self.folder, self.limit, self.location = folder, limit, location
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            DataError: it cannot be made or written.
+        """
+        try:
+            (self.folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"data.source.cache_dir={self.folder} cannot be made ({error.strerror})") from None
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise DataError(f"data.source.cache_dir={self.folder} may not be written: choose another folder")
+
+    def path(self, shard: Shard) -> Path:
+        """The place of a shard, which may not be there."""
+        return self.folder / f"{shard.sha256[:40]}{SUFFIX}"
+
+    def get(self, shard: Shard) -> Path:
+        """The path of a shard, which is fetched if it is not there. It may be gone again before it is opened.
+
+        Raises:
+            DataError: it cannot be fetched, its checksum is wrong, or the disk is full.
+        """
+        path = self.path(shard)
+        if self.touch(path):
+            return path
+        try:
+            # One process fetches a shard; the others wait for it here.
+            with self._lock(path):
+                if self.touch(path):
+                    return path
+                part = path.with_suffix(PART)
+                try:
+                    self._reserve(part, shard.bytes)
+                    self.location.fetch(shard.file, part, shard.bytes, shard.sha256)
+                    part.replace(path)
+                finally:
+                    part.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"data.source.cache_dir={self.folder} cannot hold {shard.file} ({reason})") from None
+        return path
+
+    def drop(self, shard: Shard) -> None:
+        """Take a shard away that turned out to be damaged."""
+        self.path(shard).unlink(missing_ok=True)
+
+    def touch(self, path: Path) -> bool:
+        """Whether a shard is there, which counts as its last use."""
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _reserve(self, part: Path, size: int) -> None:
+        """Make room for a shard, by taking away others, and take the room.
+
+        What is just being fetched is not taken away; where that leaves no room, this waits for it to be whole.
+        """
+        while True:
+            with FileLock(self.folder / LOCKS / "all.lock"):
+                part.unlink(missing_ok=True)  # of a process that has been killed
+                if self._make_room(size):
+                    with part.open("wb") as file:
+                        file.truncate(size)
+                    return
+            time.sleep(0.1)
+
+    def _make_room(self, size: int) -> bool:
+        whole, used = [], 0
+        for path in self.folder.iterdir():
+            with suppress(FileNotFoundError):
+                found = path.stat()
+                used += found.st_size
+                if path.suffix == SUFFIX:
+                    whole.append((found.st_mtime_ns, path, found.st_size))
+                elif path.suffix == PART and self._is_abandoned(path):
+                    path.unlink(missing_ok=True)
+                    used -= found.st_size
+        for _, path, its_size in sorted(whole):
+            if used + size <= self.limit:
+                break
+            path.unlink(missing_ok=True)
+            used -= its_size
+        return used + size <= self.limit
+
+    def _lock(self, path: Path) -> FileLock:
+        """What the process holds that fetches a shard."""
+        return FileLock(self.folder / LOCKS / f"{path.stem}.lock")
+
+    def _is_abandoned(self, part: Path) -> bool:
+        """Whether nobody fetches an unfinished shard any more."""
+        try:
+            with self._lock(part).acquire(blocking=False):
+                return True
+        except Timeout:
+            return False
