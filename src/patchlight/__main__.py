@@ -15,6 +15,7 @@ VERBS = {
     "import": "import_weights",
     "report": "report",
     "doctor": "doctor",
+    "shard": "shard",
     "demo": "demo",
     "bench": "bench",
     "download": "download",

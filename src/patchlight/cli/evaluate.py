@@ -108,7 +108,8 @@ def evaluate(config: EvalConfig) -> None:
     for name, value in figures.items():
         table.add_row(name, f"{value:.4f}")
     console.print(table)
-    console.print(f"images:  {root.resolve() if root is not None else data.describe()['source']}")
+    described = data.describe()
+    console.print(f"images:  {root.resolve() if root is not None else described.get('root', described.get('source'))}")
     console.print(f"written: {path}" + (f", {output / 'samples.png'}" if samples else ""))
 
 
@@ -119,12 +120,14 @@ def _require_root(data: TrainingData, config: EvalConfig) -> Path | None:
         DataError: it is not there.
     """
     from patchlight.data import ImageDataModule
-    from patchlight.data.sources import Folders, StoredSet
+    from patchlight.data.sources import Folders, Shards, StoredSet
 
     module = data.module
     if not isinstance(module, ImageDataModule) or not isinstance(module.source, StoredSet):
         return None
     root = module.source.root
+    if isinstance(module.source, Shards) and module.source.location.is_remote:
+        return None
     if os.path.isdir(root) if isinstance(module.source, Folders) else os.path.exists(root):
         return root
     if config.root is not None:
@@ -163,7 +166,9 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
     elif config.root is not None:
         raise ConfigError(f"data={config.root}: the training's images come from {data['_target_']}, so leave it out")
     if config.root is not None:
-        data |= {"root": config.root, "source": _source(Path(config.root).expanduser(), data.get("source"))}
+        data |= {"root": config.root, "source": _source(config.root, data.get("source"))}
+    elif own_data:
+        data["source"] = _without_paths(data.get("source"))
     if config.num_workers is not None:
         data["num_workers"] = config.num_workers
     if config.inference_mode is not None:
@@ -194,17 +199,35 @@ def _configuration(recorded: Mapping[str, Any], config: EvalConfig) -> DictConfi
     )
 
 
-def _source(root: Path, trained_on: object) -> dict[str, Any] | None:
-    """What `data.source` is for the images at a path, with the columns of the training's where that is of its kind."""
+def _source(root: str, trained_on: object) -> dict[str, Any] | None:
+    """What `data.source` is for the images at a path or an address, with the columns of the training's where that is
+    of its kind."""
     from patchlight.data.sources import kind_of
+    from patchlight.data.sources.shards.location import is_address
 
-    kind = kind_of(root)
+    kind = "shards" if is_address(root) else kind_of(Path(root).expanduser())
     if kind in (None, "folders"):
         return None
     composed = compose_config("train", ["data.root=.", f"data/source={kind}"])
     source: dict[str, Any] = OmegaConf.to_container(composed.data.source, resolve=False)  # type: ignore[assignment]
     own = trained_on if isinstance(trained_on, dict) and trained_on.get("_target_") == source["_target_"] else {}
     return {**source, **{key: own[key] for key in own.keys() & {"column_a", "column_b", "conditions"}}}
+
+
+def _without_paths(source: Any) -> Any:
+    """The training's `data.source` without the folder of fetched shards, which may be another machine's.
+
+    Raises:
+        ConfigError: it has an address, which is not asked for anything only because a file says so.
+    """
+    from patchlight.data.sources.shards.location import is_address
+
+    if not isinstance(source, dict) or source.get("_target_") != "patchlight.data.sources.Shards":
+        return source
+    root = str(source.get("root"))
+    if is_address(root):
+        raise ConfigError(f"the training's images are at {root}: give data={root} to fetch them, or others")
+    return {key: value for key, value in source.items() if key != "cache_dir"}
 
 
 def _section(recorded: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -70,4 +70,3 @@ def repeated_order(blocks: Blocks, seed: int, epoch: int, stream: int) -> Order:
     length = int(blocks.ends[-1])
     of_round = lru_cache(maxsize=2)(lambda number: block_order(blocks, seed, epoch, stream, number))
     return lambda place: of_round(place // length)(place % length)
-

@@ -45,7 +45,7 @@ SCHEDULES = _of("patchlight.methods.schedules", "linear step cosine constant Pla
     "OneCycleLR PolynomialLR ReduceLROnPlateau",
 )
 DATA = _of("patchlight.data", "ImageDataModule")
-SOURCES = _of("patchlight.data.sources", "Archive Folders Manifest SinglePair Table")
+SOURCES = _of("patchlight.data.sources", "Archive Folders Manifest Shards SinglePair Table")
 RENDERED = _of("patchlight.data", "SyntheticSet")
 AUGMENTS = _of("patchlight.data", "Augment")
 TRANSFORMS = _of(

@@ -21,6 +21,7 @@ from patchlight.data.sources.folders import Folders
 from patchlight.data.sources.kinds import kind_of, stored_set
 from patchlight.data.sources.layouts import Layout
 from patchlight.data.sources.manifest import Manifest
+from patchlight.data.sources.shards import Shards
 from patchlight.data.sources.single import SinglePair
 from patchlight.data.sources.table import Table
 
@@ -40,6 +41,7 @@ __all__ = [
     "PairSource",
     "Pairing",
     "Record",
+    "Shards",
     "SinglePair",
     "Split",
     "StoredSet",

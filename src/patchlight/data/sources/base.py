@@ -71,6 +71,13 @@ class Source(ABC, Generic[P, H]):
         """What else a generator may read of the image, by name: further keys of the batch."""
         return {}
 
+    def encoded(self, index: int) -> Sequence[bytes] | None:
+        """The files that the images come from, byte for byte: one, or for a pair two, or one that holds both halves.
+
+        None where an image is not what decoding a file gives.
+        """
+        return None
+
     def digest(self) -> str | None:
         """What stands for all images at once, if something is known that does; otherwise each is asked for its own."""
         return None
@@ -117,7 +124,9 @@ class Images(Sequence[ImageRef]):
     `side` is that of images of pairs that are read in one go.
     """
 
-    def __init__(self, source: ImageSource | PairSource, indices: Sequence[int] | NDArray[np.int64], side: int = 0) -> None:
+    def __init__(
+        self, source: ImageSource | PairSource, indices: Sequence[int] | NDArray[np.int64], side: int = 0
+    ) -> None:
         self.source, self.indices, self.side = source, indices, side
 
     def __len__(self) -> int:

@@ -59,6 +59,9 @@ class Files(_Paths, ImageSource):
         super().__init__(paths)
         self.decoding = decoding
 
+    def encoded(self, index: int) -> Sequence[bytes] | None:
+        return [self.paths[index].read_bytes()]
+
     def read(self, index: int) -> Picture:
         return self.decoding.read(self.paths[index])
 
@@ -78,6 +81,9 @@ class LabelFiles(Files):
 
     def read(self, index: int) -> Picture:
         return _with_instances(open_picture(self.paths[index]), self.instances.paths[index])
+
+    def encoded(self, index: int) -> None:
+        return None
 
     def header(self, index: int) -> Header:
         found = super().header(index)
@@ -118,6 +124,9 @@ class SideBySide(_Paths, PairSource):
 
     def read(self, index: int) -> tuple[Picture, Picture]:
         return halves(self.key(index), self.decoding.read(self.paths[index]))
+
+    def encoded(self, index: int) -> Sequence[bytes]:
+        return [self.paths[index].read_bytes()]
 
     def header(self, index: int) -> tuple[Header, Header]:
         return self.exact_header(index, thorough=False)

@@ -13,9 +13,11 @@ from patchlight.data.sources.base import Pairing, StoredSet
 from patchlight.data.sources.folders import Folders
 from patchlight.data.sources.layouts import Layout, domain_folders
 from patchlight.data.sources.manifest import Manifest
+from patchlight.data.sources.shards import Shards
+from patchlight.data.sources.shards.index import INDEX
 from patchlight.data.sources.table import Table, table_files
 
-Kind = Literal["folders", "manifest", "table", "archive"]
+Kind = Literal["folders", "manifest", "table", "archive", "shards"]
 """Choices of `data/source` for sets that lie in one place."""
 
 PARQUET = ".parquet"
@@ -36,6 +38,8 @@ def kind_of(path: Path) -> Kind | None:
         DataError: a Parquet file that is damaged, or PyArrow is not installed.
     """
     if os.path.isdir(path):
+        if os.path.isfile(path / INDEX):
+            return "shards"
         images = any(map(os.path.isdir, (path / "trainA", *domain_folders(path, "train"))))
         return "table" if not images and table_files(path) else "folders"
     if not os.path.isfile(path):
@@ -60,4 +64,6 @@ def stored_set(path: Path, pairing: Pairing = "unpaired", layout: Layout = "auto
             return Table(path)
         case "archive":
             return Archive(path, pairing, layout)
+        case "shards":
+            return Shards(path, pairing)
     return Folders(path, pairing, layout)

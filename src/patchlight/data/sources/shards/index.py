@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from patchlight.data.images import Header
-from patchlight.data.sources import Split
+from patchlight.data.sources.base import Split
 from patchlight.errors import DataError
 
 INDEX = "index.json"
@@ -51,6 +51,8 @@ class Part:
     holds: Holds
     shards: tuple[Shard, ...]
     kinds: tuple[Kind, ...]
+    conditions: bool = False
+    """Whether each entry has one more record: what else belongs to its images, as JSON."""
 
     @property
     def images(self) -> int:

@@ -1,37 +1,22 @@
-"""Sets in shards, on a disk or in an object store, of which only those in use are on this machine."""
+"""The records of shards: reading single ones of any shard."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from patchlight.data.images import Header, Picture, decode_picture
-from patchlight.data.ordering import Blocks
-from patchlight.data.shards.cache import ShardCache
-from patchlight.data.shards.index import INDEX, Index, Part, read_index
-from patchlight.data.shards.location import Location, read_small
-from patchlight.data.sources.base import Found, ImageSource, PairSource, Split, StoredSet
-from patchlight.data.sources.folders import halves
+from patchlight.data.sources.shards.cache import ShardCache
+from patchlight.data.sources.shards.index import INDEX, Part
+from patchlight.data.sources.shards.location import Location
 from patchlight.errors import DataError
-
-MAX_INDEX = 1 << 30
-"""Bytes of an index; what is larger is none."""
 
 OPEN = 16
 """Shards of a part that a process keeps open: more would hold room on the disk that the cache has given to others."""
-
-NUMPY = b"\x93NUMPY"
-"""How the file of an array begins."""
 
 READ = "readahead_buffer_size:0,max_parallelism:0"
 """One record at a time and no threads, which a process that is forked later would not have."""
@@ -55,7 +40,8 @@ class ShardReader:
     def __init__(self, part: Part, location: Location, cache: ShardCache | None) -> None:
         self.part, self.location, self.cache = part, location, cache
         self.ends = np.cumsum([0, *(shard.images for shard in part.shards)], dtype=np.int64)
-        self.records = 2 if part.holds == "pairs" else 1
+        self.images = 2 if part.holds == "pairs" else 1
+        self.records = self.images + part.conditions
         self._opened: OrderedDict[int, tuple[Path, Any]] = OrderedDict()
         self._pid = os.getpid()
 
@@ -73,7 +59,7 @@ class ShardReader:
         return f"{self.location.path_of(self.part.shards[shard].file)}#{place}"
 
     def read(self, index: int) -> list[bytes]:
-        """The encoded images of an entry.
+        """The encoded images of an entry, and then its conditions, if it has some.
 
         Raises:
             DataError: the shard cannot be fetched, is missing or is damaged.
@@ -107,8 +93,8 @@ class ShardReader:
         self._close(number, *(n for n, (path, _) in self._opened.items() if not path.exists()))
         while len(self._opened) >= OPEN:
             self._close(next(iter(self._opened)))
-        path, reader = self._opened[number] = self._reader(number)
-        return reader
+        self._opened[number] = self._reader(number)
+        return self._opened[number][1]
 
     def _reader(self, number: int) -> tuple[Path, Any]:
         shard = self.part.shards[number]
@@ -137,77 +123,3 @@ class ShardReader:
         path = self.location.path_of(self.part.shards[number].file)
         reason = " ".join(str(error).split())[:120]
         return DataError(f"{path} is damaged ({reason}): write or copy it anew")
-
-
-def decode(content: bytes, called: str) -> Picture:
-    """An image that a shard holds: that of a file, or the array of a .npy file."""
-    if content.startswith(NUMPY):
-        array: Picture = np.load(io.BytesIO(content), allow_pickle=False)
-        return array
-    return decode_picture(content, called)
-
-
-class _Sharded:
-    """What sources of both forms have in common: everything that is known from the index."""
-
-    reader: ShardReader
-    window: int
-
-    def __init__(self, reader: ShardReader, window: int) -> None:
-        self.reader, self.window = reader, window
-        self._headers = {kind.first: kind.headers for kind in reader.part.kinds}
-
-    def __len__(self) -> int:
-        return int(self.reader.ends[-1])
-
-    def key(self, index: int) -> str:
-        return self.reader.key(index)
-
-    def digest(self) -> str:
-        return "".join(shard.sha256 for shard in self.reader.part.shards)
-
-    def blocks(self) -> Blocks:
-        return Blocks(self.reader.ends, self.window)
-
-    def representatives(self) -> Sequence[int]:
-        return sorted(self._headers)
-
-    def content(self, index: int) -> bytes:
-        """The bytes of the file that the one image of an entry was."""
-        return self.reader.read(index)[0]
-
-
-class ShardedImages(_Sharded, ImageSource):
-    """The images of one domain in shards."""
-
-    def read(self, index: int) -> Picture:
-        return decode(self.content(index), self.key(index))
-
-    def header(self, index: int) -> Header:
-        known = self._headers.get(index)
-        return known[0] if known else _header_of(self.read(index))
-
-
-class ShardedPairs(_Sharded, PairSource):
-    """Pairs in shards, as two images each or side by side in one."""
-
-    def read(self, index: int) -> tuple[Picture, Picture]:
-        pictures = [decode(content, self.key(index)) for content in self.reader.read(index)]
-        if len(pictures) == 2:
-            return pictures[0], pictures[1]
-        (picture,) = pictures
-        assert isinstance(picture, Image.Image)
-        return halves(self.key(index), picture)
-
-    def header(self, index: int) -> tuple[Header, Header]:
-        known = self._headers.get(index)
-        if known:
-            return known[0], known[1]
-        a, b = self.read(index)
-        return _header_of(a), _header_of(b)
-
-
-def _header_of(picture: Picture) -> Header:
-    if isinstance(picture, Image.Image):
-        return Header(picture.width, picture.height, len(picture.getbands()), picture.mode)
-    return Header(picture.shape[1], picture.shape[0], 1 if picture.ndim == 2 else picture.shape[2])

@@ -13,13 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from patchlight.data.shards import fetch_object
+from patchlight.data.sources.shards import fetch_object
 from patchlight.errors import DataError
 
 SCHEMES = ("s3", "gs", "http", "https")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """Between attempts: doubled from the first to the longest."""
+
+
+def is_address(root: str) -> bool:
+    """Whether a set is not on this machine."""
+    return root.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,11 @@ class Location:
     retry_s: float
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.root)
-        if not self.is_remote:
-            if re.match(r"^[a-z][a-z0-9+.-]+://", self.root):
+        parts = urlsplit(self.root) if self.is_remote else None
+        if parts is None:
+            if (other := re.match(r"^[a-z][a-z0-9+.-]+://", self.root)) is not None:
                 known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-                raise DataError(f"data.root={parts.scheme}://... is of no known kind: give a folder, or one of {known}")
+                raise DataError(f"data.root={other[0]}... is of no known kind: give a folder, or one of {known}")
         elif parts.username or parts.password or parts.query or parts.fragment:
             # Not repeated: the root is written into configurations, checkpoints and logs.
             raise DataError(
@@ -47,7 +52,7 @@ class Location:
     @property
     def is_remote(self) -> bool:
         """Whether files have to be fetched."""
-        return urlsplit(self.root).scheme in SCHEMES
+        return is_address(self.root)
 
     def path_of(self, name: str) -> str:
         """What messages call a file."""

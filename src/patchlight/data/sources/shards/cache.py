@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from patchlight.data.shards.index import Shard
-from patchlight.data.shards.location import Location
+from patchlight.data.sources.shards.index import Shard
+from patchlight.data.sources.shards.location import Location
 from patchlight.errors import DataError
 
 SUFFIX = ".shard"
@@ -23,8 +23,8 @@ LOCKS = "locks"
 class ShardCache:
     """Fetched shards, named by their checksums; those that were not used for longest go where there is no room.
 
-    The sizes of all files, of unfinished ones too, never sum to more than `limit` bytes. Locks are those of files, which
-    end with their process. A process that reads a shard while it is taken away keeps it open until it has noticed.
+    The sizes of all files, of unfinished ones too, never sum to more than `limit` bytes. Locks are those of files,
+    which end with their process. A process that reads a shard while it is taken away keeps it open until it notices.
     """
 
     def __init__(self, folder: Path, limit: int, location: Location) -> None:

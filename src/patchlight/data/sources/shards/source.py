@@ -1,0 +1,181 @@
+"""Sets in shards, on a disk or in an object store, of which only those in use are on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Literal
+
+from PIL import Image
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from patchlight.data.images import Header, Picture
+from patchlight.data.ordering import Blocks
+from patchlight.data.sources.base import Condition, Found, ImageSource, Pairing, PairSource, Split, StoredSet
+from patchlight.data.sources.folders import halves
+from patchlight.data.sources.shards.cache import ShardCache
+from patchlight.data.sources.shards.encoding import decode, picture_header
+from patchlight.data.sources.shards.index import INDEX, Index, Part, read_index
+from patchlight.data.sources.shards.location import Location, read_small
+from patchlight.data.sources.shards.records import ShardReader, array_record
+from patchlight.errors import DataError
+
+MAX_INDEX = 1 << 30
+"""Bytes of an index; what is larger is none."""
+
+DOMAINS: tuple[Literal["A", "B"], ...] = ("A", "B")
+
+
+class _Sharded:
+    """What sources of both forms have in common: everything that is known from the index."""
+
+    reader: ShardReader
+    window: int
+
+    def __init__(self, reader: ShardReader, window: int) -> None:
+        self.reader, self.window = reader, window
+        self._headers = {kind.first: kind.headers for kind in reader.part.kinds}
+
+    def __len__(self) -> int:
+        return int(self.reader.ends[-1])
+
+    def key(self, index: int) -> str:
+        return self.reader.key(index)
+
+    def digest(self) -> str:
+        return "".join(shard.sha256 for shard in self.reader.part.shards)
+
+    def blocks(self) -> Blocks:
+        return Blocks(self.reader.ends, self.window)
+
+    def representatives(self) -> Sequence[int]:
+        return sorted(self._headers)
+
+    def conditions(self, index: int) -> Mapping[str, Condition]:
+        if not self.reader.part.conditions:
+            return {}
+        found: dict[str, Condition] = json.loads(self.reader.read(index)[-1])
+        return found
+
+    def encoded(self, index: int) -> Sequence[bytes]:
+        """The images of an entry as the files that they are."""
+        return self.reader.read(index)[: self.reader.images]
+
+
+class ShardedImages(_Sharded, ImageSource):
+    """The images of one domain in shards."""
+
+    def read(self, index: int) -> Picture:
+        return decode(self.encoded(index)[0], self.key(index))
+
+    def header(self, index: int) -> Header:
+        known = self._headers.get(index)
+        return known[0] if known else picture_header(self.read(index))
+
+
+class ShardedPairs(_Sharded, PairSource):
+    """Pairs in shards, as two images each or side by side in one."""
+
+    def read(self, index: int) -> tuple[Picture, Picture]:
+        pictures = [decode(content, self.key(index)) for content in self.encoded(index)]
+        if len(pictures) == 2:
+            return pictures[0], pictures[1]
+        (picture,) = pictures
+        assert isinstance(picture, Image.Image)
+        return halves(self.key(index), picture)
+
+    def header(self, index: int) -> tuple[Header, Header]:
+        known = self._headers.get(index)
+        if known:
+            return known[0], known[1]
+        a, b = self.read(index)
+        return picture_header(a), picture_header(b)
+
+
+class Shards(StoredSet):
+    """A set that `patchlight-shard` wrote: `root` is its folder, or its address s3://, gs://, http:// or https://.
+
+    What is fetched is kept in `cache_dir`, which all processes of a machine and all sets share, up to `cache_gb` GiB;
+    the sets of a folder are read in place. `window` shards of a split are needed at a time: an epoch has its images in
+    an order that is shuffled over all shards, and within each window of them. `retry_s` seconds are spent on a file
+    that cannot be fetched before a training ends.
+    """
+
+    def __init__(
+        self, root: str | Path, pairing: Pairing = "paired", window: PositiveInt = 8,
+        cache_dir: str | Path | None = None, cache_gb: PositiveFloat = 16.0, retry_s: NonNegativeFloat = 300.0,
+    ) -> None:  # fmt: skip
+        super().__init__(root)
+        self.location = Location(str(root), retry_s)
+        self.pairing, self.window = pairing, window
+        folder = Path(cache_dir).expanduser() if cache_dir is not None else _user_cache()
+        self.cache = ShardCache(folder, int(cache_gb * 2**30), self.location) if self.location.is_remote else None
+        self._index: Index | None = None
+
+    @property
+    def place(self) -> str:
+        return self.location.root if self.location.is_remote else super().place
+
+    @property
+    def index(self) -> Index:
+        """What the set holds, which is read once.
+
+        Raises:
+            DataError: it cannot be read, or the cache is too small for it.
+        """
+        if self._index is None:
+            array_record()
+            if self.cache is not None:
+                self.cache.prepare()
+            content = read_small(self.location, INDEX, Path(gettempdir()), MAX_INDEX)
+            index = read_index(content, self.location.path_of(INDEX))
+            self._require_room(index)
+            self._index = index
+        return self._index
+
+    def __call__(self, *, split: Split) -> Found:
+        parts = {part.holds: part for part in self.index.parts_of(split)}
+        for holds in ("pairs", "side_by_side"):
+            if holds in parts:
+                return ShardedPairs(self._reader(parts[holds]), self.window)
+        if parts and self.pairing == "paired":
+            raise DataError(
+                f"{self.location.path_of(INDEX)} has the {split} images of two domains without pairs: use "
+                f"data=unpaired, or write the shards with pairing=paired"
+            )
+        a, b = (
+            ShardedImages(self._reader(parts.get(name, Part(split, name, (), ()))), self.window) for name in DOMAINS
+        )
+        return a, b
+
+    def require_training_images(self) -> None:
+        if not self.index.parts_of("train"):
+            raise DataError(f"{self.location.path_of(INDEX)} has no train split")
+
+    def _reader(self, part: Part) -> ShardReader:
+        return ShardReader(part, self.location, self.cache)
+
+    def _require_room(self, index: Index) -> None:
+        """Raise a DataError unless the cache holds the windows of a split, and a shard that is being fetched."""
+        if self.cache is None:
+            return
+        needed = max(
+            (
+                sum(max(shard.bytes for shard in part.shards) * (self.window + 1) for part in index.parts_of(split))
+                for split in {part.split for part in index.parts}
+            ),
+            default=0,
+        )
+        if needed > self.cache.limit:
+            raise DataError(
+                f"data.source.cache_gb={self.cache.limit / 2**30:g} is too small for {self.window} shards at a time: "
+                f"give at least {needed / 2**30:.3g}, or a smaller data.source.window"
+            )
+
+
+def _user_cache() -> Path:
+    """The folder for files that can be fetched again, by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patchlight" / "shards"
