@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from patchlight.data.images import IMAGE_SUFFIXES
-from patchlight.data.sources import ImageSource, Split, kind_of, stored_set
+from patchlight.data.sources import ImageSource, Shards, Split, kind_of, stored_set
 from patchlight.data.sources.archive import Archive, ArchiveTree
 from patchlight.data.sources.encoded import EncodedImages
 from patchlight.data.sources.manifest import ListedFiles
@@ -52,7 +52,7 @@ def _write(root: Path, folder: Path) -> None:
         _unpack(source, folder)
         return
     for split in get_args(Split):
-        found = source(split=split)
+        found = source.as_files(split) if isinstance(source, Shards) else source(split=split)
         assert isinstance(found, tuple)  # a row has two images in columns of their own
         for domain, images in zip("AB", found, strict=True):
             if len(images):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from patchlight.data.sources import ImageSource, Split, kind_of, stored_set
+from patchlight.data.sources import ImageSource, Shards, Split, kind_of, stored_set
 from patchlight.data.sources.archive import Archive, ArchivedImages
 from patchlight.data.sources.encoded import EncodedImages
 from patchlight.data.sources.manifest import ListedFiles, Manifest
@@ -62,7 +62,7 @@ def find_packed(path: Path, domain: Literal["A", "B"]) -> tuple[Path, Found] | N
         found = [(file, Packed(archived, i)) for i, file in enumerate(archived.paths)]
     else:
         for split in get_args(Split):
-            images = source(split=split)
+            images = source.as_files(split) if isinstance(source, Shards) else source(split=split)
             assert isinstance(images, tuple)  # a row has two images in columns of their own
             found += _of_rows(images["AB".index(domain)], path / split)
         root = source.folder if isinstance(source, Manifest) else path

@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 CHUNK = 4 << 20
 
 PERMANENT = frozenset({
-    "NotFoundError", "PermissionDeniedError", "UnauthenticatedError", "InvalidPathError", "NotSupportedError",
-    "UnknownConfigurationKeyError",
+    "NotFoundError", "FileNotFoundError", "PermissionDeniedError", "UnauthenticatedError", "InvalidPathError",
+    "NotSupportedError", "UnknownConfigurationKeyError",
 })  # fmt: skip
 """Errors of the library after which another attempt would fail in the same way."""
 
@@ -42,17 +43,22 @@ def fetch(folder: str, name: str, target: Path, limit: int) -> dict[str, Any]:
             },
             retry_config={"max_retries": 0},
         )
-        written = 0
         with target.open("wb") as file:
-            for chunk in obstore.get(store, name).stream(min_chunk_size=CHUNK):
-                written += len(chunk)
-                if written > limit:
-                    return {"error": f"it is larger than the {limit} bytes that it should have", "transient": True}
-                file.write(chunk)
-    except OSError as error:
-        return {"error": f"{target.parent} cannot be written ({error.strerror or error})", "transient": False}
+            return _receive(obstore.get(store, name).stream(min_chunk_size=CHUNK), file, limit)
     except Exception as error:  # obstore's errors, and those of its dependencies, have no common ancestor
         return {"error": _reason(error), "transient": type(error).__name__ not in PERMANENT}
+
+
+def _receive(chunks: Iterable[Any], file: BinaryIO, limit: int) -> dict[str, Any]:
+    written = 0
+    for chunk in chunks:
+        written += len(chunk)
+        if written > limit:
+            return {"error": f"it is larger than the {limit} bytes that it should have", "transient": True}
+        try:
+            file.write(chunk)
+        except OSError as error:  # apart from obstore's errors, of which some are of this class
+            return {"error": f"the disk cannot be written ({error.strerror or error})", "transient": False}
     return {}
 
 
@@ -66,6 +72,7 @@ def _reason(error: Exception) -> str:
     """The first line that says something, without debugging details, in which keys could stand."""
     kind = {
         "NotFoundError": "it is not there",
+        "FileNotFoundError": "it is not there",
         "PermissionDeniedError": "access is denied",
         "UnauthenticatedError": "access is denied without valid credentials",
     }.get(type(error).__name__)

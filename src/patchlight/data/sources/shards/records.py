@@ -22,6 +22,10 @@ READ = "readahead_buffer_size:0,max_parallelism:0"
 """One record at a time and no threads, which a process that is forked later would not have."""
 
 
+class DamagedError(Exception):
+    """A shard on this disk is not as it was written."""
+
+
 def array_record() -> Any:
     """The module that reads and writes shards.
 
@@ -67,21 +71,30 @@ class ShardReader:
         shard, place = self.place(index)
         wanted = [place * self.records + i for i in range(self.records)]
         try:
-            return list(self._open(shard).read(wanted))
-        except DataError:
-            raise
-        except Exception as error:  # array-record raises RuntimeError, ValueError and IndexError
-            self._close(shard)
+            return self._read(shard, wanted)
+        except DamagedError as error:
             if self.cache is None:
-                raise self._damaged(shard, error) from None
+                raise self._told(shard, error) from None
         # The copy on this disk is damaged: it is fetched once more.
         self.cache.drop(self.part.shards[shard])
         try:
-            return list(self._open(shard).read(wanted))
-        except DataError:
-            raise
-        except Exception as error:
-            raise self._damaged(shard, error) from None
+            return self._read(shard, wanted)
+        except DamagedError as error:
+            raise self._told(shard, error) from None
+
+    def _read(self, shard: int, wanted: list[int]) -> list[bytes]:
+        """The records of these numbers.
+
+        Raises:
+            DamagedError: the shard is not what the index says, or a record's checksum is wrong.
+            DataError: it cannot be fetched, or is missing.
+        """
+        reader = self._open(shard)
+        try:
+            return list(reader.read(wanted))
+        except (RuntimeError, ValueError, IndexError) as error:
+            self._close(shard)
+            raise DamagedError(" ".join(str(error).split())[:120]) from None
 
     def _open(self, number: int) -> Any:
         if self._pid != os.getpid():
@@ -102,8 +115,10 @@ class ShardReader:
         try:
             size = path.stat().st_size
             if size != shard.bytes:
-                raise DataError(f"{path} is damaged: it has {size} bytes where {INDEX} says {shard.bytes}")
+                raise DamagedError(f"it has {size} bytes where {INDEX} says {shard.bytes}")
             reader = array_record().ArrayRecordReader(str(path), READ, file_reader_buffer_size=1 << 15)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedError(" ".join(str(error).split())[:120]) from None
         except FileNotFoundError:
             if self.cache is not None:  # taken away by another process since
                 return self._reader(number)
@@ -111,7 +126,7 @@ class ShardReader:
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
         if reader.num_records() != shard.images * self.records:
-            raise DataError(f"{path} is damaged: it has {reader.num_records()} records, not {INDEX}'s number")
+            raise DamagedError(f"it has {reader.num_records()} records, which is not {INDEX}'s number")
         return path, reader
 
     def _close(self, *numbers: int) -> None:
@@ -119,7 +134,6 @@ class ShardReader:
             if number in self._opened:
                 self._opened.pop(number)[1].close()
 
-    def _damaged(self, number: int, error: Exception) -> DataError:
+    def _told(self, number: int, error: DamagedError) -> DataError:
         path = self.location.path_of(self.part.shards[number].file)
-        reason = " ".join(str(error).split())[:120]
-        return DataError(f"{path} is damaged ({reason}): write or copy it anew")
+        return DataError(f"{path} is damaged ({error}): write or copy it anew")

@@ -15,9 +15,10 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from patchlight.data.images import Header, Picture
 from patchlight.data.ordering import Blocks
 from patchlight.data.sources.base import Condition, Found, ImageSource, Pairing, PairSource, Split, StoredSet
+from patchlight.data.sources.encoded import EncodedImages
 from patchlight.data.sources.folders import halves
 from patchlight.data.sources.shards.cache import ShardCache
-from patchlight.data.sources.shards.encoding import decode, picture_header
+from patchlight.data.sources.shards.encoding import decode, encode_exactly, picture_header
 from patchlight.data.sources.shards.index import INDEX, Index, Part, read_index
 from patchlight.data.sources.shards.location import Location, read_small
 from patchlight.data.sources.shards.records import ShardReader, array_record
@@ -95,6 +96,25 @@ class ShardedPairs(_Sharded, PairSource):
         return picture_header(a), picture_header(b)
 
 
+class DomainFiles(EncodedImages):
+    """The images of one domain as the contents of files, for what works on files."""
+
+    def __init__(self, source: ShardedImages | ShardedPairs, side: int) -> None:
+        self.source, self.side = source, side
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def key(self, index: int) -> str:
+        return self.source.key(index)
+
+    def content(self, index: int) -> bytes:
+        files = self.source.encoded(index)
+        if isinstance(self.source, ShardedImages):
+            return files[0]
+        return files[self.side] if len(files) == 2 else encode_exactly(self.source.read(index)[self.side], "it")
+
+
 class Shards(StoredSet):
     """A set that `patchlight-shard` wrote: `root` is its folder, or its address s3://, gs://, http:// or https://.
 
@@ -150,6 +170,14 @@ class Shards(StoredSet):
             ShardedImages(self._reader(parts.get(name, Part(split, name, (), ()))), self.window) for name in DOMAINS
         )
         return a, b
+
+    def as_files(self, split: Split) -> tuple[DomainFiles, DomainFiles]:
+        """The images of a split as files, those of A and of B."""
+        found = self(split=split)
+        a, b = found if isinstance(found, tuple) else (found, found)
+        assert isinstance(a, ShardedImages | ShardedPairs)
+        assert isinstance(b, ShardedImages | ShardedPairs)
+        return DomainFiles(a, 0), DomainFiles(b, 1)
 
     def require_training_images(self) -> None:
         if not self.index.parts_of("train"):
