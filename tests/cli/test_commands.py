@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, translate, workspace
+from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, shard, translate, workspace
 from patchlight.cli.command import CommandConfig, typed
 from patchlight.config.command_line import check_command_line
 from patchlight.config.compose import compose_config
@@ -26,6 +26,7 @@ MODELS: dict[str, type[CommandConfig]] = {
     "export": export.ExportConfig,
     "import": import_weights.ImportConfig,
     "report": report.ReportConfig,
+    "shard": shard.ShardConfig,
     "translate": translate.TranslateConfig,
     "workspace": workspace.WorkspaceConfig,
 }
@@ -49,6 +50,8 @@ ACCEPTED: dict[str, list[Any]] = {
     "import.n_classes": NULL, "import.instances": [True],
     "import.overwrite": [True],
     "report.runs": WORD, "report.output": ["often", None], "report.title": ["often", None], "report.axis": NULL,
+    "shard.root": WORD, "shard.output": WORD, "shard.shard_mb": [0.37], "shard.shuffle": [True],
+    "shard.val_size": [0], "shard.seed": [0],
     "translate.ckpt": WORD, "translate.input": WORD, "translate.output": WORD, "translate.direction": NULL,
     "translate.inference_mode": NULL, "translate.format": NULL, "translate.overwrite": [True],
     "translate.condition": [{"a": 1}], "translate.batch_size": NULL, "translate.compile": [True],

@@ -25,7 +25,7 @@ from patchlight.system.job_record import VARIABLE, search_folders
 from site_reference import COMMANDS
 
 SHELL = [block for block in blocks() if block.language == "bash"]
-OTHERS = ("ssh", "wandb", "hf", "tensorboard", ".", "git", "cd")
+OTHERS = ("aws", "ssh", "wandb", "hf", "tensorboard", ".", "git", "cd")
 """Programs of others that are not started; a block of them alone is marked."""
 
 pytestmark = pytest.mark.untraced

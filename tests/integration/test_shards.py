@@ -71,6 +71,11 @@ def test_training_waits_for_its_server_and_ends_with_one_message(
         assert typed("train", *there, *lost).status == 0
         assert same("lost")
 
+        outcome = typed("train", *SMALL, "data.root=https://me:hidden-key@localhost/set", "hydra.run.dir=refused")
+        assert outcome.status == 1
+        assert "data.root has credentials" in outcome.err
+        assert "hidden-key" not in outcome.err
+
         measured = typed("evaluate", "ckpt=lost/checkpoints/last.ckpt")
         assert measured.status == 1
         assert f"the training's images are at {server}/set: give data={server}/set to fetch them" in measured.err
