@@ -83,6 +83,8 @@ class ShardCache:
             os.utime(path)
         except FileNotFoundError:
             return False
+        except PermissionError:  # of another user
+            return path.is_file()
         return True
 
     def _reserve(self, part: Path, size: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from patchlight.data.images import Header, Picture
@@ -75,22 +76,21 @@ class ShardWriter:
         return tuple(parts)
 
     def _part(
-        self, split: Split, holds: Holds, refs: Refs, names: TextIO,
-        advance: Callable[[], None],
+        self, split: Split, holds: Holds, refs: Refs, names: TextIO, advance: Callable[[], None]
     ) -> Part:  # fmt: skip
-        order = range(len(refs))
+        order: Sequence[int] | NDArray[np.int64] = range(len(refs))
         if split == "train" and self.seed is not None:
-            order = np.random.default_rng([self.seed, len(refs)]).permutation(len(refs)).tolist()
+            order = np.random.default_rng([self.seed, len(refs)]).permutation(len(refs))
         stem = split if holds in ("pairs", "side_by_side") else split + holds
-        with_conditions = any(ref.source.conditions(ref.index) for ref in refs[order[0]])
+        with_conditions = any(ref.source.conditions(ref.index) for ref in refs[int(order[0])])
         part = _PartWriter(self.folder, stem, self.shard_bytes, with_conditions, names)
-        for entry in self._prepared([refs[i] for i in order], holds):
+        for entry in self._prepared((refs[int(i)] for i in order), holds):
             part.add(entry)
             advance()
         part.close()
         return Part(split, holds, tuple(part.shards), tuple(part.kinds.values()), with_conditions)
 
-    def _prepared(self, refs: Refs, holds: Holds) -> Iterator[Entry]:
+    def _prepared(self, refs: Iterable[tuple[ImageRef, ...]], holds: Holds) -> Iterator[Entry]:
         """The entries in their order, some of them prepared ahead by threads."""
         waiting: deque[Future[Entry]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
