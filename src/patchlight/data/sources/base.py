@@ -143,6 +143,15 @@ class Images(Sequence[ImageRef]):
             return Images(self.source, self.indices[place], self.side)
         return ImageRef(self.source, int(self.indices[place]), self.side)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Images):
+            return NotImplemented
+        same = self.source is other.source and self.side == other.side
+        return same and np.array_equal(self.indices, other.indices)
+
+    def __hash__(self) -> int:
+        return hash((id(self.source), self.side, len(self.indices)))
+
     def where(self, chosen: NDArray[np.bool_]) -> Images:
         """The images for which an array of the same length is true."""
         return Images(self.source, np.asarray(self.indices)[chosen], self.side)
