@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Literal
 
-from PIL import Image
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from patchlight.data.images import Header, Picture
@@ -84,9 +83,7 @@ class ShardedPairs(_Sharded, PairSource):
         pictures = [decode(content, self.key(index)) for content in self.encoded(index)]
         if len(pictures) == 2:
             return pictures[0], pictures[1]
-        (picture,) = pictures
-        assert isinstance(picture, Image.Image)
-        return halves(self.key(index), picture)
+        return halves(self.key(index), pictures[0])
 
     def header(self, index: int) -> tuple[Header, Header]:
         known = self._headers.get(index)

@@ -13,7 +13,6 @@ from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from patchlight.data.images import Header, Picture
 from patchlight.data.sources.base import Condition, ImageRef, Images, ImageSource, PairSource, Split
@@ -124,7 +123,6 @@ class ShardWriter:
         if files is not None:
             back: Sequence[Picture] = [decode(file, key) for file in files]
             if holds == "side_by_side":
-                assert isinstance(back[0], Image.Image)
                 back = halves(key, back[0])
             # The source may have done more than decoding, as where it reads some pages of a file.
             if all(is_equal(one, other) for one, other in zip(back, pictures, strict=True)):
