@@ -13,7 +13,7 @@ from patchlight.config.compose import compose_config
 from patchlight.errors import ConfigError, DataError, EmptyPatchMapError, UserError
 from patchlight.methods import CycleGAN, Pix2Pix
 from patchlight.networks import Discriminator, PatchGrid
-from patchlight.runs.preflight import patch_geometries
+from patchlight.runs.geometry import patch_geometries
 from patchlight.runs.records import make_manifest
 
 TINY = ("model.generator.ngf=2", "model.discriminator.ndf=2")
