@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from patchlight import __version__
 from patchlight.system.job_record import leave_out_current_folder
 
 VERBS = {
@@ -29,8 +30,8 @@ def main() -> None:
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb not in VERBS:
         usage = f"usage: python -m patchlight VERB ..., where VERB is one of: {', '.join(VERBS)}"
-        if verb in ("-h", "--help"):
-            print(usage)
+        if verb in ("-h", "--help", "--version"):
+            print(usage if verb != "--version" else f"patchlight {__version__}")
             return
         print(f"{verb!r} is no verb; {usage}" if verb else usage, file=sys.stderr)
         raise SystemExit(2)

@@ -30,7 +30,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "quote": (f"{HEADER}task: 'x\n".encode(), "line 3: while scanning a quoted scalar found unexpected end of stream"),
     "control character": (f"{HEADER}task: x\x07\n".encode(), "line 2: a character that YAML does not allow"),
     "unknown alias": (f"{HEADER}seed: *nothing\n".encode(), "line 2: found undefined alias"),
-    "unknown group": (f"{HEADER}defaults:\n  - override /modell: pix2pix\n".encode(), "line 3: modell is no key "),
+    "unknown group": (f"{HEADER}defaults:\n  - override /modell: pix2pix\n".encode(), "modell is no key .* mean model"),
     "unknown choice": (f"{HEADER}defaults:\n  - override /model: pix\n".encode(), "line 3: model=pix is no choice"),
 }  # fmt: skip
 
@@ -71,6 +71,31 @@ def test_folders_of_all_names(tmp_path: Path) -> None:
     assert cfg.seed == 77
     with pytest.raises(ConfigError, match="--config-dir=.*nowhere is not a folder: give one with experiment/NAME.yaml"):
         check_command_line([f"--config-dir={folder}/nowhere", "experiment=mine"], "train")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "experimnt=demo",
+            "experimnt is no key of the configuration: did you mean experiment? there are ",
+        ),
+        ("model/discriminatr=patch70", "model/discriminatr is no group of choices: did you mean model/discriminator? "),
+        ("modell/generator=unet_128", "modell/generator is no group of choices: did you mean model/generator? "),
+    ],
+)
+def test_a_misspelt_group_is_told_the_groups(word: str, message: str, tmp_path: Path) -> None:
+    """Those of a folder of the user's are among them, and parts of other files are not."""
+    (tmp_path / "camera").mkdir()
+    (tmp_path / "camera" / "mine.yaml").write_text("a: 1\n")
+    with pytest.raises(ConfigError) as refused:
+        check_command_line([f"--config-dir={tmp_path}", word], "train")
+    assert str(refused.value).startswith(message)
+    told = set(str(refused.value).partition(" there are ")[2].split(", "))
+    assert {"camera", "experiment", "model", "sweep"} <= told
+    assert not any(name.startswith(("hydra", "wandb")) or "/_" in name for name in told)
+    with pytest.raises(ConfigError, match="^experiment is no key of the configuration: there are backend, "):
+        check_command_line(["experiment=demo"], "translate")
 
 
 COMMANDS = sorted(path.stem for path in config_dir().glob("*.yaml"))

@@ -26,7 +26,7 @@ def test_the_demo_learns(patchlight_train: Any, tmp_path: Path) -> None:
     assert figures["protocol"]["images"] == 40
     assert figures["last"]["psnr"] > figures["untrained"]["psnr"] + 1.5
     assert figures["last"]["ssim"] > figures["untrained"]["ssim"] + 0.15
-    assert "receptive field 70 x 70 px" in outcome.out
+    assert " 70 x 70 px " in outcome.out
 
 
 def test_an_installed_wheel_works_from_any_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,8 @@ def test_train_resume_and_translate(
     command = (*COMMAND, f"data.root={tiny_sets('unpaired')}")
     outcome = patchlight_train(*command, "trainer.max_steps=2")
     assert outcome.status == 0, outcome.err
-    assert "discriminator_a_scale1: receptive field 16 x 16 px, patch map 14 x 14 for 32 x 32 px" in outcome.out
-    assert "discriminator_b_scale2: receptive field 34 x 34 px, patch map 6 x 6 for 32 x 32 px" in outcome.out
+    assert re.search(r"^discriminator_a_scale1 .* 16 x 16 px +14 x 14$", outcome.out, re.MULTILINE)
+    assert re.search(r"^discriminator_b_scale2 +34 x 34 px +6 x 6$", outcome.out, re.MULTILINE)
     run = tmp_path / "run"
     manifest = json.loads((run / "manifest.json").read_text())["discriminators"]
     assert [manifest[name]["receptive_field"] for name in manifest] == [16, 34, 16, 34]
@@ -105,7 +106,7 @@ def test_other_kinds_and_more_of_them(patchlight_train: Any, tiny_sets: Any, tmp
         "model.discriminator.weights.third=2",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    assert "discriminator_a_scale3: receptive field 1 x 1 px" in outcome.out
+    assert re.search(r"^discriminator_a_scale3 +1 x 1 px ", outcome.out, re.MULTILINE)
     config = OmegaConf.load(tmp_path / "run" / "config.yaml").model.discriminator
     assert dict(config.weights) == {"fine": 1.0, "coarse": 0.5, "third": 2}
     assert config.discriminators.coarse.norm == "instance"  # as a CycleGAN has it

@@ -55,7 +55,18 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
         "trainer.log_every_n_steps=1",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    assert "discriminator: receptive field 16 x 16 px, patch map 14 x 14 for 32 x 32 px" in outcome.out
+    table = [line.split("  ") for line in outcome.out.splitlines()]
+    rows_of = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in table}
+    # Convolutions of 4 x 4 from 6 to 4 to 8 to 1 channels, at 16 x 16, 15 x 15 and 14 x 14: 2 x 16 operations each.
+    flops = 32 * (16**2 * 6 * 4 + 15**2 * 4 * 8 + 14**2 * 8)
+    assert rows_of["discriminator"] == ["1.06 k", f"{flops / 1e9:.3g}", "16 x 16 px", "14 x 14"]
+    assert rows_of["images"] == ["train 6, val 2, test 3; 32 x 32 px"]
+    assert rows_of["length"] == ["2 epochs of 6 batches of 1: 12 in all"]
+    assert rows_of["best"] == ["lowest val/l1"]
+    assert rows_of["folder"] == [str(the_run(tmp_path).relative_to(tmp_path))]
+    assert re.search(r"^epoch 2/2  batch     12  l1 \d\.\d{4}( \(best so far\))?  psnr ", outcome.out, re.MULTILINE)
+    log = (the_run(tmp_path) / "train.log").read_text()
+    assert all(line in log for line in outcome.out.splitlines() if line.startswith(("length", "epoch", "weights")))
     run = the_run(tmp_path)
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     samples = [p.name for p in sorted((run / "samples").iterdir())]
@@ -161,8 +172,12 @@ def test_cyclegan_on_unpaired_images(patchlight_train: Any, tiny_sets: Any, tmp_
         "model.lambda_identity=0",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    assert "discriminator_a: receptive field 16" in outcome.out
-    assert "discriminator_b: receptive field 16" in outcome.out
+    fields = re.findall(r"^(discriminator_.) .* 16 x 16 px +14 x 14$", outcome.out, re.MULTILINE)
+    assert fields == ["discriminator_a", "discriminator_b"]
+    assert "lowest val/l1, the mean of rec_A/l1 and rec_B/l1: of reconstructions, not of translations" in outcome.out
+    assert re.search(
+        r"^epoch 1/1  batch      6  rec l1 \d\.\d{4} \(best so far\)  rec psnr ", outcome.out, re.MULTILINE
+    )
     figures = json.loads((the_run(tmp_path) / "metrics.json").read_text())
     assert figures["last"]["l1"] == pytest.approx((figures["last"]["rec_A/l1"] + figures["last"]["rec_B/l1"]) / 2)
     with Image.open(the_run(tmp_path) / "samples" / "step_00000006.png") as sheet:
@@ -214,6 +229,14 @@ def test_multirun_gives_each_job_a_folder(patchlight_train: Any, tiny_sets: Any,
         assert [float(row["images_seen"]) for row in rows(job) if row["val/l1"]] == [2]
         found.add((field, config.model.gan_mode))
     assert found == {(16, "lsgan"), (16, "vanilla"), (34, "lsgan"), (34, "vanilla")}
+    # The table has the jobs in the order of their figures, and the command that compares them comes after it.
+    measured = {
+        p.name: json.loads((p / "metrics.json").read_text())["best"]["l1"] for p in sweep.iterdir() if p.is_dir()
+    }
+    lines = [line.replace("│", " ").split() for line in outcome.out.splitlines() if line.startswith("│")]
+    ranked = [(line[1], line[-1]) for line in lines if line[0].isdigit() and "finished" in line]
+    assert [name for name, _ in ranked] == sorted(measured, key=lambda name: measured[name])
+    assert f"compare them: patchlight-report runs={sweep.relative_to(tmp_path)}" in outcome.out
 
 
 EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))

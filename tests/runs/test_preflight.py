@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from patchlight.errors import ConfigError
-from patchlight.runs.preflight import check_lengths, check_validation
+from patchlight.runs.length import check_lengths, check_validation
 
 
 def check(**settings: Any) -> None:

@@ -176,6 +176,11 @@ class BestCheckpoint(BatchBoundary):
             self.score = score
             self._pending = True
 
+    def improves(self, trainer: Trainer) -> bool:
+        """Whether the validation that has just ended is the best so far, asked before or after `on_validation_end`."""
+        score = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        return self._is_better(score, self.score) or (self._pending and score == self.score)
+
     def _is_better(self, score: float, than: float | None) -> bool:
         return score == score and (than is None or (score < than if self.mode == "min" else score > than))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from patchlight.loggers import alert
 from patchlight.losses import AdaptiveAugment
 from patchlight.methods import TranslationMethod
 from patchlight.networks import Maps, map_suffixes
+from patchlight.system.console import say
 from patchlight.system.files import write_json
 
 ALARMS = "alarms.json"
@@ -115,7 +115,7 @@ class Health(Callback):
                 self._raise(trainer, alarm)
 
     def _raise(self, trainer: Trainer, alarm: dict[str, Any]) -> None:
-        print(f"batch {alarm['step']}: {alarm['message']}", file=sys.stderr)
+        say(f"batch {alarm['step']}: {alarm['message']}", error=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / ALARMS, self.alarms.raised)
         alert(trainer.loggers, f"{alarm['figure']} is not normal", f"Batch {alarm['step']}: {alarm['message']}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,6 +196,17 @@ class Quality(Callback):
             for name, (_, target) in method.translations.items():
                 figures[name] = distances.compute(features[f"real_{target}"], features[name])
         return method.trainer.strategy.broadcast(figures)
+
+
+def mean_of(figure: str, names: Iterable[str]) -> list[str]:
+    """The figures, `rec_A/l1` and `rec_B/l1`, of which one that is called `l1` is the mean; none if it is none."""
+    return [name for name in names if name.count("/") == 1 and name.endswith(f"/{figure}")]
+
+
+def figure_title(figure: str, names: Iterable[str]) -> str:
+    """What people read of a figure: `l1` of reconstructions is `rec l1`, as pix2pix's l1 is of translations."""
+    kinds = {name.partition("_")[0] for name in mean_of(figure, names)}
+    return f"rec {figure}" if kinds == {"rec"} else figure
 
 
 def _stage(trainer: Trainer) -> str:

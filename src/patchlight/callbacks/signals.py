@@ -7,13 +7,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from patchlight.data.loading import listen_for_workers
+from patchlight.system.console import say
 from patchlight.system.lightning_internals import is_first
 
 CAUGHT = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM)
@@ -69,14 +69,14 @@ class Signals:
             before(int(signum), None)
             self.catch()
         elif is_first():
-            print(f"patchlight-train: {signum.name}: saved in {checkpoint}, going on", file=sys.stderr)
+            say(f"patchlight-train: {signum.name}: saved in {checkpoint}, going on", error=True)
 
     def _leave(self, signum: signal.Signals, checkpoint: Path, status: int) -> None:
         if is_first():
-            print(
+            say(
                 f"patchlight-train: {signum.name}: saved in {checkpoint} and stopped; the same command with "
                 f"hydra.run.dir={checkpoint.parents[1]} resume=auto goes on from there",
-                file=sys.stderr,
+                error=True,
             )
         raise SystemExit(status)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,6 +10,7 @@ from torch.utils.data import DataLoader
 from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.data.contract import Resumable, TrainingData
 from patchlight.loggers import MetricsCSV, wandb_id
+from patchlight.system.console import say
 from patchlight.system.lightning_internals import LoopPosition, is_first, set_batch, set_batches_logged
 
 
@@ -57,10 +57,10 @@ class LoopState(Callback):
             # Nobody knows how to leave out the images of this epoch that were trained on.
             LoopPosition(position["epoch"], batch=0, total=checkpoint["global_step"]).store(checkpoint)
             if data is not None and is_first():
-                print(
+                say(
                     f"{type(data).__name__} has no begin_at(epoch, images), so epoch {position['epoch']} begins anew: "
                     f"its images are seen again, and results are not those of a run that was never stopped",
-                    file=sys.stderr,
+                    error=True,
                 )
         elif isinstance(data, Resumable):
             data.begin_at(position["epoch"], position["images"])
@@ -71,10 +71,10 @@ class LoopState(Callback):
             set_batch(checkpoint, batch)
             same = batch == position["batch"] and position["ranks"] == trainer.world_size
             if not same and is_first():
-                print(
+                say(
                     f"the checkpoint was of {position['ranks']} rank(s) and other batches than this run with "
                     f"{trainer.world_size}: it goes on from the same image, but not to the same bits",
-                    file=sys.stderr,
+                    error=True,
                 )
         self._resumed = True
 

@@ -33,6 +33,8 @@ def main() -> None:
             search_folders()
             with gc_paused():
                 _check(command)
+            if not sys.argv[1:]:
+                print(_about_to_train(command.configs[0]), flush=True)
     with sigterm_reaches_all(Path(command.hydra.sweep.dir)) if command and command.side_by_side else nullcontext():
         start_hydra("train", _job)
 
@@ -50,6 +52,17 @@ def _job(cfg: DictConfig) -> float | None:
         return run_job(cfg)
     complete(cfg)  # it was validated with the command line
     return train_checked(cfg)
+
+
+def _about_to_train(cfg: DictConfig) -> str:
+    """What a command line without words means, and what is likelier to be meant."""
+    schedule = cfg.model.schedule
+    epochs = schedule.n_epochs + schedule.n_epochs_decay
+    return (
+        f"patchlight-train without arguments trains for {epochs} epochs on built-in images, which it makes in "
+        f"{cfg.data.root} at first. A demo that takes minutes is experiment=demo; your own "
+        f"images are data=paired data.root=FOLDER or data=unpaired data.root=FOLDER; --help has the rest."
+    )
 
 
 def _check(command: Command) -> None:

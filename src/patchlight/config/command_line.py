@@ -16,6 +16,7 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from patchlight import __version__
 from patchlight.config.compose import compose_config, config_dir, digest
 from patchlight.config.messages import one_line
 from patchlight.errors import ConfigError, one_message
@@ -24,6 +25,7 @@ from patchlight.system.job_record import choose_folders
 FREE_MAPPINGS = (
     "model.generator_terms", "model.penalties", "model.optimizers", "model.discriminator_augment",
     "model.discriminator.discriminators", "model.discriminator.weights", "callbacks.quality.metrics",
+    "extras",
 )  # fmt: skip
 """Parts of a training's configuration to which a command line adds under names of its own."""
 
@@ -95,11 +97,14 @@ class Command:
 def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
     """Compose what a command line asks for before Hydra runs it, each value of a sweep included.
 
-    Returns None where it only asks for help or information.
+    Returns None where it only asks for help or information; asked for the version, it prints that and ends the process.
 
     Raises:
         ConfigError: as `compose_config`, or values of a sweep that cannot be meant.
     """
+    if "--version" in argv:
+        print(f"patchlight {__version__}")
+        raise SystemExit(0)
     args = get_args_parser().parse_args(list(argv))
     if args.help or args.hydra_help or args.info or args.cfg or args.shell_completion:
         return None
@@ -144,6 +149,15 @@ def read_command_line(argv: Sequence[str], config_name: str) -> Command | None:
         seen.append((label, content))
         command.configs.append(cfg)
     return command
+
+
+def swept_keys(overrides: Sequence[str]) -> list[str]:
+    """The keys of which overrides give several values.
+
+    Raises:
+        ConfigError: an override that cannot be read.
+    """
+    return Plan.of([], _parse(overrides)).keys
 
 
 def with_free_keys(argv: Sequence[str], mappings: Sequence[str]) -> list[str]:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from patchlight.config.messages import explain, fault, find, first_fault, one_line
+from patchlight.config.messages import explain, fault, find, first_fault, is_for_users, one_line
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import JobRecord, run_id
 
@@ -39,6 +40,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", sweep_folder, replace=True)
     OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    OmegaConf.register_new_resolver("choices", choices, replace=True)
 
 
 def compose_config(
@@ -129,6 +131,24 @@ def job_folder(number: object, overrides: Sequence[str]) -> str:
     record = JobRecord.current()
     name = job_name(overrides, record.swept) if record.sweep else ""
     return name or str(number)
+
+
+def choices() -> str:
+    """A line for each group with what can be chosen from it, for the help of a command that is running."""
+    loader = GlobalHydra.instance().config_loader()
+    lines = []
+    for group in _groups_below(loader, ""):
+        names = [name for name in loader.get_group_options(group) if not name.startswith("_")]
+        if names and is_for_users(group):
+            lines.append(f"{group}: {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _groups_below(loader: ConfigLoader, group: str) -> Iterator[str]:
+    for name in sorted(loader.list_groups(group)):
+        below = f"{group}/{name}" if group else name
+        yield below
+        yield from _groups_below(loader, below)
 
 
 def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:

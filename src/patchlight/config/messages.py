@@ -30,6 +30,9 @@ REPLACED_KEYS = {
 }
 """Settings of Lightning's that have no effect in manual optimization, and the keys to use in their place."""
 
+NO_GROUPS = ("hydra", "wandb")
+"""Folders of YAML files beside the groups: Hydra's settings, and sweeps that W&B's agent starts."""
+
 EXTRAS = {
     "hydra/launcher/submitit_slurm": "slurm",
     "hydra/launcher/joblib": "joblib",
@@ -120,7 +123,11 @@ def explain(error: Exception, config_name: str, overrides: Sequence[str], folder
         match = re.search(r"Could not override '([^']+)'", message)
         if match:
             place = _place(match[1], overrides, folders) if message.startswith("In '") else ""
-            return place + _unknown_key(match[1].split("@")[0], config_name, overrides)
+            key = match[1].split("@")[0]
+            groups = groups_in(folders) if config_name == "train" else []
+            if "/" in key:
+                return f"{place}{key} is no group of choices: {_did_you_mean(key, groups)}"
+            return place + _unknown_key(key, config_name, overrides, [group for group in groups if "/" not in group])
     return f"the configuration cannot be composed: {one_line(messages[-1][1])}"
 
 
@@ -146,7 +153,19 @@ def _messages(error: BaseException | None) -> Iterator[tuple[BaseException, str]
         error = error.__cause__
 
 
-def _unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
+def groups_in(folders: Sequence[Path]) -> list[str]:
+    """The groups of which a training has a choice, `model/discriminator` and the like, by the folders of YAML files."""
+    found = {path.parent.relative_to(folder) for folder in folders for path in folder.glob("*/**/*.yaml")}
+    return sorted(group.as_posix() for group in found if is_for_users(group.as_posix()))
+
+
+def is_for_users(group: str) -> bool:
+    """Whether a group is there to be chosen from: not a part of other files, nor of NO_GROUPS."""
+    return not group.startswith(NO_GROUPS) and not any(part.startswith(("_", ".")) for part in group.split("/"))
+
+
+def _unknown_key(key: str, config_name: str, overrides: Sequence[str], groups: Sequence[str]) -> str:
+    """The message for a key that is not there; of the first level are groups, too."""
     kept = [o for o in overrides if not o.lstrip("+~").startswith(f"{key}=")]
     try:
         valid = compose(config_name, overrides=kept)
@@ -157,7 +176,9 @@ def _unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     while not isinstance(node, DictConfig) and parent:
         parent, _, leaf = parent.rpartition(".")
         node = OmegaConf.select(valid, parent) if parent else valid
-    return unknown_key(f"{parent}.{leaf}" if parent else leaf, [str(k) for k in node])
+    if not parent:
+        return unknown_key(leaf, {*(str(k) for k in node), *groups})
+    return unknown_key(f"{parent}.{leaf}", [str(k) for k in node])
 
 
 def unknown_key(key: str, valid: Iterable[str]) -> str:

@@ -1,22 +1,29 @@
-"""The networks of a run: receptive field and patch map of its discriminators."""
+"""The networks of a run: what they cost, and receptive field and patch map of its discriminators."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
 
 from patchlight.errors import ConfigError, EmptyPatchMapError
-from patchlight.methods import TranslationMethod
+from patchlight.methods import NetworkSpec, TranslationMethod
 from patchlight.networks import (
+    Condition,
     Discriminator,
     DiscriminatorEnsemble,
     EmptyMapError,
+    Generator,
     PatchGrid,
     map_suffixes,
     receptive_field,
     require_shapes,
 )
+from patchlight.networks.cost import count_parameters, forward_flops
 
 
 @dataclass(frozen=True)
@@ -31,16 +38,50 @@ class PatchGeometry:
     image_size: tuple[int, int]
     map_size: tuple[int, int]
 
-    def __str__(self) -> str:
-        r, (height, width) = self.receptive_field, self.image_size
-        text = (
-            f"{self.name}: receptive field {r} x {r} px, "
-            f"patch map {self.map_size[0]} x {self.map_size[1]} for {height} x {width} px"
-        )
-        if r > min(height, width):
-            text += f"; the field is larger than the image, so no patch is seen whole (it has {r - min(height, width)}"
-            text += " px of padding in it)"
-        return text
+    @property
+    def padding(self) -> int:
+        """By how many pixels the receptive field is larger than the image; then no patch is seen whole."""
+        return max(0, self.receptive_field - min(self.image_size))
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """The parameters of a network, and the floating-point operations of its forward pass for one image, if known."""
+
+    name: str
+    parameters: int
+    flops: int | None
+
+
+def network_costs(
+    method: TranslationMethod, channels: Mapping[str, int], image_size: tuple[int, int]
+) -> list[NetworkCost]:
+    """What each network of a method costs at the size of the training's images, H x W.
+
+    `channels` says how many each domain, "A" and "B", has. Operations of an auxiliary network are not known: what it
+    is given, the step alone knows. Nothing is computed, see `forward_flops`.
+    """
+    costs = []
+    for name, network in method.modules_of().items():
+        spec = method.networks[name]
+
+        def forward(copy: nn.Module, name: str = name, spec: NetworkSpec = spec) -> object:
+            images = {domain: torch.empty(1, channels[domain], *image_size) for domain in spec.domains}
+            if spec.kind == "generator":
+                conditions = cast(Generator, copy).conditions
+                values = {key: _empty_value(conditions[key], image_size) for key in spec.further}
+                return method.generate(name, copy, {**images, **values})
+            return copy(torch.cat([images[domain] for domain in spec.domains], dim=1))
+
+        flops = forward_flops(network, forward) if spec.kind != "auxiliary" else None
+        costs.append(NetworkCost(name, count_parameters(network), flops))
+    return costs
+
+
+def _empty_value(condition: Condition, image_size: tuple[int, int]) -> Tensor:
+    """One image's value of a further input of a generator, without data."""
+    shape = (1, *condition.shape, *(image_size if condition.spatial else ()))
+    return torch.empty(shape, dtype=torch.int64 if condition.classes is not None else torch.float32)
 
 
 def patch_geometries(method: TranslationMethod, image_size: int | list[int]) -> list[PatchGeometry]:

@@ -25,14 +25,14 @@ from patchlight.build import (
 from patchlight.callbacks import LastCheckpoint, LoopState, RunRecord
 from patchlight.data import ImageDataModule
 from patchlight.data.contract import TrainingData
-from patchlight.errors import ConfigError
 from patchlight.loggers import MetricsCSV
 from patchlight.methods import TranslationMethod
 from patchlight.methods.generator_terms import require_term_images
 from patchlight.methods.schedules import beyond_end
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
-from patchlight.runs.geometry import PatchGeometry, patch_geometries
+from patchlight.runs.geometry import NetworkCost, PatchGeometry, network_costs, patch_geometries
+from patchlight.runs.length import Length, check_lengths, check_validation
 from patchlight.runs.monitors import RequireFigures, check_monitors, check_objective
 from patchlight.runs.resume import ResumePoint, find_checkpoint, load_initial_weights, require_fit, set_aside_later
 from patchlight.system.lightning_internals import is_first
@@ -45,6 +45,9 @@ class Run:
     config: dict[str, Any]
     method: TranslationMethod
     geometries: list[PatchGeometry]
+    costs: list[NetworkCost]
+    """For the first rank to tell; empty on the others."""
+    length: Length
     data: TrainingData
     callbacks: dict[str, Callback]
     loggers: list[Logger]
@@ -60,10 +63,13 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     seed_everything(cfg.seed, verbose=False)
     method = build_method(cfg.model, data_channels(cfg.data))
     try_optimizers(method)
+    size = cfg.data.image_size
+    image_size = (size, size) if isinstance(size, int) else tuple(size)
+    # Before compiling and the like, which change how networks are called.
+    costs = network_costs(method, data_channels(cfg.data), image_size) if is_first() else []
     notes = build_performance(cfg.perf).apply(method, cfg.trainer.precision, cfg.trainer.accelerator)
     geometries = patch_geometries(method, cfg.data.image_size)
-    size = cfg.data.image_size
-    require_term_images(method, (size, size) if isinstance(size, int) else tuple(size), data_channels(cfg.data))
+    require_term_images(method, image_size, data_channels(cfg.data))
     data = build_data(cfg.data, method)
     data.module.prepare_data()
     data.module.setup("fit")
@@ -98,9 +104,9 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     own = [RequireFigures(later), *usable, LoopState(), RunRecord(config)]
     trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
     seen = max(images["train"].values()) * data.repeat
-    check_lengths(cfg.trainer, cfg.model, seen, data.batch_sizes["train"], trainer.world_size)
+    length = check_lengths(cfg.trainer, cfg.model, seen, data.batch_sizes["train"], trainer.world_size)
     check_validation(cfg.trainer, max(images["val"].values()), trainer.world_size)
-    return Run(config, method, geometries, data, callbacks, loggers, trainer, point, evaluation, notes)
+    return Run(config, method, geometries, costs, length, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 
 def run_notes(run: Run, resume: str | None) -> list[str]:
@@ -123,56 +129,3 @@ def _wandb_id(point: ResumePoint | None, run_dir: Path) -> str | None:
         return point.wandb_id
     manifest = run_dir / "manifest.json"
     return json.loads(manifest.read_text(encoding="utf-8")).get("wandb_id") if manifest.is_file() else None
-
-
-def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks: int) -> None:
-    """Refuse a training that has no batches, no step of each side, or whose validation lies beyond its epoch.
-
-    `trainer` and `model` are those sections of the configuration; `images` are those of an epoch, and `ranks` those
-    that share them.
-
-    Raises:
-        ConfigError: by the key, with the number of batches.
-    """
-    whole = -(-images // (ranks * batch_size))
-    said = f"an epoch has {whole} batch{'es' * (whole != 1)}"
-    key = "overfit_batches" if trainer.get("overfit_batches") else "limit_train_batches"
-    limit = trainer.get(key)
-    batches = whole if limit is None else min(whole, limit) if isinstance(limit, int) else int(whole * limit)
-    if batches < 1:
-        raise ConfigError(
-            f"trainer.{key}={limit} leaves nothing to train on: {said}; give a number of batches, 1 or more"
-        )
-    if batches < whole:
-        said += f", of which trainer.{key}={limit} takes {batches}"
-    every = trainer.get("val_check_interval")
-    if isinstance(every, int) and every > batches and trainer.get("check_val_every_n_epoch") is not None:
-        raise ConfigError(
-            f"trainer.val_check_interval={every} is beyond the end of an epoch: {said}; give at most {batches}, or "
-            f"trainer.check_val_every_n_epoch=null to count over the epochs' ends"
-        )
-    if model.get("accumulate", 1) > batches:
-        raise ConfigError(
-            f"model.accumulate={model.get('accumulate')} is more than an epoch: {said}; give at most {batches}"
-        )
-    epochs, steps = trainer.get("max_epochs"), trainer.get("max_steps", -1)
-    totals = ([epochs * batches] if epochs not in (None, -1) else []) + ([steps] if steps != -1 else [])
-    turns, start = model.get("d_steps_per_g_step", 1), model.get("discriminator_start", 0)
-    if totals and start == 0 and turns * model.get("accumulate", 1) > min(totals):
-        raise ConfigError(
-            f"model.d_steps_per_g_step={turns} leaves the generators without a step: the training has {min(totals)} "
-            f"batches; give less, or a longer training"
-        )
-
-
-def check_validation(trainer: Any, images: int, ranks: int) -> None:
-    """Refuse a training in which a rank has no image to validate on: the others would wait for it without end.
-
-    Raises:
-        ConfigError: by the key that makes more or none of them.
-    """
-    if 0 < images < ranks and trainer.get("limit_val_batches") != 0:
-        raise ConfigError(
-            f"data.val_size: {images} image{'s' * (images != 1)} to validate on do not give each of {ranks} ranks one; "
-            f"give data.val_size={ranks} or more, a larger val split, or trainer.limit_val_batches=0"
-        )

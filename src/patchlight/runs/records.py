@@ -9,7 +9,6 @@ import platform
 import re
 import shlex
 import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Container, Iterator
@@ -177,14 +176,14 @@ def last_line(error: BaseException) -> str:
 
 
 def overrides() -> list[str]:
-    """What was asked of this run; of a job of a sweep, its own part of the sweep."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else sys.argv[1:]
+    """What was asked of this run; of a job of a sweep, its own part of the sweep. Nothing of a run without command."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] = ()) -> str | None:
     """How a completed configuration differs from that of the run in a folder; None if it is the same or there is none.
 
-    `resume`, the folder's own place and the keys of `apart_from` may differ.
+    `resume`, `extras`, the folder's own place and the keys of `apart_from` may differ.
     """
     path = folder / "config.yaml"
     if not path.is_file():
@@ -197,7 +196,9 @@ def first_difference(cfg: DictConfig, folder: Path, apart_from: Container[str] =
     if not before.get("trainer.limit_val_batches"):
         before["trainer.limit_val_batches"] = now.get("trainer.limit_val_batches")  # a run without images to validate
     for key in [*now, *before]:
-        if key != "resume" and key not in apart_from and now.get(key) != before.get(key):
+        if key.partition(".")[0] in ("resume", "extras") or key in apart_from:
+            continue
+        if now.get(key) != before.get(key):
             return f"{key}={now.get(key, 'not set')}, and there {before.get(key, 'not set')}"
     return None
 

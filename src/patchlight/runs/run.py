@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from rich.table import Table
 
 from patchlight.build import warming_up_loggers
+from patchlight.callbacks.quality import figure_title
 from patchlight.checkpoint import BEST, LAST, remove_unfinished
 from patchlight.config.compose import complete
 from patchlight.config.messages import one_line
@@ -24,8 +24,10 @@ from patchlight.loggers import Dashboard, log_checkpoints, wandb_id
 from patchlight.parallel import ranks_of_this_job
 from patchlight.parallel.networks import resolve_precision
 from patchlight.runs.evaluation import Figures
+from patchlight.runs.overview import MARGIN, overview, padding_notes, shortest
 from patchlight.runs.preflight import Run, prepare, run_notes
 from patchlight.runs.records import make_manifest, measured, recorded
+from patchlight.system.console import run_log, say, say_table
 from patchlight.system.devices import device_of, retain_allocator_memory
 from patchlight.system.files import write_json
 from patchlight.system.lightning_internals import is_first
@@ -51,27 +53,28 @@ def train_checked(cfg: DictConfig) -> float | None:
     if device_of(cfg.trainer.accelerator).type == "cpu":
         retain_allocator_memory()
     run_dir = Path(cfg.paths.run_dir)
-    console = Console(highlight=False, soft_wrap=True, quiet=not is_first())
     filter_warnings()
-    try:
-        with warming_up_loggers(cfg):
-            run = prepare(cfg, run_dir)
-    except BaseException:
-        if run_dir.is_dir() and not any(run_dir.iterdir()):
-            run_dir.rmdir()
-        raise
-    for geometry in run.geometries:
-        console.print(str(geometry))
-    for note in run_notes(run, cfg.resume):
-        console.print(note)
-    value: float | None = None
-    with recorded(run_dir, cfg.objective) as outcome, _clear_errors(), ranks_of_this_job():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        _fit_and_test(cfg, run, run_dir)
-        if cfg.objective is not None:
-            value = run.evaluation.objective(cfg.objective)
-            outcome.objective = measured(cfg.objective, value)
-        _print_summary(console, run_dir, run.evaluation.figures)
+    with run_log(run_dir) if is_first() else nullcontext():
+        try:
+            with warming_up_loggers(cfg):
+                run = prepare(cfg, run_dir)
+        except BaseException:
+            if run_dir.is_dir() and not any(run_dir.iterdir()):
+                run_dir.rmdir()
+            raise
+        value: float | None = None
+        with recorded(run_dir, cfg.objective) as outcome, _clear_errors(), ranks_of_this_job():
+            run_dir.mkdir(parents=True, exist_ok=True)
+            notes = run_notes(run, cfg.resume)
+            if is_first():
+                say(*overview(run, cfg), indent=" " * MARGIN)
+                say(*padding_notes(run.geometries), *notes)
+            _fit_and_test(cfg, run, run_dir)
+            if cfg.objective is not None:
+                value = run.evaluation.objective(cfg.objective)
+                outcome.objective = measured(cfg.objective, value)
+            if is_first():
+                _print_summary(run_dir, run.evaluation.figures)
     return value
 
 
@@ -135,13 +138,15 @@ def _open(loggers: list[Logger], config: dict[str, Any]) -> Iterator[None]:
                 logger.close(exit_code)
 
 
-def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures]) -> None:
-    if figures:
+def _print_summary(run_dir: Path, figures: dict[str, Figures]) -> None:
+    if any(figures.values()):
         table = Table("test", *figures)
         # A figure that a callback of the user's own logs is of the last weights only.
-        for name in dict.fromkeys(name for values in figures.values() for name in values):
-            table.add_row(name, *(f"{values[name]:.4f}" if name in values else "" for values in figures.values()))
-        console.print(table)
+        names = list(dict.fromkeys(name for values in figures.values() for name in values))
+        for name in names:
+            numbers = (f"{values[name]:.4f}" if name in values else "" for values in figures.values())
+            table.add_row(figure_title(name, names), *numbers)
+        say_table(table)
     for title, path in (
         ("samples", max((run_dir / "samples").glob("step_????????.png"), default=None)),
         ("figures", run_dir / "metrics.json"),
@@ -149,6 +154,4 @@ def _print_summary(console: Console, run_dir: Path, figures: dict[str, Figures])
         ("weights", run_dir / "checkpoints"),
     ):
         if path is not None and path.exists():
-            place = path.resolve()
-            shown = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
-            console.print(f"{title:>8}  {shown}")
+            say(f"{title:<{MARGIN}}{shortest(path)}")

@@ -29,7 +29,8 @@ def run_job(cfg: DictConfig) -> float | None:
     Ctrl-C) leaves none and ends the sweep.
     """
     sweep = Path(HydraConfig.get().sweep.dir)
-    record = replace(JobRecord.current(), number=HydraConfig.get().job.num, label=_label(cfg))
+    number, folder = HydraConfig.get().job.num, str(cfg.paths.run_dir)
+    record = replace(JobRecord.current(), number=number, label=_label(cfg), folder=folder)
     if is_first():
         record.write(sweep)
     try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from patchlight.sweeps.summary import Job, print_summary
 from patchlight.system.job_record import JobRecord, clear_jobs
 
 LONGEST_SAVING_S = 60.0
@@ -34,37 +34,11 @@ class Multirun(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        jobs = [(job.label, job.outcome) for job in JobRecord.current().jobs(folder) if job.outcome is not None]
+        jobs = [Job.of(record) for record in JobRecord.current().jobs(folder) if record.outcome is not None]
         clear_jobs(folder)
-        _print_table(folder, jobs)
-        if any(outcome["status"] == "failed" for _, outcome in jobs):
+        print_summary(folder, jobs)
+        if any(job.status == "failed" for job in jobs):
             raise SystemExit(1)
-
-
-def _print_table(folder: Path, jobs: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """How each job ended and, if there is an objective, what it reached."""
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    console = Console(highlight=False, soft_wrap=True)
-    numbers = Counter(outcome["status"] for _, outcome in jobs)
-    objectives = dict.fromkeys(outcome["objective"]["name"] for _, outcome in jobs if outcome["objective"])
-    table = Table(Column("job", overflow="fold"), "", *objectives)
-    for label, outcome in jobs:
-        value = (outcome["objective"] or {}).get("value")
-        displayed = "" if value is None else f"{value:.4f}"
-        table.add_row(label, outcome["status"], *([displayed] if outcome["objective"] else []))
-    console.print(table)
-    for label, outcome in jobs:
-        if outcome["message"] is not None:
-            console.print(f"{outcome['status']}: {label}: {outcome['message']}", markup=False)
-    best = folder / "optimization_results.yaml"
-    if best.is_file():
-        found: Any = OmegaConf.load(best)
-        values = ", ".join(f"{key}={value}" for key, value in found.get("best_params", {}).items())
-        console.print(f"best of all: {found.get('best_value')} with {values}", markup=False)
-    ended = ", ".join(f"{numbers[status]} {status}" for status in ("finished", "failed", "left out"))
-    console.print(f"{len(jobs)} jobs: {ended}; in {folder}", markup=False)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +47,9 @@ class JobRecord:
 
     label: str = ""
     """What the job is called in tables and messages."""
+
+    folder: str = ""
+    """Where the job's run leaves its files."""
 
     outcome: Mapping[str, Any] | None = None
     """How the job ended, as in its `outcome.json`; None while it runs."""
@@ -136,6 +139,26 @@ def choose_folders(config_dir: str | None) -> None:
     chosen = [*([config_dir] if config_dir else []), "."]
     folders = tuple(dict.fromkeys(str(Path(folder).resolve()) for folder in chosen))
     replace(JobRecord.current(), modules=folders).hand_on()
+
+
+@contextmanager
+def command_of_script(config_dir: str | Path | None = None) -> Iterator[None]:
+    """A script or notebook does meanwhile what a command would: with an id and, for modules, folders of its own.
+
+    Modules stay importable afterwards. In a process that belongs to a command already, that one's record stays.
+    """
+    before = os.environ.get(VARIABLE)
+    if not before:
+        JobRecord(_new_id()).hand_on()
+    choose_folders(str(config_dir) if config_dir is not None else None)
+    search_folders()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def module_folders() -> list[str]:

@@ -34,6 +34,7 @@ class TopLevel(TypedDict):
     init_from: str | None
     objective: str | None
     evaluate_untrained: bool
+    extras: dict[str, Any]
 
 
 GROUPS = ("data", "model", "trainer", "perf", "callbacks", "logger", "paths")
@@ -57,6 +58,8 @@ def validate(cfg: DictConfig) -> None:
             check_value(key, value, checker(hints[key]))
         elif key not in GROUPS:
             raise ConfigError(unknown_key(key, [*hints, *GROUPS]))
+    for place, _ in _described("extras", config.get("extras") or {}):
+        raise ConfigError(f"{place}._target_ would make an object, and extras are words and numbers that nothing reads")
     for key in GROUPS:
         node = config.get(key)
         if not isinstance(node, Mapping) and not (node is None and key in ("callbacks", "logger")):
