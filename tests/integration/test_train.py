@@ -236,7 +236,7 @@ def test_multirun_gives_each_job_a_folder(patchlight_train: Any, tiny_sets: Any,
     lines = [line.replace("│", " ").split() for line in outcome.out.splitlines() if line.startswith("│")]
     ranked = [(line[1], line[-1]) for line in lines if line[0].isdigit() and "finished" in line]
     assert [name for name, _ in ranked] == sorted(measured, key=lambda name: measured[name])
-    assert f"compare them: patchlight-report runs={sweep.relative_to(tmp_path)}" in outcome.out
+    assert f"\n  patchlight-report runs={sweep.relative_to(tmp_path)}\n" in outcome.out
 
 
 EXPERIMENTS = sorted(p.stem for p in (config_dir() / "experiment").glob("*.yaml"))

@@ -37,7 +37,7 @@ def test_jobs_are_in_the_order_of_their_figures(tmp_path: Path, capsys: pytest.C
     assert "test/l1 " in out
     assert "failed: b: no room" in out
     assert "in the order of test/l1 of the last weights, lower is better;" in out
-    assert f"compare them: patchlight-report 'runs={tmp_path}/my sweep'" in out
+    assert f"\n  patchlight-report 'runs={tmp_path}/my sweep'\n" in out
     assert out.splitlines()[-1] == f"4 jobs: 3 finished, 1 failed, 0 left out; in {tmp_path}/my sweep"
 
 

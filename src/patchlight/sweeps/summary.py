@@ -102,7 +102,11 @@ def print_summary(folder: Path, jobs: Sequence[Job]) -> None:
             f"seeds says nothing"
         )
     if measured:
-        say(f"compare them: {shlex.join(['patchlight-report', f'runs={folder}'])}")
+        say(
+            "to compare them, with their pictures:",
+            f"  {shlex.join(['patchlight-report', f'runs={folder}'])}",
+            wrapped=True,
+        )
     numbers = Counter(job.status for job in jobs)
     ended = ", ".join(f"{numbers[status]} {status}" for status in ("finished", "failed", "left out"))
     say(f"{len(jobs)} jobs: {ended}; in {folder}")
