@@ -59,7 +59,8 @@ def test_a_run_leaves_what_it_should(patchlight_train: Any, tiny_sets: Callable[
     rows_of = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in table}
     # Convolutions of 4 x 4 from 6 to 4 to 8 to 1 channels, at 16 x 16, 15 x 15 and 14 x 14: 2 x 16 operations each.
     flops = 32 * (16**2 * 6 * 4 + 15**2 * 4 * 8 + 14**2 * 8)
-    assert rows_of["discriminator"] == ["1.06 k", f"{flops / 1e9:.3g}", "16 x 16 px", "14 x 14"]
+    parameters = 16 * (6 * 4 + 4 * 8 + 8) + 4 + 2 * 8 + 1  # with the biases of the first and the last, and one norm
+    assert rows_of["discriminator"] == [f"{parameters / 1e3:.2f} k", f"{flops / 1e9:.3g}", "16 x 16 px", "14 x 14"]
     assert rows_of["images"] == ["train 6, val 2, test 3; 32 x 32 px"]
     assert rows_of["length"] == ["2 epochs of 6 batches of 1: 12 in all"]
     assert rows_of["best"] == ["lowest val/l1"]

@@ -13,7 +13,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from patchlight.sweeps.summary import Job, print_summary
 from patchlight.system.job_record import JobRecord, clear_jobs
 
 LONGEST_SAVING_S = 60.0
@@ -33,6 +32,8 @@ class Multirun(Callback):
             resume_study(config.hydra)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from patchlight.sweeps.summary import Job, print_summary  # here, so that a mistake does not wait for rich
+
         folder = Path(config.hydra.sweep.dir)
         jobs = [Job.of(record) for record in JobRecord.current().jobs(folder) if record.outcome is not None]
         clear_jobs(folder)

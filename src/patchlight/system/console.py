@@ -99,5 +99,14 @@ def run_log(folder: Path) -> Iterator[None]:
 class _LogFile(logging.FileHandler):
     """A file whose disk may be full: then there are no further lines, and the run says what is wrong itself."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)  # opens the file at first
+        except OSError:
+            self._end()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, a name of Python's
+        self._end()
+
+    def _end(self) -> None:
         self.setLevel(logging.CRITICAL + 1)
