@@ -65,7 +65,8 @@ def _facts(run: Run, cfg: DictConfig) -> Iterator[tuple[str, str]]:
     height, width = (size, size) if isinstance(size, int) else size
     counts = ", ".join(f"{split} {_images(numbers['A'], numbers['B'])}" for split, numbers in images.items())
     yield "method", f"{type(run.method).__name__}, {cfg.data.direction}, seed {cfg.seed}"
-    yield "images", f"{counts}; {height} x {width} px"
+    often = f", train {run.data.repeat} times an epoch" if run.data.repeat > 1 else ""
+    yield "images", f"{counts}{often}; {height} x {width} px"
     yield "device", f"{device_name(run.trainer)}, precision {cfg.trainer.precision}"
     yield "length", length_of(run.length)
     if run.evaluation.best is not None:
