@@ -76,20 +76,6 @@ def test_notebooks_begin_with_a_title_and_explain_their_code(name: str) -> None:
         assert (FOLDER / link).is_file()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_notebooks_import_names_that_others_may_rely_on(name: str) -> None:
-    """From the package, and from its parts of one level: never from within one of these."""
-    imported = {
-        line.split()[1] for cell in code(read(name)) for line in cell.source.splitlines() if line[:5] == "from "
-    }
-    own = {module for module in imported if module.partition(".")[0] == "patchlight"}
-    public = {
-        f"patchlight{part}" for part in ("", ".data", ".errors", ".losses", ".networks", ".pictures", ".reporting")
-    }
-    assert own
-    assert own <= public
-
-
 @pytest.mark.slow
 def test_the_quickstart_trains_a_model_that_learned(tmp_path: Path) -> None:
     facts = run(
