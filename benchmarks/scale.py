@@ -119,7 +119,12 @@ def print_bytes(steps: dict[str, Step], pair_bytes: float, minutes: float) -> No
 
 
 def _mb(n: float) -> str:
-    return f"{n / 1e6:.3g} MB" if n else "0"
+    return f"{_digits(n / 1e6)} MB" if n else "0"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def print_limits(
     steps: dict[str, Step], machines: dict[str, Machine], pair_bytes: float, devices: Sequence[int]
 ) -> None:
     """The shortest step for which nothing is waited for, in milliseconds, and what would be waited for first."""
-    print("| | network | " + " | ".join(f"{n} devices" for n in devices) + " |")
+    print("| | network | " + " | ".join(f"n = {n}" for n in devices) + " |")
     print(f"|---|---|{'---|' * len(devices)}")
     for name, step in steps.items():
         for network, machine in machines.items():
@@ -162,7 +167,7 @@ def print_limits(
                     "decode": machine.decode_s(step),
                 }
                 first = max(needs, key=lambda key: needs[key])
-                cells.append(f"{1e3 * needs[first]:.3g} ms, {first}")
+                cells.append(f"{_digits(1e3 * needs[first])} ms, {first}")
             print(f"| {name} | {network} | {' | '.join(cells)} |")
 
 
