@@ -146,11 +146,13 @@ class Images(Sequence[ImageRef]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Images):
             return NotImplemented
+        if not len(self) or not len(other):  # whatever source has them not
+            return len(self) == len(other)
         same = self.source is other.source and self.side == other.side
         return same and np.array_equal(self.indices, other.indices)
 
     def __hash__(self) -> int:
-        return hash((id(self.source), self.side, len(self.indices)))
+        return hash((id(self.source), self.side, len(self))) if len(self) else 0
 
     def where(self, chosen: NDArray[np.bool_]) -> Images:
         """The images for which an array of the same length is true."""
