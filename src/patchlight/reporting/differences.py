@@ -10,7 +10,7 @@ import pandas as pd
 
 from patchlight.reporting.collect import Run
 
-APART = ("paths", "logger", "hydra", "resume", "task", "seed", "question")
+APART = ("paths", "logger", "hydra", "resume", "task", "seed", "question", "extras")
 """Keys and groups that say where a run lies and which of its kind it is, not what it does."""
 
 FOLDERS = frozenset({"folder", "save_dir", "default_root_dir", "feature_cache"})
