@@ -20,7 +20,7 @@ def test_help_lists_what_can_be_chosen(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "data" / "mine.yaml").write_text("root: x\n")
     out = typed("train", f"--config-dir={tmp_path}", "--help").out
     groups = dict(line.split(": ") for line in out.partition("==\n")[2].partition("\n\n")[0].splitlines())
-    assert groups["data"] == "mine, paired, synthetic, synthetic_unpaired, unpaired"
+    assert groups["data"] == "colorization, mine, paired, single, synthetic, synthetic_unpaired, unpaired"
     assert groups["model"] == "cut, cyclegan, fastcut, pix2pix, pix2pixhd"
     assert not any(
         group.startswith(("hydra", "wandb")) or "_" in (group[0], group.rpartition("/")[2][0]) for group in groups

@@ -236,6 +236,8 @@ def test_at_most_a_tenth_is_kept_for_validation(pairs: int, kept: int, tmp_path:
     assert data.describe()["images"]["train"] == {"A": pairs - kept, "B": pairs - kept}
     verb = "is" if kept == 1 else "are"
     note = f"{kept} of the {pairs} training pairs {verb} kept for validation, as there is no val split"
+    if pairs == 1:
+        note = "with one training image none is kept for validation"
     assert data.notes == ([f"data.val_size=auto: {note}"] if kept < 16 else [])
     if pairs == 29:
         assert module(tmp_path, val_size=5).notes == [], "a number is obeyed"

@@ -54,7 +54,7 @@ def test_a_run_and_its_resume_are_one(patchlight_train: Any, tiny_sets: Any, tmp
     assert first.id == second.id == torch.load(tmp_path / "run/checkpoints/last.ckpt")["loggers"]["wandb_id"]
     for run in (first, second):
         assert (run.group, run.job_type, run.name, run.exit_code) == ("train", "train", "", 0)
-        assert run.tags == ("train", "pix2pix")
+        assert run.tags == ("train", "pix2pix", "paired", "Pix2Pix", "16 px", "batch norm")
         assert run.config["data"]["image_size"] == 32
         assert "${" not in str({key: value for key, value in run.config.items() if key != "_wandb"})
         names = [name for name, path in run.images if path.is_file()]

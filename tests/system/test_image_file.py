@@ -70,6 +70,7 @@ def test_there_is_no_other_door() -> None:
         for path in root.rglob("*.py")
         if others.search(path.read_text(encoding="utf-8"))
     }
+    found.remove("exporting/card.py")  # the text of a model card, which shows its readers how
     assert found == {"system/image_file.py"}
     opened = re.findall(r"Image\.open\((.*)\)", Path(image_file.__file__).read_text(encoding="utf-8"))
     assert len(opened) == 2

@@ -6,7 +6,7 @@ import logging
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -104,6 +104,10 @@ class _LogFile(logging.FileHandler):
             super().emit(record)  # opens the file at first
         except OSError:
             self._end()
+
+    def close(self) -> None:
+        with suppress(OSError):  # what was not yet written
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, a name of Python's
         self._end()

@@ -6,12 +6,14 @@ import os
 import time
 from contextlib import suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from patchlight.data.sources.shards.index import Shard
 from patchlight.data.sources.shards.location import Location
 from patchlight.errors import DataError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SUFFIX = ".shard"
 PART = ".part"
@@ -93,7 +95,7 @@ class ShardCache:
         What is just being fetched is not taken away; where that leaves no room, this waits for it to be whole.
         """
         while True:
-            with FileLock(self.folder / LOCKS / "all.lock"):
+            with self._lock_named("all"):
                 part.unlink(missing_ok=True)  # of a process that has been killed
                 if self._make_room(size):
                     with part.open("wb") as file:
@@ -119,12 +121,19 @@ class ShardCache:
             used -= its_size
         return used + size <= self.limit
 
-    def _lock(self, path: Path) -> FileLock:
-        """What the process holds that fetches a shard."""
-        return FileLock(self.folder / LOCKS / f"{path.stem}.lock")
+    def _lock(self, path: Path) -> BaseFileLock:
+        """The lock of the process that fetches a shard."""
+        return self._lock_named(path.stem)
+
+    def _lock_named(self, name: str) -> BaseFileLock:
+        from filelock import FileLock  # takes a tenth of a second of a start
+
+        return FileLock(self.folder / LOCKS / f"{name}.lock")
 
     def _is_abandoned(self, part: Path) -> bool:
         """Whether nobody fetches an unfinished shard any more."""
+        from filelock import Timeout
+
         try:
             with self._lock(part).acquire(blocking=False):
                 return True
