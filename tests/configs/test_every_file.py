@@ -199,3 +199,31 @@ def test_paper_settings_of_cut() -> None:
     assert [(m.schedule.n_epochs, m.schedule.n_epochs_decay) for m in (cut, fast)] == [(200, 200), (150, 50)]
     assert fast.generator == cut.generator
     assert fast.discriminator == cut.discriminator
+
+
+STUDIES = Path(__file__).resolve().parents[2] / "benchmarks" / "studies"
+
+
+def studied() -> list[str]:
+    """The experiments that the sweeps of the studies name, or that are named after one."""
+    found = []
+    for path in sorted((STUDIES / "sweep").glob("*.yaml")):
+        params = OmegaConf.load(path).hydra.sweeper.params
+        found += str(params.get("experiment", path.stem)).split(",")
+    return found
+
+
+def test_every_study_is_swept() -> None:
+    files = (STUDIES / "experiment").rglob("[!_]*.yaml")
+    assert sorted(studied()) == sorted(
+        path.relative_to(STUDIES / "experiment").with_suffix("").as_posix() for path in files
+    )
+
+
+@pytest.mark.parametrize("experiment", studied())
+def test_studies_compose(experiment: str) -> None:
+    cfg = compose_config("train", [f"hydra.searchpath=[file://{STUDIES}]", f"experiment={experiment}", "data.root=x"])
+    validate(cfg)
+    assert cfg.task == experiment.partition("/")[0]
+    assert cfg.callbacks.quality.feature == "alexnet"
+    assert cfg.data.num_workers == 0, "processor seconds are those of one process"
