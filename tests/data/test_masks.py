@@ -75,7 +75,12 @@ def test_what_is_not_valid_changes_nothing() -> None:
     other = torch.where(valid > 0, fake, torch.rand(fake.shape, generator=random) * 2 - 1)
     assert torch.equal(valid_l1(fake, target, valid), valid_l1(other, target, valid))
     inside = valid.expand_as(fake) > 0
-    assert torch.allclose(valid_l1(fake, target, valid), (fake - target)[inside].abs().mean())
+    each = torch.stack([valid_l1(fake[i : i + 1], target[i : i + 1], valid[i : i + 1]) for i in range(3)])
+    assert torch.allclose(each[0], (fake - target)[0][inside[0]].abs().mean())
+    assert each[2] == 0
+    assert torch.allclose(valid_l1(fake, target, valid), each.mean()), "the same in one batch as in several"
+    half = valid_l1(fake[:1].half(), target[:1].half(), valid[:1])
+    assert half.dtype == torch.float32, "65,520 valid values are infinitely many in float16"
     assert valid_l1(fake, target, valid * 0) == 0
     assert torch.allclose(valid_l1(fake, target, valid * 0 + 1), l1_loss(fake, target))
 

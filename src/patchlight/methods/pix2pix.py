@@ -152,9 +152,12 @@ class Pix2Pix(TranslationMethod):
 def valid_l1(image: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
     """The mean absolute difference, B C H W, at the pixels where `valid`, B 1 H W, is 1; of all without a mask.
 
-    It is 0 where no pixel is valid.
+    It is the mean of the images' means, so that it does not depend on how a batch is divided between ranks or steps. An
+    image without a valid pixel has 0. The result is a scalar in float32, or in float64 for float64 images.
     """
     if valid is None:
         return F.l1_loss(image, target)
-    mask = valid.to(image.dtype).expand_as(image)
-    return ((image - target).abs() * mask).sum() / mask.sum().clamp_min(1)
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    mask = valid.to(dtype).expand_as(image)
+    difference = ((image - target).abs().to(dtype) * mask).flatten(1).sum(dim=1)
+    return (difference / mask.flatten(1).sum(dim=1).clamp_min(1)).mean()
