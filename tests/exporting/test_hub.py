@@ -158,6 +158,31 @@ def test_nothing_is_overwritten_unless_asked(make: Make, typed: Typed) -> None:
         assert (status, message in complaints) == (1, True)
 
 
+def test_other_files_are_never_taken_away(make: Make, typed: Typed) -> None:
+    """Neither those of the run, which cannot be the output, nor any that no export writes."""
+    make_run(make, "pix2pix")
+    before = sorted(Path("run").rglob("*"))
+    arguments = ["export", "ckpt=run/checkpoints/best.ckpt", "format=hub", "overwrite=true"]
+    Path("linked").mkdir()
+    Path("linked/samples").symlink_to(Path("run/samples").absolute())
+    for output in ("run", "run/checkpoints/..", "linked"):
+        status, _, complaints = typed(*arguments, f"output={output}")
+        assert status == 1
+        assert f"output={Path(output)} is the folder of the run" in complaints
+        assert "choose another folder" in complaints
+    assert sorted(Path("run").rglob("*")) == before
+    Path("out/samples").mkdir(parents=True)
+    for name in ("mine.png", "03_fake_B.png", "09_real_A.png"):
+        Path("out/samples", name).write_bytes(b"other")
+    assert typed(*arguments, "output=out")[0] == 0
+    names = sorted(path.name for path in Path("out/samples").iterdir())
+    assert names == ["00_fake_B.png", "00_real_A.png", "09_real_A.png", "mine.png"], "03 is of an earlier export"
+    Path("file").mkdir()
+    Path("file/samples").write_bytes(b"other")
+    status, _, complaints = typed(*arguments, "output=file")
+    assert (status, "output=file/samples is no folder of sample pictures" in complaints) == (1, True)
+
+
 def test_a_folder_is_data_like_a_checkpoint(make: Make, typed: Typed) -> None:
     """Names of code that is not on the list, damage, and what is missing: one message, and nothing is imported."""
     make("pix2pix")

@@ -28,22 +28,29 @@ PICTURES = ("real_A", "fake_B", "real_B", "fake_A", "rec_A", "rec_B")
 N_SAMPLES = 4
 """How many inputs there are sample pictures of."""
 
+COPIES = tuple(f"{SAMPLES}/{n:02d}_{name}.png" for n in range(N_SAMPLES) for name in PICTURES)
+"""The sample pictures that an export may write; other files of their folder are not its own."""
+
 SECTIONS = ("data", "model")
 """The parts of the configuration that a model is built from."""
 
 
-def check_folder(folder: Path, overwrite: bool) -> None:
-    """See that a model folder can be written there.
+def check_folder(folder: Path, overwrite: bool, run: Path) -> None:
+    """See that a model folder can be written there, beside whatever else it holds; `run` is the folder of the run.
 
     Raises:
-        ConfigError: it is a file, or holds a file of this name already.
+        ConfigError: it is a file or the run itself, or holds a file of this name already.
     """
     if folder.is_file():
         raise ConfigError(f"output={folder} is a file: format=hub writes a folder")
+    if _is_same(folder, run) or _is_same(folder / SAMPLES, run / SAMPLES):
+        raise ConfigError(f"output={folder} is the folder of the run, whose own files are kept: choose another folder")
     for name in (TENSORS, RECORD, CARD, SHEET):
         check_free(folder / name, overwrite)
     if (folder / SAMPLES).exists() and not overwrite:
         raise ConfigError(f"output={folder / SAMPLES} is there already: choose another name, or give overwrite=true")
+    if (folder / SAMPLES).is_file() or any((folder / name).is_dir() for name in COPIES):
+        raise ConfigError(f"output={folder / SAMPLES} is no folder of sample pictures: choose another folder")
 
 
 def write_model_folder(
@@ -57,7 +64,7 @@ def write_model_folder(
     Raises:
         DataError: a file cannot be written, or did not come back as it was.
     """
-    run = Path(model.path).absolute().parent.parent
+    run = run_folder(model)
     averaged = weights == "ema" and EMA_KEY in model.checkpoint
     config = recorded(model)
     left_out = sorted(set(model.specs) - set(networks))
@@ -70,7 +77,7 @@ def write_model_folder(
     read = read_model_folder(folder)["state_dict"]
     if read.keys() != own.keys() or not all(torch.equal(read[key], value.cpu()) for key, value in own.items()):
         raise DataError(f"{folder / TENSORS} did not come back as it was written: do not use it")
-    pictures = list(_copy_samples(run / "samples", folder)) if samples else []
+    pictures = list(_copy_samples(run / SAMPLES, folder)) if samples else []
     manifest = _json_of(run / "manifest.json")
     git = manifest.get("git")
     card = Card(
@@ -94,6 +101,11 @@ def write_model_folder(
     with whole_file(folder / CARD) as temporary:
         card.write(temporary)
     return [folder / CARD, folder / RECORD, folder / TENSORS, *pictures]
+
+
+def run_folder(model: TrainedModel) -> Path:
+    """The folder of the run that a checkpoint belongs to, if it lies in one."""
+    return Path(model.path).absolute().parent.parent
 
 
 def recorded(model: TrainedModel) -> dict[str, Any]:
@@ -120,17 +132,21 @@ def measured(run: Path, checkpoint: str, averaged: bool) -> Measured:
 
 def _copy_samples(samples: Path, folder: Path) -> Iterator[Path]:
     """Copy the newest sheet and the first pictures, in place of those that an earlier export left."""
-    shutil.rmtree(folder / SAMPLES, ignore_errors=True)
-    (folder / SHEET).unlink(missing_ok=True)
+    for name in (SHEET, *COPIES):
+        (folder / name).unlink(missing_ok=True)
     sheet = max(samples.glob("step_????????.png"), default=None)
-    chosen = [samples / "latest" / f"{n:02d}_{name}.png" for n in range(N_SAMPLES) for name in PICTURES]
     copies = [(sheet, folder / SHEET)] if sheet is not None else []
-    copies += [(picture, folder / SAMPLES / picture.name) for picture in chosen if picture.is_file()]
+    chosen = [(samples / "latest" / Path(name).name, folder / name) for name in COPIES]
+    copies += [(picture, target) for picture, target in chosen if picture.is_file()]
     for source, target in copies:
         target.parent.mkdir(exist_ok=True)
         with whole_file(target) as temporary:
             shutil.copyfile(source, temporary)
         yield target
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _without_paths(node: Any) -> Any:

@@ -22,7 +22,7 @@ from patchlight.exporting.graph import (
     write_graph,
     write_tensors,
 )
-from patchlight.exporting.hub import check_folder, write_model_folder
+from patchlight.exporting.hub import check_folder, run_folder, write_model_folder
 from patchlight.exporting.parity import compare, limit, measure
 from patchlight.exporting.reference import command_line_options, reference_files, remarks, write_reference
 from patchlight.inference.loading import TrainedModel
@@ -165,7 +165,7 @@ def export_hub(options: ExportOptions) -> None:
     """
     _require_plain(options, "hub")
     model = TrainedModel(options.ckpt, trust=options.trust)
-    check_folder(options.output, options.overwrite)
+    check_folder(options.output, options.overwrite, run_folder(model))
     trained = _trained_networks(model, options.weights)
     every = options.every_network
     networks = {name: net for name, net in trained.items() if every or model.specs[name].kind == "generator"}
