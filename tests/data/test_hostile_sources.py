@@ -154,6 +154,21 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
         load(Table(tmp_path / "set.arrow"))
 
 
+def test_offsets_that_lead_out_of_an_arrow_file(tmp_path: Path) -> None:
+    path = tmp_path / "set.arrow"
+    table = pa.table({"a": [PNG] * 3, "b": [PNG] * 3})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    load(Table(path))
+    offsets = np.arange(4, dtype=np.int32) * len(PNG)
+    outside = offsets.copy()
+    outside[1] = 1 << 20
+    assert path.read_bytes().count(offsets.tobytes()) == 2
+    path.write_bytes(path.read_bytes().replace(offsets.tobytes(), outside.tobytes()))
+    with pytest.raises(DataError, match="set.arrow is damaged, or no Parquet or Arrow file"):
+        load(Table(path))
+
+
 def test_folders_in_the_wrong_place_are_told_where_to_go(tmp_path: Path) -> None:
     (tmp_path / "A").mkdir()
     (tmp_path / "B").mkdir()

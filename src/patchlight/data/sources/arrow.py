@@ -163,6 +163,7 @@ class Columns:
     def __init__(self) -> None:
         self._groups: OrderedDict[tuple[Path, int, str], Any] = OrderedDict()
         self._batches: dict[Path, list[Any]] = {}
+        self._validated: set[tuple[Path, int]] = set()
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type[Columns], tuple[()]]:
@@ -176,7 +177,11 @@ class Columns:
                 return self._group(file.path, group, column)[place]
             if file.path not in self._batches:
                 self._batches[file.path] = _arrow_batches(file.path)
-            return self._batches[file.path][group].column(column)[place]
+            batch = self._batches[file.path][group]
+            if (file.path, group) not in self._validated:
+                batch.validate(full=True)  # offsets of a damaged file would lead out of it
+                self._validated.add((file.path, group))
+            return batch.column(column)[place]
 
     def _group(self, path: Path, group: int, column: str) -> Any:
         key = (path, group, column)
