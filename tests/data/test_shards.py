@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,10 +23,13 @@ from object_server import ObjectServer, serving
 from patchlight.data import EpochSampler, ImageDataModule
 from patchlight.data.ordering import Blocks, block_order
 from patchlight.data.sources import Folders, Manifest, Shards
-from patchlight.data.sources.shards import location
+from patchlight.data.sources.shards import cache as shard_cache
+from patchlight.data.sources.shards import fetch_object, location, records
+from patchlight.data.sources.shards import source as shard_source
 from patchlight.data.sources.shards.encoding import decode, encode_exactly, is_equal
 from patchlight.data.sources.shards.index import read_index
 from patchlight.data.sources.shards.location import Location
+from patchlight.data.sources.shards.records import ShardReader
 from patchlight.errors import DataError
 from patchlight.inference.packed import find_packed
 
@@ -213,6 +221,93 @@ def test_the_same_images_from_a_disk_and_a_server_by_any_number_of_workers(
     assert unpaired[0] == unpaired[1]
 
 
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where the cache would wait for room, which nothing else holds."""
+
+    def sleep(_: float) -> None:
+        raise AssertionError("the cache waits")
+
+    monkeypatch.setattr(shard_cache, "time", SimpleNamespace(sleep=sleep))
+
+
+def test_an_unpaired_training_needs_two_windows_of_pairs(server: ObjectServer, sharded: Path, tmp_path: Path) -> None:
+    largest = max(path.stat().st_size for path in sharded.glob("*.array_record"))
+    enough, too_little = 6 * largest / 2**30, (6 * largest - 1) / 2**30
+    assert len(remote(server, tmp_path, pairing="unpaired", cache_gb=enough).index.parts) == 1
+    with pytest.raises(DataError, match=r"is too small for 2 shards at a time of each domain: give at least"):
+        _ = remote(server, tmp_path, pairing="unpaired", cache_gb=too_little).index
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_the_cache_counts_its_own_files_alone(server: ObjectServer, sharded: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    foreign = [cache / name for name in ("film.mp4", "film.part", "film.shard")]
+    for path in foreign:
+        path.write_bytes(bytes(1 << 20))
+    limit = 3 * max(path.stat().st_size for path in sharded.glob("*.array_record"))
+    assert limit < 1 << 20
+    assert len(epoch(module(remote(server, tmp_path, cache_gb=limit / 2**30)))) == N
+    assert all(path.stat().st_size == 1 << 20 for path in foreign)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_shard_that_never_fits_is_one_message(server: ObjectServer, sharded: Path, tmp_path: Path) -> None:
+    source = remote(server, tmp_path)
+    shard = source.index.parts[0].shards[0]
+    assert source.cache is not None
+    source.cache.limit = shard.bytes - 1
+    with pytest.raises(DataError, match=rf"^data\.source\.cache_gb=.* is too small for {shard.file}: give at least "):
+        source.cache.get(shard)
+
+
+def test_the_room_stays_reserved_while_a_shard_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = tmp_path / "x.part"
+    part.write_bytes(bytes(1000))
+    sizes = []
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(3):
+            sizes.append(part.stat().st_size)
+            yield b"x" * 100
+
+    # Not the library itself, whose threads this process must not have.
+    answer = SimpleNamespace(stream=lambda **_: chunks())
+    monkeypatch.setitem(sys.modules, "obstore", SimpleNamespace(get=lambda *_: answer))
+    monkeypatch.setitem(sys.modules, "obstore.store", SimpleNamespace(from_url=lambda *_, **__: None))
+    assert fetch_object.fetch("s3://bucket", "x", part, 1000) == {}
+    assert sizes == [1000, 1000, 1000]
+    assert part.read_bytes() == b"x" * 300
+
+
+def test_threads_share_a_reader(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They read one after the other, though more shards are in use than are kept open; it can still be pickled."""
+    monkeypatch.setattr(records, "OPEN", 1)
+    found = Shards(sharded)(split="train")
+    assert not isinstance(found, tuple)
+    whole = [found.encoded(i) for i in range(N)]
+    inside, most = 0, 0
+    read = ShardReader._read
+
+    def slowly(self: ShardReader, shard: int, wanted: list[int]) -> list[bytes]:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.002)
+        try:
+            return read(self, shard, wanted)
+        finally:
+            inside -= 1
+
+    monkeypatch.setattr(ShardReader, "_read", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(found.encoded, range(N))) == whole
+    assert most == 1
+    again = pickle.loads(pickle.dumps(found))
+    assert again.encoded(N - 1) == whole[-1]
+
+
 def test_the_cache_keeps_its_bound(server: ObjectServer, sharded: Path, tmp_path: Path) -> None:
     sizes = [path.stat().st_size for path in sharded.glob("*.array_record")]
     limit = 3 * max(sizes)
@@ -319,12 +414,24 @@ def test_the_doctor_and_translate_see_the_images_of_shards(
         ("https://host/set?token=secret", r"data\.root has credentials, a query or a fragment"),
         ("ftp://host/set", r"data\.root=ftp://\.\.\. is of no known kind: give a folder, or one of s3://"),
         ("s3:///set", r"names no bucket or server"),
+        ("s3://AKIA:ab/secret@bucket/x", r"data\.root has credentials in its address, or a port"),
+        ("s3://AKIA:12/secret@bucket/x", r"data\.root has credentials in its address, or a port"),
+        ("s3://AKIA:ab/secret", r"data\.root has credentials in its address, or a port"),
+        ("s3://AKIA:ab?secret@bucket/x", r"data\.root has credentials in its address, or a port"),
+        ("s3://me@AKIA:ab/secret@bucket", r"data\.root has credentials in its address, or a port"),
+        ("s3://AKIA:[secret@bucket/x", r"data\.root is an address that cannot be read"),
     ],
 )
 def test_addresses_that_are_refused(root: str, message: str) -> None:
     with pytest.raises(DataError, match=message) as told:
         Location(root, 0)
     assert "secret" not in str(told.value)
+    assert "akia" not in str(told.value).lower()
+
+
+@pytest.mark.parametrize("root", ["https://host:80/set", "http://[::1]:9000/set", "http://[::1]/set", "s3://b/a@b"])
+def test_addresses_with_a_port_or_an_at(root: str) -> None:
+    assert Location(root, 0).is_remote
 
 
 @pytest.mark.parametrize(
@@ -333,6 +440,10 @@ def test_addresses_that_are_refused(root: str, message: str) -> None:
         (lambda index: index.update(format="patchlight shards 2"), "format"),
         (lambda index: index["parts"][0]["shards"][0].update(file="../x.array_record"), "file"),
         (lambda index: index["parts"][0]["shards"][0].update(images=0), "images"),
+        (lambda index: index["parts"][0]["shards"][0].update(images=2**31 + 1), "less than or equal to"),
+        (lambda index: index["parts"][0]["shards"][0].update(images=2**31), "more images than bytes"),
+        (lambda index: index["parts"][0]["kinds"][0]["headers"][0].update(width=0), "has no width or no height"),
+        (lambda index: index["parts"][0]["kinds"][0]["headers"][1].update(height=-1), "has no width or no height"),
         (
             lambda index: index["parts"].append(dict(index["parts"][0], holds="A")),
             "contradicts itself: the train split",
@@ -348,3 +459,12 @@ def test_an_index_that_is_none(change: Any, message: str, sharded: Path) -> None
     change(index)
     with pytest.raises(DataError, match=message):
         read_index(json.dumps(index).encode(), "it")
+
+
+def test_a_local_index_has_the_size_limit_of_a_remote_one(sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = (sharded / "index.json").stat().st_size
+    monkeypatch.setattr(shard_source, "MAX_INDEX", size)
+    assert Shards(sharded).index.parts
+    monkeypatch.setattr(shard_source, "MAX_INDEX", size - 1)
+    with pytest.raises(DataError, match=r"index\.json is larger than the \d+ bytes that it may have"):
+        _ = Shards(sharded).index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 SUFFIX = ".shard"
 PART = ".part"
 """Shards that are being fetched; they have their whole size from the beginning."""
+OWN = re.compile(rf"[0-9a-f]{{40}}({re.escape(SUFFIX)}|{re.escape(PART)})")
+"""The names of this cache's files; others of the folder are neither counted nor taken away."""
 LOCKS = "locks"
 """The folder of empty files, one for each shard that was ever here."""
 
@@ -25,7 +28,7 @@ LOCKS = "locks"
 class ShardCache:
     """Fetched shards, named by their checksums; those that were not used for longest go where there is no room.
 
-    The sizes of all files, of unfinished ones too, never sum to more than `limit` bytes. Locks are those of files,
+    The sizes of all its files, of unfinished ones too, never sum to more than `limit` bytes. Locks are those of files,
     which end with their process. A process that reads a shard while it is taken away keeps it open until it notices.
     """
 
@@ -53,11 +56,16 @@ class ShardCache:
         """The path of a shard, which is fetched if it is not there. It may be gone again before it is opened.
 
         Raises:
-            DataError: it cannot be fetched, its checksum is wrong, or the disk is full.
+            DataError: it cannot be fetched, its checksum is wrong, it is larger than the cache, or the disk is full.
         """
         path = self.path(shard)
         if self.touch(path):
             return path
+        if shard.bytes > self.limit:
+            raise DataError(
+                f"data.source.cache_gb={self.limit / 2**30:g} is too small for {shard.file}: give at least "
+                f"{shard.bytes / 2**30:.3g}"
+            )
         try:
             # One process fetches a shard; the others wait for it here.
             with self._lock(path):
@@ -106,12 +114,14 @@ class ShardCache:
     def _make_room(self, size: int) -> bool:
         whole, used = [], 0
         for path in self.folder.iterdir():
+            if OWN.fullmatch(path.name) is None:
+                continue
             with suppress(FileNotFoundError):
                 found = path.stat()
                 used += found.st_size
                 if path.suffix == SUFFIX:
                     whole.append((found.st_mtime_ns, path, found.st_size))
-                elif path.suffix == PART and self._is_abandoned(path):
+                elif self._is_abandoned(path):
                     path.unlink(missing_ok=True)
                     used -= found.st_size
         for _, path, its_size in sorted(whole):

@@ -43,13 +43,19 @@ def fetch(folder: str, name: str, target: Path, limit: int) -> dict[str, Any]:
             },
             retry_config={"max_retries": 0},
         )
-        with target.open("wb") as file:
+        with _open_whole(target) as file:
             return _receive(obstore.get(store, name).stream(min_chunk_size=CHUNK), file, limit)
     except Exception as error:  # obstore's errors, and those of its dependencies, have no common ancestor
         return {"error": _reason(error), "transient": type(error).__name__ not in PERMANENT}
 
 
+def _open_whole(path: Path) -> BinaryIO:
+    """Open a file to write, or make it; it keeps its size, which is the room that is reserved for it."""
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags & ~os.O_TRUNC, 0o666))
+
+
 def _receive(chunks: Iterable[Any], file: BinaryIO, limit: int) -> dict[str, Any]:
+    """Write at most `limit` bytes, and cut the file to them once all are there; returns what went wrong."""
     written = 0
     for chunk in chunks:
         written += len(chunk)
@@ -58,8 +64,16 @@ def _receive(chunks: Iterable[Any], file: BinaryIO, limit: int) -> dict[str, Any
         try:
             file.write(chunk)
         except OSError as error:  # apart from obstore's errors, of which some are of this class
-            return {"error": f"the disk cannot be written ({error.strerror or error})", "transient": False}
+            return _unwritable(error)
+    try:
+        file.truncate()
+    except OSError as error:
+        return _unwritable(error)
     return {}
+
+
+def _unwritable(error: OSError) -> dict[str, Any]:
+    return {"error": f"the disk cannot be written ({error.strerror or error})", "transient": False}
 
 
 def _plain_endpoint() -> bool:

@@ -20,6 +20,9 @@ FORMAT: Literal["patchlight shards 1"] = "patchlight shards 1"
 Holds = Literal["pairs", "side_by_side", "A", "B"]
 """What an entry of a shard is: both images of a pair, one image that holds both halves, or an image of one domain."""
 
+MAX_IMAGES = 1 << 31
+"""Entries of one shard."""
+
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*\.array_record$", max_length=200)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -29,7 +32,7 @@ class Shard:
     """A file of the set; `images` are its entries, a pair being one, and `sha256` is of the whole file."""
 
     file: FileName
-    images: PositiveInt
+    images: Annotated[int, Field(gt=0, le=MAX_IMAGES)]
     bytes: PositiveInt
     sha256: Digest
 
@@ -97,6 +100,10 @@ def read_index(content: bytes, called: str) -> Index:
         if held not in (["A", "B"], ["pairs"], ["side_by_side"]):
             raise DataError(f"{called} contradicts itself: the {split} split has shards of {', '.join(held)}")
     for part in index.parts:
+        if any(shard.images > shard.bytes for shard in part.shards):
+            raise DataError(f"{called} contradicts itself: a shard of {part.split} has more images than bytes")
+        if any(min(header.width, header.height) < 1 for kind in part.kinds for header in kind.headers):
+            raise DataError(f"{called} contradicts itself: an image of {part.split} has no width or no height")
         if sum(kind.images for kind in part.kinds) != part.images:
             raise DataError(f"{called} contradicts itself: the kinds of image of {part.split} are not all its images")
         if any(kind.first >= part.images for kind in part.kinds):

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from patchlight.data.sources.shards import fetch_object
 from patchlight.errors import DataError
@@ -20,6 +20,14 @@ SCHEMES = ("s3", "gs", "http", "https")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 8.0
 """Between attempts: doubled from the first to the longest."""
+
+
+SERVER = re.compile(r"([^:@\[\]]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
+"""A bucket or server, and its port."""
+
+ELSEWHERE = (
+    "give them in the environment (AWS_ACCESS_KEY_ID ..., GOOGLE_APPLICATION_CREDENTIALS), and the plain address here"
+)
 
 
 def is_address(root: str) -> bool:
@@ -35,7 +43,7 @@ class Location:
     retry_s: float
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.root) if self.is_remote else None
+        parts = _split(self.root) if self.is_remote else None
         if parts is None:
             if (other := re.match(r"^[a-z][a-z0-9+.-]+://", self.root)) is not None:
                 known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
@@ -43,8 +51,7 @@ class Location:
         elif parts.username or parts.password or parts.query or parts.fragment:
             # Not repeated: the root is written into configurations, checkpoints and logs.
             raise DataError(
-                f"data.root has credentials, a query or a fragment in its address of {parts.hostname}: give them in "
-                f"the environment (AWS_ACCESS_KEY_ID ..., GOOGLE_APPLICATION_CREDENTIALS), and the plain address here"
+                f"data.root has credentials, a query or a fragment in its address of {parts.hostname}: {ELSEWHERE}"
             )
         elif not parts.hostname:
             raise DataError(f"data.root={self.root} names no bucket or server")
@@ -97,7 +104,27 @@ class Location:
             return f"its process ended with {done.returncode}", True
         if answer:
             return answer["error"], answer["transient"]
-        return None if sha256 is None else _difference(target, size, sha256)
+        wrong = None if sha256 is None else _difference(target, size, sha256)
+        if wrong is not None:
+            os.truncate(target, size)  # the room stays taken for another attempt
+        return wrong
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address.
+
+    Raises:
+        DataError: its server cannot be told from credentials, as where a secret holds a "/"; nothing of it is repeated.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise DataError(f"data.root is an address that cannot be read; if it has credentials, {ELSEWHERE}") from None
+    after = address.partition("://")[2].removeprefix(parts.netloc)
+    server = parts.netloc.rpartition("@")[2]
+    if ":" in parts.netloc and ("@" in after or SERVER.fullmatch(server) is None):
+        raise DataError(f"data.root has credentials in its address, or a port that is no number: {ELSEWHERE}")
+    return parts
 
 
 def _difference(path: Path, size: int, sha256: str) -> tuple[str, bool] | None:
@@ -116,11 +143,15 @@ def read_small(location: Location, name: str, scratch: Path, limit: int) -> byte
     """The content of a file of at most `limit` bytes; one that is fetched comes by way of `scratch`.
 
     Raises:
-        DataError: it is not there or cannot be read.
+        DataError: it is not there, is larger or cannot be read.
     """
     try:
         if not location.is_remote:
-            return (location.folder / name).read_bytes()
+            with (location.folder / name).open("rb") as file:
+                content = file.read(limit + 1)
+            if len(content) > limit:
+                raise DataError(f"{location.path_of(name)} is larger than the {limit} bytes that it may have")
+            return content
         target = scratch / f".{os.getpid()}.{name}"
         try:
             location.fetch(name, target, limit)

@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,10 @@ def array_record() -> Any:
 
 
 class ShardReader:
-    """The records of the shards of a part, by entry and place in it; each process opens shards itself."""
+    """The records of the shards of a part, by entry and place in it; each process opens shards itself.
+
+    Threads may share one: they read one after the other.
+    """
 
     def __init__(self, part: Part, location: Location, cache: ShardCache | None) -> None:
         self.part, self.location, self.cache = part, location, cache
@@ -48,9 +52,14 @@ class ShardReader:
         self.records = self.images + part.conditions
         self._opened: OrderedDict[int, tuple[Path, Any]] = OrderedDict()
         self._pid = os.getpid()
+        self._lock = Lock()
 
     def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": OrderedDict()}
+        return {key: value for key, value in self.__dict__.items() if key != "_lock"} | {"_opened": OrderedDict()}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     def place(self, index: int) -> tuple[int, int]:
         """The shard of an entry, and its place there."""
@@ -70,6 +79,11 @@ class ShardReader:
         """
         shard, place = self.place(index)
         wanted = [place * self.records + i for i in range(self.records)]
+        with self._lock:
+            return self._read_whole(shard, wanted)
+
+    def _read_whole(self, shard: int, wanted: list[int]) -> list[bytes]:
+        """The records of these numbers, for which a damaged copy is fetched once more."""
         try:
             return self._read(shard, wanted)
         except DamagedError as error:

@@ -183,21 +183,29 @@ class Shards(StoredSet):
     def _reader(self, part: Part) -> ShardReader:
         return ShardReader(part, self.location, self.cache)
 
+    def _orders(self, part: Part) -> int:
+        """In how many orders a training goes through a part at once: A and B of pairs have one each if unpaired."""
+        return 2 if self.pairing == "unpaired" and part.holds in ("pairs", "side_by_side") else 1
+
     def _require_room(self, index: Index) -> None:
         """Raise a DataError unless the cache holds the windows of a split, and a shard that is being fetched."""
         if self.cache is None:
             return
         needed = max(
             (
-                sum(max(shard.bytes for shard in part.shards) * (self.window + 1) for part in index.parts_of(split))
+                sum(
+                    max((shard.bytes for shard in part.shards), default=0) * (self.window + 1) * self._orders(part)
+                    for part in index.parts_of(split)
+                )
                 for split in {part.split for part in index.parts}
             ),
             default=0,
         )
         if needed > self.cache.limit:
             raise DataError(
-                f"data.source.cache_gb={self.cache.limit / 2**30:g} is too small for {self.window} shards at a time: "
-                f"give at least {needed / 2**30:.3g}, or a smaller data.source.window"
+                f"data.source.cache_gb={self.cache.limit / 2**30:g} is too small for {self.window} shards at a time"
+                f"{' of each domain' if self.pairing == 'unpaired' else ''}: give at least {needed / 2**30:.3g}, or a "
+                f"smaller data.source.window"
             )
 
 
