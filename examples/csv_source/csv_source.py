@@ -14,6 +14,8 @@ from patchlight.data.sources import open_picture, read_header
 class Column(ImageSource):
     """The images of one column."""
 
+    in_order = True
+
     def __init__(self, folder: Path, names: list[str]) -> None:
         self.folder = folder
         self.names = names

@@ -22,6 +22,7 @@ from PIL import Image
 from commands import Typed
 from patchlight.data import ImageDataModule
 from patchlight.data.sources import Archive, Folders, Manifest, SinglePair, StoredSet, Table
+from patchlight.data.sources.table import table_files
 from small_models import write_checkpoint
 
 SPLITS = {"train": 7, "test": 3}
@@ -187,6 +188,37 @@ def test_conditions_are_those_of_the_input_and_arrive_in_the_batch(files: Files,
             assert batch["caption"] == [f"no {i}" for i in row.tolist()]
     data = module(Table(write_parquet(files, tmp_path), conditions=["label"]), "paired")
     assert [batch["label"].tolist() for batch in data.test_dataloader()] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("pairs", [[("f0", "f1"), ("f1", "f0")], [("f0", "f1"), ("f1", "f2"), ("f2", "f3")]])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_row_of_a_manifest_is_a_pair_whatever_else_names_its_files(
+    pairs: list[tuple[str, str]], kind: str, tmp_path: Path
+) -> None:
+    known = {name: np.full((16, 16, 3), 40 * i + 7, np.uint8) for i, name in enumerate(("f0", "f1", "f2", "f3"))}
+    for name, array in known.items():
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    listed = [(f"{a}.png", f"{b}.png") for a, b in pairs]
+    if kind == "csv":
+        (tmp_path / "pairs.csv").write_text("\n".join(map(",".join, [("a", "b"), *listed])), encoding="utf-8")
+    else:
+        pq.write_table(pa.table({"a": [a for a, _ in listed], "b": [b for _, b in listed]}), tmp_path / "pairs.parquet")
+    data = module(Manifest(tmp_path / f"pairs.{kind}"), "paired", load_size=16, val_size=0, batch_size=1)
+    seen = {}
+    for batch in data.train_dataloader():
+        a, b = (Path(batch[f"{domain}_path"][0]).stem for domain in "AB")
+        for domain, name in (("A", a), ("B", b)):
+            assert np.array_equal(batch[domain][0].permute(1, 2, 0).numpy(), known[name])
+        seen[a] = b
+    assert seen == dict(pairs)
+
+
+def test_the_cache_of_datasets_beside_a_table_is_no_part_of_it(files: Files, tmp_path: Path) -> None:
+    root = write_arrow(files, tmp_path)
+    whole = (root / "train" / "data-00000-of-00001.arrow").read_bytes()
+    (root / "train" / "cache-0123456789abcdef.arrow").write_bytes(whole)
+    assert [path.name for path in table_files(root)["train"]] == ["data-00000-of-00001.arrow"]
+    assert len(images(module(Table(root), "paired", val_size=0, batch_size=1).train_dataloader())) == SPLITS["train"]
 
 
 def test_one_image_of_each_domain(files: Files, tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ class Source(ABC, Generic[P, H]):
     header_threads: ClassVar[int] = 1
     """How many threads may ask for headers at once."""
 
+    in_order: ClassVar[bool] = False
+    """Whether the images at the same place of two such sources are pairs, whatever their keys."""
+
     @abstractmethod
     def __len__(self) -> int: ...
 

@@ -107,7 +107,9 @@ def domains_of(found: Found, pairing: Pairing) -> Domains:
     if not (isinstance(a, ImageSource) and isinstance(b, ImageSource)):
         raise TypeError(f"{type(a).__name__} and {type(b).__name__} are no pair of patchlight.data.ImageSource")
     domains = Domains(_all(a), _all(b))
-    return _aligned(domains) if pairing == "paired" else domains
+    if pairing == "paired" and not (a.in_order and b.in_order and len(a) == len(b)):
+        return _aligned(domains)
+    return domains
 
 
 def _all(source: ImageSource | PairSource, side: int = 0) -> Images:

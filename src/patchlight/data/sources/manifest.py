@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from patchlight.data.sources.arrow import is_parquet, is_plain, open_parquet
 from patchlight.data.sources.base import SPLIT_NAMES, Condition, Found, Pairing, Split, StoredSet
@@ -41,6 +41,12 @@ class ListedFiles(Files):
 
     def conditions(self, index: int) -> Mapping[str, Condition]:
         return {name: values[self.rows[index]] for name, values in self.belonging.items()}
+
+
+class PairedFiles(ListedFiles):
+    """The files of one column of a paired manifest; a file may be A of one row and B of another."""
+
+    in_order: ClassVar[bool] = True
 
 
 class Manifest(StoredSet):
@@ -94,7 +100,7 @@ class Manifest(StoredSet):
                 )
             paths.append(path)
             kept.append(row)
-        return ListedFiles(paths, kept, belonging)
+        return (PairedFiles if self.pairing == "paired" else ListedFiles)(paths, kept, belonging)
 
     def _path(self, domain: str, row: int, cell: Any) -> Path:
         """Where a cell leads, which is within the folder."""

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 from patchlight.data.sources.arrow import Columns, TableFile, encoded_bytes, is_encoded, is_plain, module
 from patchlight.data.sources.base import SPLIT_NAMES, Condition, Found, Split, StoredSet
@@ -17,12 +17,17 @@ from patchlight.errors import DataError
 
 SUFFIXES = (".parquet", ".arrow")
 
+HIDDEN = (".", "cache-")
+"""How names begin of files that hold no images of a set: `datasets` writes `cache-HASH.arrow` beside its data."""
+
 NAMED_SPLIT = re.compile(r"([a-z]+)(?:[-_.]\d.*)?", re.ASCII)
 """The name of a file of a split without its ending: `train`, `train-00000-of-00002`, `validation_0`."""
 
 
 class TableImages(EncodedImages):
     """The images of one column, row by row through several files."""
+
+    in_order: ClassVar[bool] = True
 
     def __init__(
         self, files: Sequence[TableFile], column: str, columns: Columns, belonging: Mapping[str, Sequence[Condition]]
@@ -158,7 +163,7 @@ def _below(root: Path) -> Iterator[Path]:
     for folder in (root, root / "data", *(root / name for name in SPLIT_NAMES)):
         if os.path.isdir(folder):
             names = sorted(os.listdir(folder))
-            yield from (folder / name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+            yield from (folder / name for name in names if name.endswith(SUFFIXES) and not name.startswith(HIDDEN))
 
 
 def _split_of(path: Path, root: Path) -> Split | None:
