@@ -67,6 +67,39 @@ def test_masks_that_do_not_suit(tmp_path: Path) -> None:
         module(tmp_path)
 
 
+def test_a_mask_is_of_the_image_at_its_path(tmp_path: Path) -> None:
+    """Not of another one that has its name in another folder."""
+    root = tmp_path / "set"
+    for i, folder in enumerate(("x", "y")):
+        for domain in ("trainA", "trainB", "train_mask"):
+            (root / domain / folder).mkdir(parents=True)
+            Image.new("L", (8, 8), i if domain == "train_mask" else 9).save(root / domain / folder / "1.png")
+    batches = list(module(root).train_dataloader())
+    assert {Path(b["A_path"][0]).parent.name: float(b["valid"].float().mean()) for b in batches} == {"x": 0.0, "y": 1.0}
+    (root / "train_mask/x/1.png").rename(root / "train_mask/1.png")
+    with pytest.raises(DataError, match=r"trainA/x/1\.png has no mask of its name in .*train_mask"):
+        module(root)
+
+
+def test_masks_of_pairs_side_by_side(tmp_path: Path) -> None:
+    for i, folder in enumerate(("x", "y")):
+        for name, size in (("train", (16, 8)), ("train_mask", (8, 8))):
+            (tmp_path / name / folder).mkdir(parents=True)
+            Image.new("L", size, i).save(tmp_path / name / folder / "1.png")
+    batches = list(module(tmp_path, load_size=8).train_dataloader())
+    assert {Path(b["A_path"][0]).parent.name: float(b["valid"].float().mean()) for b in batches} == {"x": 0.0, "y": 1.0}
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1.JPEG", "1.png"])
+def test_a_mask_is_no_jpeg(name: str, tmp_path: Path) -> None:
+    """By its name, or by its content."""
+    write_set(tmp_path)
+    (tmp_path / "train_mask/1.png").unlink()
+    Image.new("L", (12, 12)).save(tmp_path / "train_mask" / name, "JPEG")
+    with pytest.raises(DataError, match=r"train_mask/1\..* a JPEG, which does not keep .*: use PNG"):
+        list(module(tmp_path).train_dataloader())
+
+
 def test_what_is_not_valid_changes_nothing() -> None:
     random = torch.Generator().manual_seed(0)
     target, fake = (torch.rand(3, 3, 16, 16, generator=random) * 2 - 1 for _ in range(2))

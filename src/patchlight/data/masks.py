@@ -13,13 +13,16 @@ from patchlight.data.content import Content
 from patchlight.data.images import Array, Picture, open_picture
 from patchlight.data.labels import numbers, resize_nearest
 from patchlight.data.sources import Domains, Split
-from patchlight.data.sources.layouts import DISK
+from patchlight.data.sources.folders import SideBySide
+from patchlight.data.sources.layouts import DISK, domain_folders
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
 
 VALID = "valid"
 """The key of a batch's masks."""
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Mask(Content):
     def check_header(self, channels: int, mode: str, format: str) -> None:
         if channels != 1:
             raise ValueError(f"it has {channels} channels, and a mask has 1")
+        if format == "JPEG":
+            raise ValueError("it is a JPEG, which does not keep zeros: use PNG")
 
     def levels(self, picture: Picture) -> Array:
         values = numbers(picture)
@@ -61,7 +66,9 @@ def read_mask(path: Path, size: Size | None) -> Array:
         DataError: it cannot be read, is no mask, or has another size.
     """
     with one_message(str(path)):
-        mask = MASK.levels(open_picture(path))
+        picture = open_picture(path)
+        MASK.check_header(len(picture.getbands()), picture.mode, picture.format or "")
+        mask = MASK.levels(picture)
     if size is not None and mask.shape[:2] != size:
         raise DataError(
             f"{path} is {mask.shape[1]}x{mask.shape[0]} pixels, its pair {size[1]}x{size[0]}: make them equal"
@@ -70,10 +77,11 @@ def read_mask(path: Path, size: Size | None) -> Array:
 
 
 def find_masks(root: Path, split: Split, domains: Domains) -> dict[str, Path]:
-    """The files in `root/{split}_mask`, by the key of the image of domain A that has the same name.
+    """The files in `root/{split}_mask`, by the key of the image of domain A, or the file of a pair side by side, that
+    has the same path below its split's folder, whatever its ending.
 
     Raises:
-        DataError: the folder is not there, or a pair has no mask or two.
+        DataError: the folder is not there, a pair has no mask or two, or a mask is a JPEG by its name.
     """
     if not len(domains):
         return {}
@@ -85,14 +93,14 @@ def find_masks(root: Path, split: Split, domains: Domains) -> dict[str, Path]:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in by_name:
             raise DataError(f"{by_name[name]} and {path} have the same name, so their pair is not clear: remove one")
+        if path.suffix.lower() in JPEG_SUFFIXES:
+            raise DataError(f"{path} is a JPEG, which does not keep the zeros of a mask: use PNG")
         by_name[name] = path
+    images = root / split if isinstance(domains.a.source, SideBySide) else domain_folders(root, split)[0]
     found = {}
     for image in domains.a:
-        parts = Path(image.key).with_suffix("").parts
-        # Below the split's folder, which may have folders itself.
-        names = ["/".join(parts[i:]) for i in range(len(parts))]
-        own = next((by_name[n] for n in names if n in by_name), None)
-        if own is None:
+        name = Path(image.key).relative_to(images).with_suffix("").as_posix()
+        if name not in by_name:
             raise DataError(f"{image.key} has no mask of its name in {folder}: add it, or set data.mask=false")
-        found[image.key] = own
+        found[image.key] = by_name[name]
     return found
