@@ -12,6 +12,7 @@ from PIL import Image
 
 from golden import load
 from patchlight.data import ImageDataModule
+from patchlight.data.decoding import Decoding
 from patchlight.data.images import (
     is_image,
     open_picture,
@@ -23,6 +24,8 @@ from patchlight.data.images import (
     to_uint8,
     write_image,
 )
+from patchlight.data.sources import Folders
+from patchlight.data.sources.folders import SideBySide
 from patchlight.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -224,3 +227,23 @@ def test_a_set_whose_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
     assert 0 < difference.max() < 16
     with pytest.raises(DataError, match="data.fast_jpeg=true is of files in folders with data.preprocess=resize_and_c"):
         ImageDataModule(**settings, fast_jpeg=True, preprocess="crop")
+
+
+@pytest.mark.parametrize(("width", "halves_at"), [(1028, 514), (1032, 516), (1040, 130)])
+def test_pairs_side_by_side_are_decoded_smaller_only_where_their_middle_stays(
+    width: int, halves_at: int, tmp_path: Path
+) -> None:
+    """A quarter of 1028 pixels has its middle in a pixel; an eighth of 1032 would, so it keeps its size, too."""
+    colours = np.random.default_rng(0).integers(0, 256, (4, 8, 3), np.uint8)
+    Image.fromarray(colours).resize((width, 512), Image.Resampling.BICUBIC).save(tmp_path / "x.jpg")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "x.jpg").rename(tmp_path / "train/x.jpg")
+    size = (128, 128)
+    whole = Folders(tmp_path)(split="train")
+    fast = Folders(tmp_path, decoding_a=Decoding(at_least=size), decoding_b=Decoding(at_least=size))(split="train")
+    assert isinstance(whole, SideBySide)
+    assert isinstance(fast, SideBySide)
+    for own, smaller in zip(map(np.asarray, whole.read(0)), map(np.asarray, fast.read(0)), strict=True):
+        assert smaller.shape[1] == halves_at
+        if halves_at == width // 2:
+            assert np.array_equal(own, smaller)

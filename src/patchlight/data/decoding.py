@@ -51,11 +51,13 @@ DEEP_MODES = ("LA", "RGB", "RGBA")
 class Decoding:
     """How the files of a domain become pictures: as images of 8 bits (`open_picture`), or as `values` of their own.
 
-    Images of 8 bits may be decoded smaller than they are, but `at_least` of this height and width.
+    Images of 8 bits may be decoded smaller than they are, but `at_least` of this height and width, and with their
+    middle between two pixels where they are cut `in_halves`.
     """
 
     values: bool = False
     at_least: Size | None = None
+    in_halves: bool = False
 
     def read(self, path: Path) -> Picture:
         """The picture in a file.
@@ -63,7 +65,7 @@ class Decoding:
         Raises:
             DataError: it cannot be read.
         """
-        return read_values(path) if self.values else open_picture(path, self.at_least)
+        return read_values(path) if self.values else open_picture(path, self.at_least, self.in_halves)
 
     def header(self, path: Path, thorough: bool = True) -> Header:
         """Its size and channels, without its pixels; see `read_header`.
@@ -76,7 +78,7 @@ class Decoding:
     def of_halves(self, other: Decoding) -> Decoding:
         """How files become pictures that hold an image of this kind beside one of another."""
         at_least = None if self.at_least is None else (self.at_least[0], 2 * self.at_least[1])
-        return Decoding(self.values or other.values, at_least)
+        return Decoding(self.values or other.values, at_least, in_halves=True)
 
     def takes(self, path: Path) -> bool:
         """Whether a file is taken for an image, by its name alone."""

@@ -41,6 +41,9 @@ MAX_CV2_CHANNELS = 32
 SIDEWAYS = (5, 6, 7, 8)
 """The EXIF orientations in which height and width trade places."""
 
+HALVED_MULTIPLE = 16
+"""Pixels: the middle of a width that is a multiple lies between two pixels at an eighth of the size, too."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -73,12 +76,12 @@ def read_image(path: str | Path, channels: int = 3) -> Image.Image:
         return _to_mode(open_picture(path), "L" if channels == 1 else "RGB")
 
 
-def open_picture(path: str | Path, at_least: tuple[int, int] | None = None) -> Image.Image:
+def open_picture(path: str | Path, at_least: tuple[int, int] | None = None, in_halves: bool = False) -> Image.Image:
     """An image file as it is, upright by its EXIF orientation.
 
     A JPEG need not be larger than the height and width of `at_least`: where they are two, four or eight times smaller,
     it is decoded at that size, by fewer coefficients of each block. That takes less time and makes other pixels than
-    to decode and resize.
+    to decode and resize. One that is cut `in_halves` keeps its size unless its middle lies between two pixels at each.
 
     Raises:
         DataError: as `read_image`.
@@ -87,7 +90,8 @@ def open_picture(path: str | Path, at_least: tuple[int, int] | None = None) -> I
         if at_least is not None and file.format == "JPEG":
             height, width = at_least
             sideways = file.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
-            file.draft(None, (height, width) if sideways else (width, height))
+            if not (in_halves and (file.height if sideways else file.width) % HALVED_MULTIPLE):
+                file.draft(None, (height, width) if sideways else (width, height))
         load(path, file)
         ImageOps.exif_transpose(file, in_place=True)
         return file
