@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hydra.types import RunMode
@@ -15,6 +17,7 @@ from patchlight.config.command_line import read_command_line
 from patchlight.config.compose import compose_config, config_dir
 from patchlight.config.validation import HYDRA_KEYS, locate, validate
 from patchlight.errors import ConfigError
+from patchlight.interop.settings import Method
 
 pytestmark = pytest.mark.untraced  # Hydra's own code, mostly, which takes twice as long when every line is watched
 
@@ -227,3 +230,25 @@ def test_studies_compose(experiment: str) -> None:
     assert cfg.task == experiment.partition("/")[0]
     assert cfg.callbacks.quality.feature == "alexnet"
     assert cfg.data.num_workers == 0, "processor seconds are those of one process"
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "choices"),
+    [
+        ("data/_common.yaml", "source", [path.stem for path in (config_dir() / "data/source").glob("*.yaml")]),
+        ("import.yaml", "method", get_args(Method)),
+        ("eval.yaml", "root", ["archive", "manifest", "table", "shards"]),
+        ("doctor.yaml", "root", ["archive", "manifest", "table", "shards"]),
+        ("translate.yaml", "input", ["zip", "tar", "manifest", "table", "shards"]),
+    ],
+)
+def test_comments_name_all_choices(file: str, key: str, choices: Sequence[str]) -> None:
+    lines = (config_dir() / file).read_text(encoding="utf-8").splitlines()
+    comment = next(line for line in lines if line.lstrip(" -").startswith(f"{key}: ")).partition(" # ")[2]
+    assert [name for name in choices if name not in re.findall(r"\w+", comment)] == []
+
+
+def test_comments_lead_to_documents_that_are_there() -> None:
+    for path in config_dir().rglob("*.yaml"):
+        for name in re.findall(r"#.* see (the README|docs/[\w/.]+\.md)", path.read_text(encoding="utf-8")):
+            assert (config_dir().parent / name).is_file(), f"{path}: {name}"
