@@ -17,8 +17,7 @@ class Column(ImageSource):
     in_order = True
 
     def __init__(self, folder: Path, names: list[str]) -> None:
-        self.folder = folder
-        self.names = names
+        self.folder, self.names = folder, names
 
     def __len__(self) -> int:
         return len(self.names)
