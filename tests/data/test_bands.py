@@ -17,7 +17,7 @@ from patchlight.data import ImageDataModule
 from patchlight.data.bands import Bands, bands_of
 from patchlight.data.contents import contents_of
 from patchlight.data.decoding import Decoding, read_values, values_header
-from patchlight.data.images import open_picture, read_header
+from patchlight.data.image_files import open_picture, read_header
 from patchlight.errors import DataError
 from patchlight.inference.files import write_pixels
 from patchlight.inference.pixels import to_arrays, to_values, with_values

@@ -9,10 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from patchlight.data.batches import collate
 from patchlight.data.content import Colours
-from patchlight.data.datasets import PairedDataset, Processing, UnpairedDataset, collate, read_pair
+from patchlight.data.datasets import PairedDataset, UnpairedDataset
 from patchlight.data.images import read_image, to_array, to_planes
 from patchlight.data.loading import SampleKey
+from patchlight.data.processing import Processing, read_pair
 from patchlight.data.sources import Domains, domains_of
 from patchlight.data.sources.folders import Files, SideBySide
 from patchlight.data.transforms import Geometry

@@ -13,9 +13,8 @@ from PIL import Image
 from golden import load
 from patchlight.data import ImageDataModule
 from patchlight.data.decoding import Decoding
+from patchlight.data.image_files import is_image, open_picture
 from patchlight.data.images import (
-    is_image,
-    open_picture,
     read_image,
     to_array,
     to_float,

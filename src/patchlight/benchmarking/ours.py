@@ -20,7 +20,7 @@ from patchlight.checkpoint import RECORD_KEY, make_record
 from patchlight.config.compose import compose_config
 from patchlight.data import ImageDataModule, normalise
 from patchlight.data.content import Colours
-from patchlight.data.datasets import read
+from patchlight.data.processing import read
 from patchlight.data.sources import domains_of
 from patchlight.data.sources.folders import Folders
 from patchlight.methods import Pix2Pix

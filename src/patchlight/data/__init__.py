@@ -1,6 +1,6 @@
 """Image sets: reading, pairing, preprocessing and augmenting images, and the built-in synthetic set."""
 
-from patchlight.data.datasets import normalise
+from patchlight.data.batches import normalise
 from patchlight.data.loading import EpochSampler, SampleKey, sample_rng
 from patchlight.data.module import ImageDataModule
 from patchlight.data.sources import Header, ImageSource, PairSource

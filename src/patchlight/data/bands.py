@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.data.content import Content, Levels
-from patchlight.data.images import Picture
+from patchlight.data.image_files import Picture
 from patchlight.data.transforms import Size, resize
 from patchlight.errors import DataError
 

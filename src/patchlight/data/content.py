@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from patchlight.data.images import Array, Picture, check_channels, picture_levels, to_levels, to_planes
+from patchlight.data.image_files import Picture
+from patchlight.data.images import Array, check_channels, picture_levels, to_levels, to_planes
 from patchlight.data.images import to_float as levels_to_float
 from patchlight.data.transforms import Size, resize
 

@@ -11,8 +11,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from patchlight.data.batches import DOMAINS
 from patchlight.data.content import Content
-from patchlight.data.datasets import DOMAINS
 from patchlight.data.sources import Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from patchlight.data.images import (
+from patchlight.data.image_files import (
     IMAGE_SUFFIXES,
     Header,
     Picture,

@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from patchlight.data.datasets import Processing, unequal_pair
+from patchlight.data.processing import Processing, unequal_pair
 from patchlight.data.sources import Domains, Header, ImageRef, Record, Split
 from patchlight.data.transforms import Size
 from patchlight.errors import DataError

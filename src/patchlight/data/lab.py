@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from patchlight.data.content import Content
-from patchlight.data.images import Array, Picture, check_channels, picture_levels, to_levels, to_planes
+from patchlight.data.image_files import Picture
+from patchlight.data.images import Array, check_channels, picture_levels, to_levels, to_planes
 
 WHITE = (0.95047, 1.0, 1.08883)
 """X, Y and Z of the illuminant D65, for the observer of 2 degrees."""

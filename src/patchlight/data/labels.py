@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.data.content import Content
-from patchlight.data.images import Picture, to_float, to_planes
+from patchlight.data.image_files import Picture
+from patchlight.data.images import to_float, to_planes
 from patchlight.errors import DataError
 
 MAX_CLASSES = 256

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from patchlight.data.content import Content
-from patchlight.data.images import Array, Picture, open_picture
+from patchlight.data.image_files import Picture, open_picture
+from patchlight.data.images import Array
 from patchlight.data.labels import numbers, resize_nearest
 from patchlight.data.sources import Domains, Split
 from patchlight.data.sources.folders import SideBySide

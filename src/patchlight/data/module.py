@@ -16,24 +16,18 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from patchlight.data.bands import Bands, Depth
+from patchlight.data.batches import Batch, Sample, collate, normalise
 from patchlight.data.cache import Arena, budget
 from patchlight.data.content import Content
 from patchlight.data.contents import contents_of
-from patchlight.data.datasets import (
-    Batch,
-    PairedDataset,
-    Processing,
-    Sample,
-    UnpairedDataset,
-    collate,
-    normalise,
-)
+from patchlight.data.datasets import PairedDataset, UnpairedDataset
 from patchlight.data.decoding import Decoding
 from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, LabelMaps
 from patchlight.data.limits import measure_limits
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
 from patchlight.data.masks import find_masks
+from patchlight.data.processing import Processing
 from patchlight.data.sources import (
     Direction,
     Domains,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from patchlight.data.images import IMAGE_SUFFIXES, is_image
+from patchlight.data.image_files import IMAGE_SUFFIXES, is_image
 from patchlight.data.sources import Split
 from patchlight.data.sources.layouts import domain_folders, layout_of, misplaced, refuse_domains_within
 from patchlight.diagnosis.findings import Finding

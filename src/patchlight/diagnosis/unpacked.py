@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from patchlight.data.images import IMAGE_SUFFIXES
+from patchlight.data.image_files import IMAGE_SUFFIXES
 from patchlight.data.sources import ImageSource, Shards, Split, kind_of, stored_set
 from patchlight.data.sources.archive import Archive, ArchiveTree
 from patchlight.data.sources.encoded import EncodedImages

@@ -25,7 +25,7 @@ from patchlight.data.decoding import (
     swapped,
     values_header,
 )
-from patchlight.data.images import load
+from patchlight.data.image_files import load
 from patchlight.data.labels import not_labels
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Pixels, from_array, from_image, with_values

@@ -13,7 +13,7 @@ from typing import Literal
 from patchlight.data.bands import Bands
 from patchlight.data.content import Content
 from patchlight.data.decoding import Decoding
-from patchlight.data.images import IMAGE_SUFFIXES
+from patchlight.data.image_files import IMAGE_SUFFIXES
 from patchlight.data.sources.layouts import refuse_folder
 from patchlight.errors import ConfigError, DataError
 from patchlight.inference.files import FORMATS, Format, announced_pixels

@@ -14,7 +14,8 @@ from torch import Tensor
 from patchlight.data.bands import Bands
 from patchlight.data.content import Colours, Content
 from patchlight.data.decoding import values_of
-from patchlight.data.images import picture_levels, to_8_bits, unit_levels, upright
+from patchlight.data.image_files import upright
+from patchlight.data.images import picture_levels, to_8_bits, unit_levels
 from patchlight.data.labels import LabelMaps, not_labels
 from patchlight.errors import DataError
 

@@ -1,6 +1,6 @@
 """Where images come from: the interface of a source, the sources that come with the package, and splits of them."""
 
-from patchlight.data.images import Header, open_picture, read_header
+from patchlight.data.image_files import Header, open_picture, read_header
 from patchlight.data.sources.archive import Archive
 from patchlight.data.sources.base import (
     Condition,

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import IO, get_args
 
-from patchlight.data.images import is_image
+from patchlight.data.image_files import is_image
 from patchlight.data.sources.base import Found, Pairing, Split, StoredSet
 from patchlight.data.sources.encoded import EncodedFiles, EncodedImages, EncodedSideBySide, require_usual_size
 from patchlight.data.sources.layouts import Layout, find_split, require_layout, sorted_images

@@ -12,7 +12,7 @@ from typing import ClassVar, Generic, Literal, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.images import Header, Picture
+from patchlight.data.image_files import Header, Picture
 from patchlight.data.ordering import Blocks
 
 Split = Literal["train", "val", "test"]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.images import Header, Picture
+from patchlight.data.image_files import Header, Picture
 from patchlight.data.ordering import Blocks
 from patchlight.data.sources.base import (
     Found,

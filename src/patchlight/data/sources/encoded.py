@@ -7,7 +7,7 @@ from abc import abstractmethod
 from contextlib import AbstractContextManager
 from typing import IO
 
-from patchlight.data.images import Header, Picture, decode_picture, read_stream_header
+from patchlight.data.image_files import Header, Picture, decode_picture, read_stream_header
 from patchlight.data.sources.base import ImageSource, PairSource
 from patchlight.data.sources.folders import halves, header_halves
 from patchlight.errors import DataError
@@ -35,7 +35,7 @@ class EncodedFiles:
         return decode_picture(self.content(index), self.key(index))
 
     def picture_header(self, index: int, thorough: bool) -> Header:
-        """The header of an image, see `patchlight.data.images.read_header`."""
+        """The header of an image, see `patchlight.data.image_files.read_header`."""
         with self.open(index) as stream:
             return read_stream_header(stream, self.key(index), thorough)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from patchlight.data.decoding import COLOURS, Decoding
-from patchlight.data.images import Header, Picture, open_picture
+from patchlight.data.image_files import Header, Picture, open_picture
 from patchlight.data.labels import numbers
 from patchlight.data.sources.base import (
     Direction,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from patchlight.data.decoding import COLOURS, Decoding
-from patchlight.data.images import Header, Picture
+from patchlight.data.image_files import Header, Picture
 from patchlight.data.sources.base import Found, PairSource, Split, StoredSet
 from patchlight.data.sources.folders import THREADS, Files
 from patchlight.data.sources.layouts import DISK, domain_folders

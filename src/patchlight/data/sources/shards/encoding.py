@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from patchlight.data.images import Header, Picture, decode_picture, read_stream_header
+from patchlight.data.image_files import Header, Picture, decode_picture, read_stream_header
 from patchlight.errors import DataError
 
 Format = Literal["keep", "png", "webp", "jpeg"]

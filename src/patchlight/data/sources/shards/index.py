@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
-from patchlight.data.images import Header
+from patchlight.data.image_files import Header
 from patchlight.data.sources.base import Split
 from patchlight.errors import DataError
 

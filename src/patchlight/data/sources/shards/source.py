@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from patchlight.data.images import Header, Picture
+from patchlight.data.image_files import Header, Picture
 from patchlight.data.ordering import Blocks
 from patchlight.data.sources.base import Condition, Found, ImageSource, Pairing, PairSource, Split, StoredSet
 from patchlight.data.sources.encoded import EncodedImages

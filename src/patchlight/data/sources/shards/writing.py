@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from patchlight.data.images import Header, Picture
+from patchlight.data.image_files import Header, Picture
 from patchlight.data.sources.base import Condition, ImageRef, Images, ImageSource, PairSource, Split
 from patchlight.data.sources.domains import Domains
 from patchlight.data.sources.folders import halves, header_halves
