@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from two_scales import TwoScales
 
+from commands import Typed
 from patchlight.errors import DataError
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.pixels import Pixels, from_array
@@ -37,6 +38,21 @@ def test_all_below_a_folder_can_be_chosen(save, tmp_path: Path) -> None:  # type
         ("a/foreign.ckpt (cannot be used)", "a/foreign.ckpt"),
         ("a/last.ckpt", "a/last.ckpt"),
     ]
+
+
+def test_a_model_folder_is_a_choice(save, tmp_path: Path, typed: Typed) -> None:  # type: ignore[no-untyped-def]
+    """One that `patchlight-export format=hub` wrote, by itself or below a folder, with its patch map."""
+    path = save("run/checkpoints/last.ckpt")
+    for output in ("models/a", "models/b"):
+        written = typed("export", f"ckpt={path}", f"output={tmp_path / output}", "format=hub", "networks=all")
+        assert written[0] == 0
+    (tmp_path / "models/b/model.safetensors").write_bytes(b"rubbish")
+    choices = find_choices(tmp_path / "models")
+    assert [(choice.name, choice.problem is None) for choice in choices] == [("a", True), ("b", False)]
+    assert [choice.name for choice in find_choices(tmp_path / "models/a")] == ["a"]
+    image = torch.linspace(-1, 1, 3 * 64 * 64).reshape(3, 64, 64)
+    of_file, of_folder = (Models("cpu")(p).patch_scorer("AtoB") for p in (path, tmp_path / "models/a"))
+    assert torch.equal(*(scorer(image, image)[0] for scorer in (of_file, of_folder)))
 
 
 def test_nothing_to_choose_from(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from patchlight.checkpoint import EMA_KEY
 from patchlight.data.synthetic.layout import draw_facade
 from patchlight.errors import DataError, UserError
 from patchlight.inference.loading import TrainedModel, Weights
+from patchlight.inference.model_folder import TENSORS
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.translator import Direction, Translator
 from patchlight.page.intake import FACADES, Palette, Setting, choose_palette, to_hex
@@ -40,17 +41,19 @@ class Choice:
 
 
 def find_choices(ckpt: Path, *, trust: bool = False) -> list[Choice]:
-    """The checkpoint itself, or all below a folder; those that are plainly damaged have their reason.
+    """The checkpoint or model folder itself, or all below a folder; those that are plainly damaged have their reason.
 
-    Whether the others are whole is only known once they are loaded, which would take too long for a folder of many.
+    A model folder is what `patchlight-export format=hub` writes. Whether the others are whole is only known once they
+    are loaded, which would take too long for a folder of many.
 
     Raises:
         DataError: there is none that could be used.
     """
-    if not ckpt.is_dir():
+    if not ckpt.is_dir() or (ckpt / TENSORS).is_file():
         TrainedModel(ckpt, trust=trust)
-        return [Choice(ckpt.name, ckpt)]
-    paths = sorted(path for path in ckpt.rglob("*.ckpt") if path.is_file() and not path.name.startswith("."))
+        return [Choice(ckpt.resolve().name, ckpt)]
+    found = (path for path in ckpt.rglob("*.ckpt") if path.is_file() and not path.name.startswith("."))
+    paths = sorted([*found, *(path.parent for path in ckpt.rglob(TENSORS) if path.is_file())])
     if not paths:
         raise DataError(f"ckpt={ckpt} has no *.ckpt below it: give a checkpoint, a run or a folder of runs")
     choices = [Choice(path.relative_to(ckpt).as_posix(), path, _damage(path, trust)) for path in paths]
@@ -61,7 +64,7 @@ def find_choices(ckpt: Path, *, trust: bool = False) -> list[Choice]:
 
 def _damage(path: Path, trust: bool) -> str | None:
     """Why a file is no checkpoint, where its outside already says so: PyTorch writes archives."""
-    if zipfile.is_zipfile(path):
+    if path.is_file() and zipfile.is_zipfile(path):
         return None
     try:
         TrainedModel(path, trust=trust)
@@ -127,7 +130,7 @@ class Models:
         """
         with self._lock:
             try:
-                changed = path.stat().st_mtime_ns
+                changed = (path / TENSORS if path.is_dir() else path).stat().st_mtime_ns
             except OSError:
                 raise DataError(f"The checkpoint {path} is not there any more: choose another one.") from None
             return self._load(path, changed)
