@@ -46,7 +46,10 @@ MODELS = {
         "model.generator.ngf=16", *PATCHES,
     ),
     "cut": (*CUT, "model=cut"),
-    "fastcut": (*CUT, "model=fastcut"),
+    "fastcut": (
+        *CUT, "model=fastcut", "model/discriminator_augment=ada", "model.discriminator_augment.ramp_images=100",
+        "model.discriminator_augment.target=-1",
+    ),
     "cyclegan": (
         "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
         "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10", "model/discriminator=several",

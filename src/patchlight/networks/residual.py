@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -109,7 +108,8 @@ class ResidualGenerator(Generator):
         numbers, wanted = self.layer_numbers(), sorted(set(layers))
         if not 0 <= wanted[0] <= wanted[-1] <= numbers[-1]:
             raise ValueError(f"layers are numbers from 0 to {numbers[-1]} in this generator, got {list(layers)}")
-        ends = [bisect_right(numbers, number) for number in wanted]
+        # In Python alone, for what the compiler cannot read, such as `bisect`, cuts the network in two.
+        ends = [sum([own <= number for own in numbers]) for number in wanted]
         # In the reference code a ReLU works in place, on the feature before it too; the last one's pass ends before it.
         return [end + isinstance(self.layers[end], nn.ReLU) for end in ends[:-1]] + ends[-1:]
 
