@@ -10,24 +10,42 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from commands import Typed
 from patchlight.data import ImageDataModule
-from patchlight.data.sources import Archive, Folders, Manifest, SinglePair, StoredSet, Table
+from patchlight.data.sources import (
+    Archive,
+    Folders,
+    Manifest,
+    Shards,
+    SinglePair,
+    Split,
+    StoredSet,
+    Table,
+    find_domains,
+    open_picture,
+)
+from patchlight.data.sources.folders import Files as DiskFiles
+from patchlight.data.sources.shards.encoding import ANY, encode_exactly
+from patchlight.data.sources.shards.writing import ShardWriter
 from patchlight.data.sources.table import table_files
+from patchlight.errors import DataError
 from small_models import write_checkpoint
 
 SPLITS = {"train": 7, "test": 3}
 
 Files = dict[str, bytes]
+Array = NDArray[Any]
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +68,10 @@ def files() -> Files:
 
 def rows(files: Files) -> list[tuple[str, str, str]]:
     """The names of pairs, with their splits."""
+    of_b = {Path(name).with_suffix(""): name for name in files if "B/" in name}
     return [
-        (name, name.replace("A/", "B/"), name.partition("A/")[0]) for name in files if "A/" in name
+        (name, of_b[Path(name.replace("A/", "B/")).with_suffix("")], name.partition("A/")[0])
+        for name in files if "A/" in name
     ]  # fmt: skip
 
 
@@ -97,7 +117,7 @@ def write_tar(files: Files, root: Path) -> Path:
 def tables(files: Files, struct: bool) -> dict[str, pa.Table]:
     """The pairs of each split as the library `datasets` has them, or as plain bytes."""
     found = {}
-    for split in SPLITS:
+    for split in dict.fromkeys(split for _, _, split in rows(files)):
         own = [row for row in rows(files) if row[2] == split]
         cells = [[{"bytes": files[row[i]], "path": row[i]} if struct else files[row[i]] for row in own] for i in (0, 1)]
         found[split] = pa.table({"a": cells[0], "b": cells[1], "label": list(range(len(own)))})
@@ -120,6 +140,14 @@ def write_arrow(files: Files, root: Path) -> Path:
     return root
 
 
+def write_shards(files: Files, root: Path) -> Path:
+    stored = Folders(write_folders(files, root / "files")).decoded_as(ANY, ANY)
+    (root / "shards").mkdir()
+    writer = ShardWriter(root / "shards", shard_bytes=1000)
+    writer.write({split: find_domains(stored, split, "paired") for split in get_args(Split)}, True, lambda: None)
+    return root / "shards"
+
+
 Writer = Callable[[Files, Path], Path]
 
 SETS: dict[str, tuple[Writer, Callable[[Path, Any], StoredSet]]] = {
@@ -131,6 +159,9 @@ SETS: dict[str, tuple[Writer, Callable[[Path, Any], StoredSet]]] = {
     "parquet": (write_parquet, lambda root, pairing: Table(root)),
     "arrow": (write_arrow, lambda root, pairing: Table(root)),
 }
+
+
+DEEP_SETS = SETS | {"shards": (write_shards, lambda root, pairing: Shards(root, pairing))}
 
 
 def module(source: Any, pairing: Any, workers: int = 0, **settings: Any) -> ImageDataModule:
@@ -169,6 +200,161 @@ def test_the_same_bits_as_of_folders(name: str, pairing: Any, files: Files, tmp_
     rest = module(pickle.loads(pickle.dumps(source)), pairing)
     rest.begin_at(0, 2)
     assert same(images(rest.train_dataloader()), whole[1:])
+
+
+def encoded(suffix: str, array: Array) -> bytes:
+    """The content of a file with the values of an array: TIFF of five channels has a page for each."""
+    stream = io.BytesIO()
+    match suffix:
+        case ".npy":
+            np.save(stream, array)
+        case ".npz":
+            np.savez_compressed(stream, array)
+        case ".tif" if array.shape[2] in (1, 5):
+            first, *others = (Image.fromarray(np.ascontiguousarray(band)) for band in np.moveaxis(array, 2, 0))
+            first.save(stream, "TIFF", save_all=True, append_images=others)
+        case _:
+            swapped = array[:, :, [2, 1, 0, *range(3, array.shape[2])]] if array.shape[2] > 1 else array
+            stream.write(cv2.imencode(suffix, swapped)[1].tobytes())
+    return stream.getvalue()
+
+
+KINDS: list[tuple[str, str, int]] = [
+    (".png", "uint16", 3), (".png", "uint16", 4), (".png", "uint16", 1), (".png", "uint8", 3), (".tif", "uint16", 3),
+    (".tif", "uint16", 5), (".tif", "float32", 1), (".npy", "uint16", 2), (".npy", "float32", 3),
+    (".npz", "float32", 1), (".png", "float32", 3),
+]  # fmt: skip
+"""Ending, type and channels of the files of domain A; of the last kind are numbers of 16 bits, taken as they are."""
+
+
+def values(batches: Any, domain: str = "A", high: int = 65535) -> list[bytes]:
+    """The images of batches in the values of their files, in any order."""
+    planes = [image for batch in batches for image in batch[domain]]
+    return sorted(
+        ((image + 1) / 2 * high).round().permute(1, 2, 0).numpy().astype(np.uint16).tobytes() for image in planes
+    )
+
+
+@pytest.mark.parametrize("name", [*DEEP_SETS, "single"])
+def test_the_values_of_any_kind_of_file(name: str, tmp_path: Path) -> None:
+    """Not cut to 8 bits anywhere, from any source: of 16 bits, floating point, and any bands."""
+    rng = np.random.default_rng(0)
+    for number, (suffix, depth, channels) in enumerate(KINDS):
+        high = 255 if depth == "uint8" else 65535
+        stored = "uint16" if (suffix, depth) == (".png", "float32") else depth
+        arrays = [
+            rng.integers(0, high + 1, (6, 8, channels)).astype(stored) for _ in range(1 if name == "single" else 3)
+        ]
+        files = {f"trainA/{i}{suffix}": encoded(suffix, array) for i, array in enumerate(arrays)}
+        files |= {
+            f"trainB/{i}.png": encoded(".png", array[:, :, :1].astype(np.uint8)) for i, array in enumerate(arrays)
+        }
+        root = tmp_path / str(number)
+        root.mkdir()
+        if name == "single":
+            write_folders(files, root)
+            source: Any = SinglePair(root / f"trainA/0{suffix}", root / "trainB/0.png")
+        else:
+            write, make = DEEP_SETS[name]
+            source = make(write(files, root), "paired")
+        settings: dict[str, Any] = {
+            "depth_a": depth, "channels_a": channels, "channels_b": 1, "load_size": [6, 8], "image_size": [6, 8],
+            "flip": False, "val_size": 0, "batch_size": 1,
+        }  # fmt: skip
+        data = module(source, "paired", **settings, range_a=[0, high])
+        found = values(data.train_dataloader(), high=high)
+        assert found == sorted(array.astype(np.uint16).tobytes() for array in arrays), (suffix, depth, channels)
+        measured = module(source, "paired", **settings, range_a={"percentiles": [0, 100]}).measured["range_a"]
+        every = np.stack(arrays).reshape(-1, channels)
+        assert measured == [[float(low), float(top)] for low, top in zip(every.min(0), every.max(0), strict=True)]
+
+
+@pytest.mark.parametrize("name", ["folders", "zip", "tar", "shards"])
+def test_pairs_of_16_bits_side_by_side(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 65536, (6, 16, 3)).astype(np.uint16) for _ in range(3)]
+    write, make = DEEP_SETS[name]
+    root = write({f"train/{i}.png": encoded(".png", array) for i, array in enumerate(arrays)}, tmp_path)
+    settings: dict[str, Any] = {"load_size": [6, 8], "image_size": [6, 8], "flip": False, "val_size": 0}
+    data = module(make(root, "paired"), "paired", depth_a="uint16", depth_b="uint16", batch_size=1, **settings)
+    assert values(data.train_dataloader()) == sorted(array[:, :8].tobytes() for array in arrays)
+    assert values(data.train_dataloader(), "B") == sorted(array[:, 8:].tobytes() for array in arrays)
+
+
+def test_16_bits_that_a_source_of_ones_own_has_narrowed_are_refused(tmp_path: Path) -> None:
+    class Own(DiskFiles):
+        def read(self, index: int) -> Image.Image:
+            return open_picture(self.paths[index])
+
+    (tmp_path / "x.png").write_bytes(encoded(".png", np.full((8, 8, 3), 300, np.uint16)))
+
+    def own(*, split: str) -> Any:
+        paths = [tmp_path / "x.png"] if split == "train" else []
+        return Own(paths), Own(paths)
+
+    data = module(own, "paired", depth_a="float32", val_size=0)
+    with pytest.raises(DataError, match=r"x\.png .*data\.depth=float32: it has 16 bits, of which its source reads 8"):
+        next(iter(data.train_dataloader()))
+    with pytest.raises(DataError, match=r"x\.png has several channels of 16 bits, which only format=keep keeps"):
+        encode_exactly(open_picture(tmp_path / "x.png"), "x.png")
+
+
+def with_masks(name: str, root: Path) -> StoredSet:
+    """Pairs of which A is white where the mask is valid, from a source of this name."""
+    rng = np.random.default_rng(0)
+    files: Files = {}
+    for i in range(3):
+        valid = (rng.random((16, 16, 1)) < 0.5).astype(np.uint8)
+        files |= {f"train{domain}/{i}.png": encoded(".png", valid * 255) for domain in "AB"}
+        files[f"train_mask/{i}.png"] = encoded(".png", valid * (i + 1))
+    cells = [[f"{folder}/{i}.png" for i in range(3)] for folder in ("trainA", "trainB", "train_mask")]
+    match name:
+        case "csv":
+            write_folders(files, root)
+            (root / "pairs.csv").write_text("\n".join(map(",".join, [("a", "b", "mask"), *zip(*cells, strict=True)])))
+            return Manifest(root / "pairs.csv")
+        case "table":
+            columns = {
+                name: [files[cell] for cell in column] for name, column in zip(("a", "b", "mask"), cells, strict=True)
+            }
+            pq.write_table(pa.table(columns), root / "train.parquet")
+            return Table(root)
+        case _:
+            write, make = DEEP_SETS[name]
+            return make(write(files, root), "paired")
+
+
+@pytest.mark.parametrize("name", ["folders", "zip", "tar", "csv", "table"])
+def test_masks_from_every_source_that_has_a_place_for_them(name: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"mask": True, "channels_a": 1, "channels_b": 1, "load_size": 16, "image_size": 16}
+    data = module(with_masks(name, tmp_path), "paired", val_size=1, batch_size=1, **settings)
+    batches = [*data.train_dataloader(), *data.val_dataloader()]
+    assert len(batches) == 3
+    for batch in batches:
+        assert batch["valid"].sum() > 0
+        assert torch.equal(batch["valid"] * 255, batch["A"])
+
+
+def test_masks_that_are_not_there(tmp_path: Path) -> None:
+    for name in ("csv", "table", "shards"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "csv/pairs.csv").write_text("a,b\nx.png,y.png\n")
+    (tmp_path / "csv/x.png").write_bytes(encoded(".png", np.zeros((16, 16, 1), np.uint8)))
+    (tmp_path / "csv/y.png").write_bytes((tmp_path / "csv/x.png").read_bytes())
+    pq.write_table(
+        pa.table({name: [(tmp_path / "csv/x.png").read_bytes()] for name in "ab"}), tmp_path / "table/x.parquet"
+    )
+    for source, message in (
+        (Manifest(tmp_path / "csv/pairs.csv"), "pairs.csv has no column mask, in which data.mask=true looks for masks"),
+        (
+            Table(tmp_path / "table/x.parquet"),
+            r"has no column mask of encoded images: data\.source\.column_mask should be",
+        ),
+        (Shards(tmp_path / "shards"), "data.mask=true is of pairs in folders, an archive, a manifest or a table"),
+        (SinglePair("x.png", "y.png"), "data.mask=true is of pairs in folders, an archive, a manifest or a table"),
+    ):
+        with pytest.raises(DataError, match=message):
+            module(source, "paired", mask=True)
 
 
 def test_conditions_are_those_of_the_input_and_arrive_in_the_batch(files: Files, tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_pairs_side_by_side_are_decoded_smaller_only_where_their_middle_stays(
     (tmp_path / "x.jpg").rename(tmp_path / "train/x.jpg")
     size = (128, 128)
     whole = Folders(tmp_path)(split="train")
-    fast = Folders(tmp_path, decoding_a=Decoding(at_least=size), decoding_b=Decoding(at_least=size))(split="train")
+    fast = Folders(tmp_path).decoded_as(Decoding(at_least=size), Decoding(at_least=size))(split="train")
     assert isinstance(whole, SideBySide)
     assert isinstance(fast, SideBySide)
     for own, smaller in zip(map(np.asarray, whole.read(0)), map(np.asarray, fast.read(0)), strict=True):

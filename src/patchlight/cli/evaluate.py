@@ -211,7 +211,7 @@ def _source(root: str, trained_on: object) -> dict[str, Any] | None:
     composed = compose_config("train", ["data.root=.", f"data/source={kind}"])
     source: dict[str, Any] = OmegaConf.to_container(composed.data.source, resolve=False)  # type: ignore[assignment]
     own = trained_on if isinstance(trained_on, dict) and trained_on.get("_target_") == source["_target_"] else {}
-    return {**source, **{key: own[key] for key in own.keys() & {"column_a", "column_b", "conditions"}}}
+    return {**source, **{key: own[key] for key in own.keys() & {"column_a", "column_b", "column_mask", "conditions"}}}
 
 
 def _without_paths(source: Any) -> Any:

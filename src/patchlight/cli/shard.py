@@ -53,13 +53,14 @@ def _write(config: ShardConfig) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from patchlight.data.sources import Split, find_domains, keep_for_validation, stored_set
+    from patchlight.data.sources.shards.encoding import ANY
     from patchlight.data.sources.shards.writing import ShardWriter, entries
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     root = Path(config.root).expanduser()
     if not os.path.exists(root):
         raise ConfigError(f"data={config.root} is not there: give an image set")
-    source = stored_set(root, config.pairing, config.layout)
+    source = stored_set(root, config.pairing, config.layout).decoded_as(ANY, ANY)
     source.require_training_images()
     splits = {split: find_domains(source, split, config.pairing) for split in get_args(Split)}
     if not min(len(splits["train"].a), len(splits["train"].b)):

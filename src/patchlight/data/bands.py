@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from patchlight.data.content import Content, Levels
-from patchlight.data.image_files import Picture
+from patchlight.data.image_files import NARROWED, Picture
 from patchlight.data.transforms import Size, resize
 from patchlight.errors import DataError
 
@@ -81,6 +81,10 @@ class Bands(Content):
         """
         if isinstance(picture, Image.Image) and picture.mode in ("P", "PA", "1"):
             raise ValueError("it has a palette, whose numbers are no values: use gray, RGB or a NumPy file")
+        if isinstance(picture, Image.Image) and NARROWED in picture.info:
+            raise ValueError(
+                f"data.depth={self.depth}: it has 16 bits, of which its source reads 8: let that return an array"
+            )
         array: NDArray[Any] = np.asarray(picture)
         array = array[:, :, None] if array.ndim == 2 else array
         if array.ndim != 3 or not array.size:

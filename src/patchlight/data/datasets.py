@@ -12,7 +12,7 @@ from patchlight.data.content import Levels
 from patchlight.data.loading import SampleKey, sample_rng
 from patchlight.data.masks import MASK, read_mask
 from patchlight.data.processing import Processing, bytes_per_pixel, read, read_pair, size_of
-from patchlight.data.sources import Domains, ImageRef
+from patchlight.data.sources import Domains
 
 
 class PairedDataset(Dataset[Sample]):
@@ -28,7 +28,7 @@ class PairedDataset(Dataset[Sample]):
         assert len(domains.a) == len(domains.b)
         self.domains, self.repeat = domains, repeat
         self.processing = processing
-        self._contents = (processing.content_a, processing.content_b, *([MASK] if processing.masks is not None else []))
+        self._contents = (processing.content_a, processing.content_b, *([] if domains.masks is None else [MASK]))
         self._cache = ImageCache(arena or Arena(0), len(domains.a), [bytes_per_pixel(c) for c in self._contents])
 
     def __len__(self) -> int:
@@ -40,16 +40,17 @@ class PairedDataset(Dataset[Sample]):
         rng = sample_rng(p.seed, epoch, index)
         index %= len(self.domains.a)
         a, b = self.domains.a[index], self.domains.b[index]
-        read_all = partial(self._read, a, b)
+        read_all = partial(self._read, index)
         array_a, array_b, *rest = p.prepare(self._cache, index, read_all, self._contents, a.key, rng)
         valid = rest[0] if rest else None
         return p.conditions(a, b) | p.sample(array_a, array_b, a.key, b.key, rng, paired=True, valid=valid)
 
-    def _read(self, a: ImageRef, b: ImageRef) -> list[Levels]:
-        p = self.processing
-        images = read_pair(a, b, p.content_a, p.content_b, decoded_smaller=p.decoded_smaller)
-        if p.masks is not None:
-            images.append(read_mask(p.masks[a.key], None if p.decoded_smaller else size_of(images[0])))
+    def _read(self, index: int) -> list[Levels]:
+        p, domains = self.processing, self.domains
+        pair = domains.a[index], domains.b[index]
+        images = read_pair(*pair, p.content_a, p.content_b, decoded_smaller=p.decoded_smaller)
+        if domains.masks is not None:
+            images.append(read_mask(domains.masks[index], None if p.decoded_smaller else size_of(images[0])))
         return images
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +21,14 @@ Picture = Image.Image | NDArray[Any]
 """A decoded image: Pillow's of any mode, or H W or H W C of uint8, uint16, or floating point in [0, 1]."""
 
 JPEGS = ("JPEG", "MPO")
+
+DEEP_MODES = ("LA", "RGB", "RGBA")
+"""Modes of 8 bits in which Pillow reads what may have 16; other colours, as CMYK, are read with 8."""
+
+NARROWED = "16 bits read as 8"
+"""A key of `info` of a Pillow image whose file has 16 bits for each of its 8."""
+
+BITS_PER_SAMPLE = 258
 
 REPLACE = ": replace or remove it"
 
@@ -49,8 +59,30 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def open_picture(path: str | Path, at_least: tuple[int, int] | None = None, in_halves: bool = False) -> Image.Image:
-    """An image file as it is, upright by its EXIF orientation.
+@contextmanager
+def opened(file: str | Path | bytes, called: str | None = None, advice: str = REPLACE) -> Iterator[Image.Image]:
+    """An image file by its path, or its whole content, to be decoded within the context; messages name it as `called`.
+
+    Raises:
+        DataError: as `patchlight.system.image_file.open_image`.
+    """
+    with (
+        open_content(file, called or "an image", advice=advice)
+        if isinstance(file, bytes)
+        else open_image(file, called, advice)
+    ) as image:
+        yield image
+
+
+def open_picture(
+    file: str | Path | bytes,
+    at_least: tuple[int, int] | None = None,
+    in_halves: bool = False,
+    called: str | None = None,
+) -> Image.Image:
+    """An image file as it is, by its path or its whole content, upright by its EXIF orientation.
+
+    Of several channels of 16 bits it has the upper 8, and then NARROWED is in its `info`.
 
     A JPEG need not be larger than the height and width of `at_least`: where they are two, four or eight times smaller,
     it is decoded at that size, by fewer coefficients of each block. That takes less time and makes other pixels than
@@ -59,40 +91,48 @@ def open_picture(path: str | Path, at_least: tuple[int, int] | None = None, in_h
     Raises:
         DataError: as `read_image`.
     """
-    with open_image(path) as file:
-        if at_least is not None and file.format == "JPEG":
+    with opened(file, called) as image:
+        if at_least is not None and image.format == "JPEG":
             height, width = at_least
-            sideways = file.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
-            if not (in_halves and (file.height if sideways else file.width) % HALVED_MULTIPLE):
-                file.draft(None, (height, width) if sideways else (width, height))
-        load(path, file)
-        ImageOps.exif_transpose(file, in_place=True)
-        return file
+            sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in SIDEWAYS
+            if not (in_halves and (image.height if sideways else image.width) % HALVED_MULTIPLE):
+                image.draft(None, (height, width) if sideways else (width, height))
+        narrowed = has_16_bits(image)
+        load(file, image)
+        ImageOps.exif_transpose(image, in_place=True)
+        if narrowed:
+            image.info[NARROWED] = True
+        return image
 
 
-def decode_picture(content: bytes, called: str) -> Image.Image:
-    """The content of an image file as `open_picture` has it; messages call it as it is `called`.
-
-    Raises:
-        DataError: as `read_image`.
-    """
-    with open_content(content, called, advice=REPLACE) as file:
-        file.load()
-        if file.format in JPEGS:
-            refuse_damaged_jpeg(content)
-        ImageOps.exif_transpose(file, in_place=True)
-        return file
-
-
-def load(path: str | Path, file: Image.Image) -> None:
+def load(file: str | Path | bytes, image: Image.Image) -> None:
     """Decode a file that has just been opened.
 
     Raises:
         ValueError: it is a JPEG whose markers show damage.
     """
-    file.load()
-    if file.format in JPEGS:
-        refuse_damaged_jpeg(Path(path).read_bytes())
+    image.load()
+    if image.format in JPEGS:
+        refuse_damaged_jpeg(content_of(file))
+
+
+def content_of(file: str | Path | bytes) -> bytes:
+    """All bytes of a file."""
+    return file if isinstance(file, bytes) else Path(file).read_bytes()
+
+
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether a file that is open and not decoded yet has 16 bits of each channel, of which Pillow will read 8."""
+    if image.mode not in DEEP_MODES:
+        return False
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
+        return 16 in (bits if isinstance(bits, tuple) else (bits,))
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0].args if tiles else ""
+    if image.format == "PPM":  # the last one is the level of white
+        return isinstance(arguments, tuple) and isinstance(arguments[-1], int) and arguments[-1] > 255
+    return isinstance(arguments, str) and arguments.endswith(";16B")  # of PNG
 
 
 def read_header(path: Path, thorough: bool = True) -> Header:

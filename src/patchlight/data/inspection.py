@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from patchlight.data.masks import MASK, unequal_mask
 from patchlight.data.processing import Processing, unequal_pair
 from patchlight.data.sources import Domains, Header, ImageRef, Record, Split
 from patchlight.data.transforms import Size
@@ -39,22 +40,23 @@ def inspect(splits: Mapping[Split, Domains], processing: Processing, *, paired: 
         DataError: naming the first of these images, with the advice at its end.
     """
     splits = {split: domains.representatives() for split, domains in splits.items()}
-    records = list(dict.fromkeys(image.record for d in splits.values() for image in (*d.a, *d.b)))
+    images = (image for d in splits.values() for image in (*d.a, *d.b, *(d.masks or ())))
+    records = list(dict.fromkeys(image.record for image in images))
     headers: dict[Record, tuple[Header, ...] | Problem] = {}
-    for source, group in groupby(records, key=lambda record: record[0]):
-        found = list(group)
+    for source, same in groupby(records, key=lambda record: record[0]):
+        found = list(same)
         with ThreadPoolExecutor(source.header_threads) as pool:
             headers |= zip(found, pool.map(_look, found), strict=True)
     problems = {p.key: p for p in headers.values() if isinstance(p, Problem)}
     for split, domains in splits.items():
         geometry = replace(processing.geometry, random=False)
         check = _PairCheck(replace(processing, geometry=geometry if split == "train" else geometry.for_evaluation()))
-        for images in _groups(domains, paired):
-            if check.problem(images, headers) is None:
+        for group in _groups(domains, paired):
+            if check.problem(group, headers) is None:
                 continue
             # It may only seem so where a header is mistaken.
-            exact = {image.record: _look(image.record, exact=True) for _, image in images}
-            problem = check.problem(images, exact)
+            exact = {image.record: _look(image.record, exact=True) for _, image in group}
+            problem = check.problem(group, exact)
             if problem is not None:
                 problems.setdefault(problem.key, problem)
     if problems:
@@ -74,8 +76,11 @@ def _look(record: Record, exact: bool = False) -> tuple[Header, ...] | Problem:
 
 
 def _groups(domains: Domains, paired: bool) -> Iterator[Sequence[tuple[str, ImageRef]]]:
-    """The images that have to suit one another, with their domains."""
-    if paired:
+    """The images that have to suit one another, with their domains; "mask" is that of masks."""
+    if domains.masks is not None:
+        for a, b, mask in zip(domains.a, domains.b, domains.masks, strict=True):
+            yield ("a", a), ("b", b), ("mask", mask)
+    elif paired:
         yield from ((("a", a), ("b", b)) for a, b in zip(domains.a, domains.b, strict=True))
     else:
         yield from ((("a", image),) for image in domains.a)
@@ -87,6 +92,7 @@ class _PairCheck:
 
     def __init__(self, processing: Processing) -> None:
         self.processing = processing
+        self._contents = {"a": processing.content_a, "b": processing.content_b, "mask": MASK}
         self._good: set[Size] = set()
 
     def problem(self, images: Sequence[tuple[str, ImageRef]], headers: Headers) -> Problem | None:
@@ -97,13 +103,15 @@ class _PairCheck:
             if isinstance(found, Problem):
                 return None
             header = found[image.side]
-            wanted = self.processing.content_a if domain == "a" else self.processing.content_b
+            wanted = self._contents[domain]
             try:
                 wanted.check_header(header.channels, header.mode, header.format)
             except ValueError as error:
                 return Problem("channels", image.key, f"data.{wanted.key(domain)} does not suit {image.key}: {error}")
             sizes.append((header.height, header.width))
         key = images[0][1].key
+        if len(sizes) > 2 and sizes[2] != sizes[0]:
+            return Problem("mask", images[2][1].key, unequal_mask(images[2][1].key, sizes[2], sizes[0]))
         if len(set(sizes)) > 1:
             return Problem("pair", key, unequal_pair(key, images[1][1].key, sizes[0], sizes[1]))
         if sizes[0] not in self._good:

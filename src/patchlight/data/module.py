@@ -26,14 +26,15 @@ from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, LabelMaps
 from patchlight.data.limits import measure_limits
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
-from patchlight.data.masks import find_masks
 from patchlight.data.processing import Processing
 from patchlight.data.sources import (
     Direction,
     Domains,
+    FileSet,
     Folders,
     ImageSet,
     Layout,
+    MaskedSet,
     Pairing,
     Split,
     StoredSet,
@@ -148,22 +149,24 @@ class ImageDataModule(LightningDataModule):
         if source is None:
             if self.root is None:
                 raise DataError("data.root is not set: give data.root=VALUE")
+            source = Pictures(self.root) if colorization else Folders(self.root, pairing, layout, instances, direction)
+        if isinstance(source, FileSet):
             at_least = as_size("load_size", load_size) if fast_jpeg else None
-            decodings = [
+            of_a, of_b = (
                 Decoding(values=isinstance(c, Bands), at_least=None if isinstance(c, LabelMaps) else at_least)
                 for c in contents
-            ]
-            if colorization:
-                source = Pictures(self.root, decodings[0])
-            else:
-                source = Folders(self.root, pairing, layout, instances, direction, *decodings)
+            )
+            source = source.decoded_as(of_a, of_b)
         self.source = source
         if colorization:
             _require_colorization(pairing, augment)
-        if mask and (pairing != "paired" or not isinstance(source, Folders)):
-            raise DataError("data.mask=true is of pairs in folders: use data=paired, without data.source")
-        if fast_jpeg and (preprocess != "resize_and_crop" or not isinstance(source, Folders | Pictures)):
-            raise DataError("data.fast_jpeg=true is of files in folders with data.preprocess=resize_and_crop")
+        if mask and (pairing != "paired" or not isinstance(source, MaskedSet)):
+            raise DataError(
+                "data.mask=true is of pairs in folders, an archive, a manifest or a table: use data=paired, and one of "
+                "these as data/source"
+            )
+        if fast_jpeg and (preprocess != "resize_and_crop" or not isinstance(source, FileSet)):
+            raise DataError("data.fast_jpeg=true is of image files with data.preprocess=resize_and_crop")
         self.mask = mask
         self._ranges = {"a": range_a, "b": range_b}
         self.measured: dict[str, list[list[float]]] = {}
@@ -230,10 +233,11 @@ class ImageDataModule(LightningDataModule):
         if isinstance(self.source, StoredSet) and stage in (None, "fit"):
             self.source.require_training_images()
         train, val, test = (find_domains(self.source, split, self.pairing) for split in get_args(Split))
-        if self.mask and isinstance(self.source, Folders):
-            found = dict(zip(get_args(Split), (train, val, test), strict=True))
-            masks = [find_masks(self.source.root, split, domains) for split, domains in found.items()]
-            self._processing = replace(self._processing, masks={k: path for m in masks for k, path in m.items()})
+        if self.mask and isinstance(self.source, MaskedSet):
+            train, val, test = (
+                found.with_masks(self.source.masks(split, found.a.source)) if len(found) else found
+                for split, found in zip(get_args(Split), (train, val, test), strict=True)
+            )
         if stage in (None, "fit") and not min(len(train.a), len(train.b)):
             counted = f"{len(train.a)} of domain A and {len(train.b)} of B"
             raise DataError(f"data.source has no training images for {self.pairing} data: {counted}")

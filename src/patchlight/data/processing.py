@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,8 +38,6 @@ class Processing:
     seed: int
     size_multiple: int
     min_size: int
-    masks: Mapping[str, Path] | None = None
-    """Of pairs, the file of each mask of valid pixels, by the key of the image of domain A."""
     decoded_smaller: bool = False
     """Whether files may come as smaller images than they are, of which only the whole is used."""
 

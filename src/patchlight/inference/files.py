@@ -14,18 +14,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from patchlight.data.arrays import is_array
 from patchlight.data.bands import Bands
 from patchlight.data.content import Content
 from patchlight.data.decoding import (
-    DEEP_MODES,
     decode_16_bits,
-    has_16_bits,
-    is_array,
     read_values,
     swapped,
     values_header,
 )
-from patchlight.data.image_files import load
+from patchlight.data.image_files import has_16_bits, load
 from patchlight.data.labels import not_labels
 from patchlight.errors import DataError
 from patchlight.inference.pixels import Pixels, from_array, from_image, with_values
@@ -54,8 +52,9 @@ def read_pixels(path: Path) -> Pixels:
         DataError: the file is not there, truncated, no image, or so large that decoding it may exhaust memory.
     """
     with open_image(path, called="it", advice="") as file:
+        is_deep = has_16_bits(file)
         load(path, file)
-        deep = decode_16_bits(path, file) if file.mode in DEEP_MODES and has_16_bits(path, file) else None
+        deep = decode_16_bits(path, file) if is_deep else None
         return from_image(file) if deep is None else from_array(deep)
 
 

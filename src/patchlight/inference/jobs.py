@@ -79,7 +79,7 @@ def find_jobs(
         ConfigError: two files would become one, or a result is there already and is not to be overwritten.
     """
     decoding = Decoding(values=reads is None or isinstance(reads, Bands))
-    root, found = find_packed(Path(given).expanduser(), domain) or _find(given, output, decoding)
+    root, found = find_packed(Path(given).expanduser(), domain, decoding) or _find(given, output, decoding)
     sources = [source for source, _ in found]
     targets = [output / _name(source.relative_to(root), format, writes) for source in sources]
     suffixes = map_suffixes(n_maps) if n_maps else []

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from patchlight.data.arrays import ZIP, is_array
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.sources import ImageSource, Shards, Split, kind_of, stored_set
 from patchlight.data.sources.archive import Archive, ArchivedImages
 from patchlight.data.sources.encoded import EncodedImages
@@ -33,10 +35,12 @@ class Packed:
 
     @contextmanager
     def as_file(self, name: str) -> Iterator[Path]:
-        """A temporary file of that name."""
+        """A temporary file of that name; one of NumPy ends as such, by which it is known."""
         with tempfile.TemporaryDirectory(prefix="patchlight-") as folder:
-            path = Path(folder) / name
-            path.write_bytes(self.images.content(self.index))
+            path, content = Path(folder) / name, self.images.content(self.index)
+            if is_array(content) and not is_array(path):
+                path = path.with_suffix(".npz" if content.startswith(ZIP) else ".npy")
+            path.write_bytes(content)
             yield path
 
 
@@ -44,21 +48,22 @@ Found = list[tuple[Path, Packed | None]]
 """Images by the paths after which results are named, and where they are unless these are files."""
 
 
-def find_packed(path: Path, domain: Literal["A", "B"]) -> tuple[Path, Found] | None:
+def find_packed(path: Path, domain: Literal["A", "B"], decoding: Decoding = COLOURS) -> tuple[Path, Found] | None:
     """All images of an archive, or those of a domain that a manifest lists or a table holds, of all splits.
 
-    Returns the path below which they lie, and the images; None for what is no such set.
+    `decoding` says which files are images. Returns the path below which they lie, and the images; None for what is no
+    such set.
 
     Raises:
         DataError: the set cannot be read, or holds none.
     """
     if kind_of(path) in (None, "folders"):
         return None
-    source = stored_set(path)
+    source = stored_set(path).decoded_as(decoding, decoding)
     found: Found = []
     root = path
     if isinstance(source, Archive):
-        archived = ArchivedImages(source.members, sorted(source.members.sizes))
+        archived = ArchivedImages(source.members, sorted(filter(decoding.takes, source.members.sizes)), decoding)
         found = [(file, Packed(archived, i)) for i, file in enumerate(archived.paths)]
     else:
         for split in get_args(Split):

@@ -112,7 +112,7 @@ def decode_unchanged(content: bytes, kind: str) -> NDArray[Any] | None:
     OpenCV decides by the content which of its decoders it starts, so it is given nothing else. It turns a TIFF upright
     by itself, and may take a truncated file for a whole one. None where it cannot read the file.
     """
-    if not content.startswith(SIGNATURES[kind]):
+    if not content.startswith(SIGNATURES.get(kind, ())):
         return None
     import cv2  # here, because the report reads images and needs no OpenCV
 

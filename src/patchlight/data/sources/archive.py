@@ -13,17 +13,24 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import IO, get_args
 
-from patchlight.data.image_files import is_image
-from patchlight.data.sources.base import Found, Pairing, Split, StoredSet
-from patchlight.data.sources.encoded import EncodedFiles, EncodedImages, EncodedSideBySide, require_usual_size
-from patchlight.data.sources.layouts import Layout, find_split, require_layout, sorted_images
+from patchlight.data.decoding import COLOURS, Decoding
+from patchlight.data.sources.base import Found, ImageSource, MaskedSet, Pairing, PairSource, Split, StoredSet
+from patchlight.data.sources.encoded import EncodedImages, EncodedSideBySide, NamedFiles, require_usual_size
+from patchlight.data.sources.layouts import Layout, find_split, match_masks, require_layout, sorted_images
 from patchlight.errors import DataError
 from patchlight.system.archives import DAMAGE, FREE_EXPANSION, MAX_EXPANSION, safe_path
+
+ANY_IMAGE = Decoding(arrays=True)
+"""Says which files of an archive are kept in mind; NumPy files may turn out to be images or not."""
 
 SPLIT_FOLDERS = [split + domain for split in get_args(Split) for domain in ("", "A", "B")]
 
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ"
 """How files begin that are compressed as a whole, in which no place can be found without all that is before it."""
+
+
+USTAR, USTAR_AT = b"ustar", 257
+"""What the first header of a tar archive holds, and where."""
 
 
 class Members(ABC):
@@ -129,10 +136,10 @@ class ZipMembers(Members):
 
 
 def _image_path(archive: Path, name: str, known: Iterable[Path]) -> Path | None:
-    """Where an entry lies below the archive; None for what is no image by its name."""
+    """Where an entry lies below the archive; None for what is no image of any kind by its name."""
     inner = safe_path(archive, name)
     path = archive / inner
-    if not is_image(path) or any(part.startswith(".") for part in inner.parts):
+    if not ANY_IMAGE.takes(path) or any(part.startswith(".") for part in inner.parts):
         return None
     if path in known:
         raise DataError(f"{archive} holds {inner} twice, so it is not clear which one counts: pack it anew")
@@ -140,10 +147,11 @@ def _image_path(archive: Path, name: str, known: Iterable[Path]) -> Path | None:
 
 
 class ArchiveTree:
-    """The folders of an archive."""
+    """The folders of an archive; `decoding` says which files are images."""
 
-    def __init__(self, archive: Path, members: Members) -> None:
-        self.paths = sorted(members.sizes, key=lambda path: path.as_posix())
+    def __init__(self, archive: Path, members: Members, decoding: Decoding = COLOURS) -> None:
+        self.decoding = decoding
+        self.paths = sorted(filter(decoding.takes, members.sizes), key=lambda path: path.as_posix())
         inner = [PurePosixPath(path.relative_to(archive)) for path in self.paths]
         self._folders = {archive / parent for path in inner for parent in path.parents}
         top = {path.parts[0] for path in inner}
@@ -154,25 +162,18 @@ class ArchiveTree:
         return path in self._folders
 
     def images(self, folder: Path) -> list[Path]:
-        return sorted_images(folder, [path for path in self.paths if path.is_relative_to(folder)])
+        return sorted_images(folder, [path for path in self.paths if path.is_relative_to(folder)], self.decoding)
 
 
-class ArchivedFiles(EncodedFiles):
+class ArchivedFiles(NamedFiles):
     """Image files within an archive, whose keys are their paths below it."""
 
-    def __init__(self, members: Members, paths: Sequence[Path]) -> None:
+    def __init__(self, members: Members, paths: Sequence[Path], decoding: Decoding = COLOURS) -> None:
+        super().__init__(paths, decoding)
         self.members = members
-        self.paths = tuple(paths)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def key(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def fingerprint(self, index: int) -> str:
-        path = self.paths[index]
-        return f"{path.parent.name}/{path.name} {self.members.sizes[path]}"
+    def size(self, path: Path) -> int:
+        return self.members.sizes[path]
 
     def _path(self, index: int) -> Path:
         path = self.paths[index]
@@ -195,7 +196,7 @@ class ArchivedSideBySide(ArchivedFiles, EncodedSideBySide):
     """Those that hold A on the left and B on the right."""
 
 
-class Archive(StoredSet):
+class Archive(StoredSet, MaskedSet):
     """The set within a zip archive or an uncompressed tar archive, in folders as those of `Folders`.
 
     They may lie in one folder at its top.
@@ -223,18 +224,28 @@ class Archive(StoredSet):
         Raises:
             DataError: as that of folders, or the archive cannot be used.
         """
-        tree = ArchiveTree(self.root, self.members)
-        found = find_split(tree.root, split, self.layout, self.pairing, tree)
+        of_a, of_b = self.decodings
+        tree, tree_b = self._tree(of_a), self._tree(of_b)
+        found = find_split(tree.root, split, self.layout, self.pairing, tree, tree_b)
         if isinstance(found, list):
-            return ArchivedSideBySide(self.members, found)
+            return ArchivedSideBySide(self.members, found, of_a.of_halves(of_b))
         a, b = found or ((), ())
-        return ArchivedImages(self.members, a), ArchivedImages(self.members, b)
+        return ArchivedImages(self.members, a, of_a), ArchivedImages(self.members, b, of_b)
+
+    def masks(self, split: Split, images: ImageSource | PairSource) -> ArchivedImages:
+        assert isinstance(images, ArchivedFiles)
+        tree = self._tree(COLOURS)
+        paths = match_masks(tree.root, split, images.paths, isinstance(images, ArchivedSideBySide), tree)
+        return ArchivedImages(self.members, paths)
 
     def require_training_images(self) -> None:
         if not os.path.isfile(self.root):
             raise DataError(f"data.root={self.root} is no file: give a .zip or an uncompressed .tar")
-        tree = ArchiveTree(self.root, self.members)
+        tree = self._tree(self.decodings[0])
         require_layout(tree.root, self.layout, self.pairing, tree)
+
+    def _tree(self, decoding: Decoding) -> ArchiveTree:
+        return ArchiveTree(self.root, self.members, decoding)
 
 
 def open_archive(path: Path) -> Members:
@@ -245,12 +256,15 @@ def open_archive(path: Path) -> Members:
     """
     try:
         with path.open("rb") as file:
-            if file.read(6).startswith((GZIP, BZIP2, XZ)):
-                raise DataError(
-                    f"{path} is compressed as a whole, so its images cannot be read one by one: pack them as .zip or "
-                    f"plain .tar, or unpack them"
-                )
-        return ZipMembers(path) if zipfile.is_zipfile(path) else TarMembers(path)
+            head = file.read(tarfile.BLOCKSIZE)
+        if head.startswith((GZIP, BZIP2, XZ)):
+            raise DataError(
+                f"{path} is compressed as a whole, so its images cannot be read one by one: pack them as .zip or "
+                f"plain .tar, or unpack them"
+            )
+        # A tar whose last file is an .npz ends as a zip does, by which `is_zipfile` goes.
+        is_tar = head[USTAR_AT:].startswith(USTAR)
+        return ZipMembers(path) if not is_tar and zipfile.is_zipfile(path) else TarMembers(path)
     except DAMAGE as error:
         raise DataError(f"{path} is damaged, or no zip or tar archive ({error})") from None
     except OSError as error:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar, overload
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.image_files import Header, Picture
 from patchlight.data.ordering import Blocks
 
@@ -212,6 +214,35 @@ class StoredSet(ABC):
     @abstractmethod
     def require_training_images(self) -> None:
         """Raise a DataError unless the set is there and has a training split."""
+
+
+class FileSet(ABC):
+    """An `ImageSet` of image files, on a disk or within other files: how they become pictures is said afterwards."""
+
+    decodings: tuple[Decoding, Decoding] = (COLOURS, COLOURS)
+    """Of domain A and of B."""
+
+    @abstractmethod
+    def __call__(self, *, split: Split) -> Found:
+        """The images of a split in a deterministic order; empty where the set has no such split."""
+
+    def decoded_as(self, a: Decoding, b: Decoding) -> Self:
+        """The same set, whose files of domain A and of B become pictures in these ways."""
+        other = copy.copy(self)
+        other.decodings = (a, b)
+        return other
+
+
+class MaskedSet(FileSet):
+    """One that has a place for masks of valid pixels."""
+
+    @abstractmethod
+    def masks(self, split: Split, images: ImageSource | PairSource) -> ImageSource:
+        """The masks of a split, in the order of its images of domain A or of its pairs.
+
+        Raises:
+            DataError: there are none, or an image has none.
+        """
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -50,21 +50,33 @@ def _no_images() -> Images:
 
 @dataclass(frozen=True)
 class Domains:
-    """The images of one split. For pairs, A and B have the same length and belong together by position."""
+    """The images of one split. For pairs, A and B have the same length and belong together by position.
+
+    So do `masks`, of the valid pixels of pairs that have some.
+    """
 
     a: Images = field(default_factory=_no_images)
     b: Images = field(default_factory=_no_images)
+    masks: Images | None = None
 
     def __len__(self) -> int:
         return max(len(self.a), len(self.b))
 
     def first(self, n: int | None) -> Domains:
         """The first `n` images of each domain; all of them for None."""
-        return Domains(self.a[:n], self.b[:n])
+        return Domains(self.a[:n], self.b[:n], None if self.masks is None else self.masks[:n])
+
+    def where(self, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Domains:
+        """The images of each domain for which an array of the same length is true."""
+        return Domains(self.a.where(a), self.b.where(b), None if self.masks is None else self.masks.where(a))
+
+    def with_masks(self, masks: ImageSource) -> Domains:
+        """The same images, with the masks of a source that are in the order of that of domain A."""
+        return replace(self, masks=Images(masks, self.a.indices))
 
     def representatives(self) -> Domains:
         """Images whose headers are those of all others, as far as the sources know them; otherwise all images."""
-        return Domains(self.a.representatives(), self.b.representatives())
+        return Domains(self.a.representatives(), self.b.representatives(), self.masks)
 
     def blocks(self) -> tuple[Blocks, Blocks] | None:
         """The blocks of both domains; None unless the images of both lie in some."""
@@ -181,8 +193,7 @@ def cut_validation(train: Domains, val_size: int, seed: int, paired: bool) -> tu
     combined = paired or isinstance(train.a.source, PairSource)
     chosen_a = _choose(len(train.a), val_size, seed)
     chosen_b = chosen_a if combined else _choose(len(train.b), val_size, seed + 1)
-    kept = Domains(train.a.where(~chosen_a), train.b.where(~chosen_b))
-    return kept, Domains(train.a.where(chosen_a), train.b.where(chosen_b))
+    return train.where(~chosen_a, ~chosen_b), train.where(chosen_a, chosen_b)
 
 
 def _choose(n: int, size: int, seed: int) -> NDArray[np.bool_]:

@@ -10,66 +10,59 @@ from typing import Literal
 
 import numpy as np
 
-from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.image_files import Header, Picture, open_picture
 from patchlight.data.labels import numbers
 from patchlight.data.sources.base import (
     Direction,
     Found,
     ImageSource,
+    MaskedSet,
     Pairing,
     PairSource,
     Split,
     StoredSet,
 )
-from patchlight.data.sources.layouts import DISK, Disk, Layout, domain_folders, find_split, match, require_layout
+from patchlight.data.sources.encoded import EncodedImages, EncodedSideBySide, NamedFiles
+from patchlight.data.sources.layouts import (
+    DISK,
+    Disk,
+    Layout,
+    domain_folders,
+    find_split,
+    match,
+    match_masks,
+    require_layout,
+)
 from patchlight.errors import DataError
 
 THREADS = 8
 """They wait for the disk more than they compute; on a network file system that is what takes the time."""
 
 
-class OddWidthError(DataError):
-    """A side-by-side file that cannot be cut in halves."""
-
-
-class _Paths:
-    """Image files, whose keys are their paths."""
+class DiskFiles(NamedFiles):
+    """Image files on a disk."""
 
     header_threads = THREADS
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
+    def size(self, path: Path) -> int:
+        return path.stat().st_size
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def content(self, index: int) -> bytes:
+        return self.paths[index].read_bytes()
 
-    def key(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def fingerprint(self, index: int) -> str:
-        path = self.paths[index]
-        return f"{path.parent.name}/{path.name} {path.stat().st_size}"
-
-
-class Files(_Paths, ImageSource):
-    """Image files of one domain."""
-
-    def __init__(self, paths: Sequence[Path], decoding: Decoding = COLOURS) -> None:
-        super().__init__(paths)
-        self.decoding = decoding
-
-    def encoded(self, index: int) -> Sequence[bytes] | None:
-        return [self.paths[index].read_bytes()]
-
-    def read(self, index: int) -> Picture:
+    def picture(self, index: int) -> Picture:
         return self.decoding.read(self.paths[index])
 
-    def header(self, index: int) -> Header:
-        return self.decoding.header(self.paths[index], thorough=False)
+    def picture_header(self, index: int, thorough: bool) -> Header:
+        return self.decoding.header(self.paths[index], thorough)
 
-    def exact_header(self, index: int) -> Header:
-        return self.decoding.header(self.paths[index])
+
+class Files(DiskFiles, EncodedImages):
+    """Image files of one domain."""
+
+
+class SideBySide(DiskFiles, EncodedSideBySide):
+    """Image files that hold A on the left and B on the right."""
 
 
 class LabelFiles(Files):
@@ -115,59 +108,11 @@ def _with_instances(labels: Picture, path: Path) -> Picture:
     return np.concatenate([classes, instances], axis=2)
 
 
-class SideBySide(_Paths, PairSource):
-    """Image files that hold A on the left and B on the right, whose keys are their paths."""
-
-    def __init__(self, paths: Sequence[Path], decoding: Decoding = COLOURS) -> None:
-        super().__init__(paths)
-        self.decoding = decoding
-
-    def read(self, index: int) -> tuple[Picture, Picture]:
-        return halves(self.key(index), self.decoding.read(self.paths[index]))
-
-    def encoded(self, index: int) -> Sequence[bytes]:
-        return [self.paths[index].read_bytes()]
-
-    def header(self, index: int) -> tuple[Header, Header]:
-        return self.exact_header(index, thorough=False)
-
-    def exact_header(self, index: int, thorough: bool = True) -> tuple[Header, Header]:
-        return header_halves(self.key(index), self.decoding.header(self.paths[index], thorough))
-
-
-def halves(key: str, image: Picture) -> tuple[Picture, Picture]:
-    """The left and the right half of an image.
-
-    Raises:
-        OddWidthError: its width is odd.
-    """
-    if isinstance(image, np.ndarray):
-        middle = _middle(key, image.shape[1])
-        return image[:, :middle], image[:, middle:]
-    middle = _middle(key, image.width)
-    return image.crop((0, 0, middle, image.height)), image.crop((middle, 0, image.width, image.height))
-
-
-def header_halves(key: str, whole: Header) -> tuple[Header, Header]:
-    """The headers of both halves of an image; errors as `halves`."""
-    half = replace(whole, width=_middle(key, whole.width))
-    return half, half
-
-
-def _middle(key: str, width: int) -> int:
-    if width % 2:
-        raise OddWidthError(
-            f"{key} is {width} pixels wide, an odd number, so it cannot hold two images side by side: cut it to an "
-            f"even width, or use data.layout=folders"
-        )
-    return width // 2
-
-
-class Folders(StoredSet):
+class Folders(StoredSet, MaskedSet):
     """The set below a folder: `root/{train,val,test}` side by side, or `root/{train,val,test}{A,B}`.
 
     With `instances` the domain with which `direction` begins is label maps, whose instances lie in
-    `root/{split}_instances` under the same names. `decoding_a` and `decoding_b` are those of the two domains.
+    `root/{split}_instances` under the same names.
     """
 
     def __init__(
@@ -177,12 +122,9 @@ class Folders(StoredSet):
         layout: Layout = "auto",
         instances: bool = False,
         direction: Direction = "AtoB",
-        decoding_a: Decoding = COLOURS,
-        decoding_b: Decoding = COLOURS,
     ) -> None:
         super().__init__(root)
         self.pairing, self.layout = pairing, layout
-        self.decoding_a, self.decoding_b = decoding_a, decoding_b
         self.instances_of: Literal["a", "b"] | None = None
         if instances:
             self.instances_of = "a" if direction == "AtoB" else "b"
@@ -194,26 +136,30 @@ class Folders(StoredSet):
             DataError: the folder of a split is empty, one of its two is missing, an image has no partner, or the layout
                 is not clear.
         """
-        trees = Disk(self.decoding_a), Disk(self.decoding_b)
-        found = find_split(self.root, split, self.layout, self.pairing, *trees)
+        of_a, of_b = self.decodings
+        found = find_split(self.root, split, self.layout, self.pairing, Disk(of_a), Disk(of_b))
         if isinstance(found, list):
             if self.instances_of is not None:
                 raise DataError(
                     f"data.instances=true needs label maps in a folder of their own: {self.root / split} holds "
                     f"pairs side by side"
                 )
-            return SideBySide(found, self.decoding_a.of_halves(self.decoding_b))
+            return SideBySide(found, of_a.of_halves(of_b))
         a, b = found or ((), ())
         return self._files("a", a, split), self._files("b", b, split)
 
     def _files(self, domain: Literal["a", "b"], paths: Sequence[Path], split: Split) -> Files:
         if domain != self.instances_of or not paths:
-            return Files(paths, self.decoding_a if domain == "a" else self.decoding_b)
+            return Files(paths, self.decodings["ab".index(domain)])
         folder = domain_folders(self.root, split)["ab".index(domain)]
         beside = self.root / f"{split}_instances"
         if not os.path.isdir(beside):
             raise DataError(f"{beside} is not there: data.instances=true looks for the instances of {folder} in it")
         return LabelFiles(*match(folder, list(paths), beside, DISK.images(beside)))
+
+    def masks(self, split: Split, images: ImageSource | PairSource) -> Files:
+        assert isinstance(images, DiskFiles)
+        return Files(match_masks(self.root, split, images.paths, isinstance(images, SideBySide)))
 
     def require_training_images(self) -> None:
         root = self.root

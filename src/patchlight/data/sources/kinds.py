@@ -9,7 +9,7 @@ from typing import Literal
 
 from patchlight.data.sources.archive import Archive
 from patchlight.data.sources.arrow import is_encoded, open_parquet
-from patchlight.data.sources.base import Pairing, StoredSet
+from patchlight.data.sources.base import Pairing
 from patchlight.data.sources.folders import Folders
 from patchlight.data.sources.layouts import Layout, domain_folders
 from patchlight.data.sources.manifest import Manifest
@@ -51,7 +51,9 @@ def kind_of(path: Path) -> Kind | None:
     return kind
 
 
-def stored_set(path: Path, pairing: Pairing = "unpaired", layout: Layout = "auto") -> StoredSet:
+def stored_set(
+    path: Path, pairing: Pairing = "unpaired", layout: Layout = "auto"
+) -> Archive | Folders | Manifest | Shards | Table:  # fmt: skip
     """The set at a path, with the names that columns usually have.
 
     Raises:

@@ -13,6 +13,8 @@ from patchlight.errors import DataError
 
 Layout = Literal["auto", "side_by_side", "folders"]
 
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
 
 class Tree(Protocol):
     """Folders with image files."""
@@ -176,6 +178,37 @@ def match(folder_a: Path, a: list[Path], folder_b: Path, b: list[Path]) -> tuple
                 f"(patchlight-doctor lists them all)"
             )
     return list(by_stem_a.values()), [by_stem_b[stem] for stem in by_stem_a]
+
+
+def match_masks(
+    root: Path, split: Split, images: Sequence[Path], side_by_side: bool, tree: Tree = DISK
+) -> list[Path]:  # fmt: skip
+    """The masks in `root/{split}_mask` of some images of domain A, or pairs side by side.
+
+    A mask has the same path below its folder as its image below the split's, whatever its ending.
+
+    Raises:
+        DataError: the folder is not there, an image has no mask or two, or a mask is a JPEG by its name.
+    """
+    folder = root / f"{split}_mask"
+    if not tree.is_folder(folder):
+        raise DataError(f"{folder} is not there: data.mask=true looks for the masks of the {split} pairs in it")
+    by_name: dict[str, Path] = {}
+    for path in tree.images(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in by_name:
+            raise DataError(f"{by_name[name]} and {path} have the same name, so their pair is not clear: remove one")
+        if path.suffix.lower() in JPEG_SUFFIXES:
+            raise DataError(f"{path} is a JPEG, which does not keep the zeros of a mask: use PNG")
+        by_name[name] = path
+    below = root / split if side_by_side else domain_folders(root, split, tree)[0]
+    found = []
+    for image in images:
+        name = image.relative_to(below).with_suffix("").as_posix()
+        if name not in by_name:
+            raise DataError(f"{image} has no mask of its name in {folder}: add it, or set data.mask=false")
+        found.append(by_name[name])
+    return found
 
 
 def _by_stem(folder: Path, files: Sequence[Path]) -> dict[str, Path]:

@@ -10,13 +10,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar, get_args
 
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.sources.arrow import is_parquet, is_plain, open_parquet
-from patchlight.data.sources.base import SPLIT_NAMES, Condition, Found, Pairing, Split, StoredSet
+from patchlight.data.sources.base import (
+    SPLIT_NAMES,
+    Condition,
+    Found,
+    ImageSource,
+    MaskedSet,
+    Pairing,
+    PairSource,
+    Split,
+    StoredSet,
+)
 from patchlight.data.sources.folders import Files
 from patchlight.errors import DataError
 
 OWN = ("a", "b", "split")
 """Columns that are no conditions."""
+
+MASK_COLUMN = "mask"
+"""The column of masks of valid pixels, where they are asked for."""
 
 RESERVED = ("A", "B", "A_path", "B_path")
 """Keys of a batch that no column may have."""
@@ -34,9 +48,10 @@ class ListedFiles(Files):
     """Image files with the rows that name them, from 0 on, and what else is in those rows, by the column's name."""
 
     def __init__(
-        self, paths: Sequence[Path], rows: Sequence[int], belonging: Mapping[str, Sequence[Condition]]
-    ) -> None:
-        super().__init__(paths)
+        self, paths: Sequence[Path], rows: Sequence[int], belonging: Mapping[str, Sequence[Condition]],
+        decoding: Decoding = COLOURS,
+    ) -> None:  # fmt: skip
+        super().__init__(paths, decoding)
         self.rows, self.belonging = tuple(rows), belonging
 
     def conditions(self, index: int) -> Mapping[str, Condition]:
@@ -49,12 +64,13 @@ class PairedFiles(ListedFiles):
     in_order: ClassVar[bool] = True
 
 
-class Manifest(StoredSet):
+class Manifest(StoredSet, MaskedSet):
     """The set of a CSV or Parquet file whose rows name images.
 
     Columns `a` and `b` hold paths relative to the folder of the file, or to `folder`; a row with both is a pair, and in
     an unpaired set either may be empty. `split` is train, val or test; without that column all rows are train. Further
-    columns are conditions that belong to both images of a row: whole numbers (class ids), numbers or texts.
+    columns are conditions that belong to both images of a row: whole numbers (class ids), numbers or texts. A column
+    `mask` has the paths of masks, where they are asked for.
     """
 
     def __init__(self, root: str | Path, pairing: Pairing = "paired", folder: str | Path | None = None) -> None:
@@ -69,21 +85,37 @@ class Manifest(StoredSet):
         Raises:
             DataError: the file cannot be read, lacks a column, or has a cell that cannot be used, which is named.
         """
-        if self._columns is None:
-            self._columns = _read(self.root)
-        columns = self._columns
+        columns = self.columns
         rows = [row for row, name in enumerate(columns["split"]) if self._split_of(row, name) == split]
         belonging = {name: values for name, values in columns.items() if name not in OWN}
-        a, b = (self._files(domain, columns[domain], rows, belonging) for domain in ("a", "b"))
+        a, b = (
+            self._files(domain, columns[domain], rows, belonging, decoding)
+            for domain, decoding in zip(("a", "b"), self.decodings, strict=True)
+        )
         return a, b
+
+    @property
+    def columns(self) -> Columns:
+        """What the file holds, which is read once."""
+        if self._columns is None:
+            self._columns = _read(self.root)
+        return self._columns
+
+    def masks(self, split: Split, images: ImageSource | PairSource) -> Files:
+        assert isinstance(images, ListedFiles)
+        cells = self.columns.get(MASK_COLUMN)
+        if cells is None:
+            raise DataError(f"{self.root} has no column {MASK_COLUMN}, in which data.mask=true looks for masks: add it")
+        return Files([self._path(MASK_COLUMN, row, cells[row]) for row in images.rows])
 
     def require_training_images(self) -> None:
         if not os.path.isfile(self.root):
             raise DataError(f"data.root={self.root} is no file: give the CSV or Parquet file that lists the images")
 
     def _files(
-        self, domain: str, cells: Sequence[Any], rows: Sequence[int], belonging: Mapping[str, Sequence[Condition]]
-    ) -> ListedFiles:
+        self, domain: str, cells: Sequence[Any], rows: Sequence[int], belonging: Mapping[str, Sequence[Condition]],
+        decoding: Decoding,
+    ) -> ListedFiles:  # fmt: skip
         known: dict[str, int] = {}
         paths, kept = [], []
         for row in rows:
@@ -100,7 +132,7 @@ class Manifest(StoredSet):
                 )
             paths.append(path)
             kept.append(row)
-        return (PairedFiles if self.pairing == "paired" else ListedFiles)(paths, kept, belonging)
+        return (PairedFiles if self.pairing == "paired" else ListedFiles)(paths, kept, belonging, decoding)
 
     def _path(self, domain: str, row: int, cell: Any) -> Path:
         """Where a cell leads, which is within the folder."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.image_files import Header, Picture
-from patchlight.data.sources.base import Found, PairSource, Split, StoredSet
+from patchlight.data.sources.base import FileSet, Found, PairSource, Split, StoredSet
 from patchlight.data.sources.folders import THREADS, Files
 from patchlight.data.sources.layouts import DISK, domain_folders
 from patchlight.errors import DataError
@@ -43,12 +42,8 @@ class Twice(PairSource):
         return self.source.fingerprint(index)
 
 
-class Pictures(StoredSet):
+class Pictures(StoredSet, FileSet):
     """The pictures below a folder: `root/{train,val,test}`, or those of `root/{train,val,test}{A,B}` together."""
-
-    def __init__(self, root: str | Path, decoding: Decoding = COLOURS) -> None:
-        super().__init__(root)
-        self.decoding = decoding
 
     def __call__(self, *, split: Split) -> Found:
         """The pictures of a split in a deterministic order; empty where the set has no such split.
@@ -56,7 +51,8 @@ class Pictures(StoredSet):
         Raises:
             DataError: a folder of the split is empty or may not be read.
         """
-        return Twice(Files([path for folder in self._folders(split) for path in DISK.images(folder)], self.decoding))
+        paths = [path for folder in self._folders(split) for path in DISK.images(folder)]
+        return Twice(Files(paths, self.decodings[0]))
 
     def require_training_images(self) -> None:
         """Raise a DataError unless the root is a folder with a training split."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchlight.data.sources.base import Found, Split
+from patchlight.data.sources.base import FileSet, Found, Split
 from patchlight.data.sources.folders import Files
 
 
-class SinglePair:
+class SinglePair(FileSet):
     """One image of domain A and one of B, for training and for tests; none for validation.
 
     A training sees them `data.repeat` times in an epoch, each time with another crop and flip.
@@ -20,4 +20,5 @@ class SinglePair:
     def __call__(self, *, split: Split) -> Found:
         """The two images, which are not looked at yet."""
         paths = ((), ()) if split == "val" else ((self.a,), (self.b,))
-        return Files(paths[0]), Files(paths[1])
+        of_a, of_b = self.decodings
+        return Files(paths[0], of_a), Files(paths[1], of_b)

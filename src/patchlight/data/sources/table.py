@@ -10,8 +10,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.sources.arrow import Columns, TableFile, encoded_bytes, is_encoded, is_plain, module
-from patchlight.data.sources.base import SPLIT_NAMES, Condition, Found, Split, StoredSet
+from patchlight.data.sources.base import (
+    SPLIT_NAMES,
+    Condition,
+    Found,
+    ImageSource,
+    MaskedSet,
+    PairSource,
+    Split,
+    StoredSet,
+)
 from patchlight.data.sources.encoded import EncodedImages, require_usual_size
 from patchlight.errors import DataError
 
@@ -30,9 +40,11 @@ class TableImages(EncodedImages):
     in_order: ClassVar[bool] = True
 
     def __init__(
-        self, files: Sequence[TableFile], column: str, columns: Columns, belonging: Mapping[str, Sequence[Condition]]
-    ) -> None:
+        self, files: Sequence[TableFile], column: str, columns: Columns, belonging: Mapping[str, Sequence[Condition]],
+        decoding: Decoding = COLOURS,
+    ) -> None:  # fmt: skip
         self.files = tuple(files)
+        self.decoding = decoding
         self.column, self.columns, self.belonging = column, columns, belonging
         self.starts = [0]
         for file in self.files:
@@ -75,13 +87,14 @@ class TableImages(EncodedImages):
         return {name: values[index] for name, values in self.belonging.items()}
 
 
-class Table(StoredSet):
+class Table(StoredSet, MaskedSet):
     """The set of Parquet or Arrow files with encoded images in two columns, of which each row is a pair.
 
     `root` is one file, all of which is for training, or a folder of files that are named after their split
     (`train-00000-of-00002.parquet`, also below `data/`) or lie in a folder of that name (`train/`, `validation/`,
     `test/`). The columns, `a` and `b` or the first two of images unless they are given, hold bytes, or `bytes` and
-    `path`. `conditions` are further columns, of texts or numbers.
+    `path`. `column_mask` has masks of valid pixels in the same way, where they are asked for. `conditions` are further
+    columns, of texts or numbers.
     """
 
     def __init__(
@@ -90,9 +103,11 @@ class Table(StoredSet):
         column_a: str | None = None,
         column_b: str | None = None,
         conditions: Sequence[str] = (),
+        column_mask: str = "mask",
     ) -> None:
         super().__init__(root)
         self.column_a, self.column_b, self.conditions = column_a, column_b, tuple(conditions)
+        self.column_mask = column_mask
         self.columns = Columns()
 
     def __call__(self, *, split: Split) -> Found:
@@ -104,8 +119,17 @@ class Table(StoredSet):
         files = [self._file(path) for path in table_files(self.root).get(split, [])]
         belonging = {name: self._values(files, name) for name in self.conditions}
         names = self._names(files[0]) if files else ("", "")
-        a, b = (TableImages(files, column, self.columns, belonging) for column in names)
+        a, b = (
+            TableImages(files, column, self.columns, belonging, decoding)
+            for column, decoding in zip(names, self.decodings, strict=True)
+        )
         return a, b
+
+    def masks(self, split: Split, images: ImageSource | PairSource) -> TableImages:
+        assert isinstance(images, TableImages)
+        for file in images.files:
+            self._require_images(file, "column_mask", self.column_mask)
+        return TableImages(images.files, self.column_mask, self.columns, {})
 
     def require_training_images(self) -> None:
         if not os.path.exists(self.root):
@@ -126,16 +150,19 @@ class Table(StoredSet):
         file = TableFile(path)
         names = list(file.schema.names)
         for key, name in zip(("column_a", "column_b"), self._names(file), strict=True):
-            if names.count(name) != 1 or not is_encoded(file.schema.field(name).type):
-                good = [field.name for field in file.schema if is_encoded(field.type)]
-                raise DataError(
-                    f"{path} has no column {name} of encoded images: data.source.{key} should be one of "
-                    f"{', '.join(good) or 'another file, as this one has none'}"
-                )
+            self._require_images(file, key, name)
         for name in self.conditions:
             if names.count(name) != 1 or not is_plain(file.schema.field(name).type):
                 raise DataError(f"{path} has no column {name} of texts or numbers, as data.source.conditions asks for")
         return file
+
+    def _require_images(self, file: TableFile, key: str, name: str) -> None:
+        if list(file.schema.names).count(name) != 1 or not is_encoded(file.schema.field(name).type):
+            good = [field.name for field in file.schema if is_encoded(field.type)]
+            raise DataError(
+                f"{file.path} has no column {name} of encoded images: data.source.{key} should be one of "
+                f"{', '.join(good) or 'another file, as this one has none'}"
+            )
 
     def _values(self, files: Sequence[TableFile], name: str) -> list[Condition]:
         found = [self.columns.value(file, name, row).as_py() for file in files for row in range(len(file))]

@@ -3,59 +3,49 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from patchlight.data.image_files import Header, Picture, decode_picture, read_stream_header
+from patchlight.data.decoding import Decoding
+from patchlight.data.image_files import NARROWED, Header, Picture
 from patchlight.errors import DataError
 
 Format = Literal["keep", "png", "webp", "jpeg"]
 """Files as they are, or encoded anew: without loss by png, with it by the others."""
 
-NUMPY = b"\x93NUMPY"
-"""How the file of an array begins."""
+ANY = Decoding(arrays=True)
+"""As pictures of 8 bits, or as the arrays that they are."""
 
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 """The modes of Pillow that a PNG file keeps; TIFF keeps the others."""
 
 
-def decode(content: bytes, called: str) -> Picture:
+def decode(content: bytes, called: str, decoding: Decoding = ANY) -> Picture:
     """An image that a shard holds: that of a file, or the array of a .npy file.
 
     Raises:
         DataError: it is damaged.
     """
-    if content.startswith(NUMPY):
-        array: Picture = np.load(io.BytesIO(content), allow_pickle=False)
-        return array
-    return decode_picture(content, called)
+    return replace(decoding, arrays=True).read(content, called)
 
 
-def content_header(content: bytes, called: str) -> Header:
-    """The header of an image that a shard is to hold."""
-    if content.startswith(NUMPY):
-        return picture_header(decode(content, called))
-    return read_stream_header(io.BytesIO(content), called)
-
-
-def picture_header(picture: Picture) -> Header:
-    """What a decoded image tells of its header."""
-    if isinstance(picture, Image.Image):
-        return Header(picture.width, picture.height, len(picture.getbands()), picture.mode)
-    return Header(picture.shape[1], picture.shape[0], 1 if picture.ndim == 2 else picture.shape[2])
+def content_header(content: bytes, called: str, decoding: Decoding = ANY) -> Header:
+    """The header of an image that a shard holds."""
+    return replace(decoding, arrays=True).header(io.BytesIO(content), called=called)
 
 
 def is_equal(one: Picture, other: Picture) -> bool:
-    """Whether two decoded images are the same to the bit, colours of a palette too."""
+    """Whether two decoded images are the same to the bit, colours of a palette too; H W is H W 1."""
     if isinstance(one, Image.Image) != isinstance(other, Image.Image):
         return False
     if isinstance(one, Image.Image) and isinstance(other, Image.Image):
         looks = [(image.mode, image.getpalette(), image.info.get("transparency")) for image in (one, other)]
         if looks[0] != looks[1]:
             return False
-    a, b = np.asarray(one), np.asarray(other)
+    a, b = np.atleast_3d(np.asarray(one)), np.atleast_3d(np.asarray(other))
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
 
 
@@ -63,8 +53,9 @@ def encode_exactly(picture: Picture, called: str) -> bytes:
     """An image from which `decode` gets the same one, to the bit.
 
     Raises:
-        DataError: it is of a mode that no format keeps.
+        DataError: it is of a mode that no format keeps, or has lost half of its bits already.
     """
+    _refuse_narrowed(picture, called)
     buffer = io.BytesIO()
     if isinstance(picture, Image.Image):
         plain = picture.copy()
@@ -85,6 +76,7 @@ def encode_as(picture: Picture, format: Literal["webp", "jpeg"], quality: int, c
     Raises:
         DataError: it is no gray or RGB image of 8 bits.
     """
+    _refuse_narrowed(picture, called)
     if not isinstance(picture, Image.Image) or picture.mode not in ("L", "RGB"):
         mode = picture.mode if isinstance(picture, Image.Image) else f"array of {picture.dtype}"
         raise DataError(f"format={format} keeps gray and RGB images of 8 bits, and {called} is {mode}: use format=keep")
@@ -93,3 +85,8 @@ def encode_as(picture: Picture, format: Literal["webp", "jpeg"], quality: int, c
     plain.info = {}
     plain.save(buffer, format.upper(), quality=quality)
     return buffer.getvalue()
+
+
+def _refuse_narrowed(picture: Picture, called: str) -> None:
+    if isinstance(picture, Image.Image) and NARROWED in picture.info:
+        raise DataError(f"{called} has several channels of 16 bits, which only format=keep keeps, of files as they are")

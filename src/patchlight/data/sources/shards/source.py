@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
+from patchlight.data.decoding import Decoding
 from patchlight.data.image_files import Header, Picture
 from patchlight.data.ordering import Blocks
-from patchlight.data.sources.base import Condition, Found, ImageSource, Pairing, PairSource, Split, StoredSet
-from patchlight.data.sources.encoded import EncodedImages
-from patchlight.data.sources.folders import halves
+from patchlight.data.sources.base import Condition, FileSet, Found, ImageSource, Pairing, PairSource, Split, StoredSet
+from patchlight.data.sources.encoded import EncodedImages, halves, header_halves
 from patchlight.data.sources.shards.cache import ShardCache
-from patchlight.data.sources.shards.encoding import decode, encode_exactly, picture_header
+from patchlight.data.sources.shards.encoding import content_header, decode, encode_exactly
 from patchlight.data.sources.shards.index import INDEX, Index, Part, read_index
 from patchlight.data.sources.shards.location import Location, read_small
 from patchlight.data.sources.shards.records import ShardReader, array_record
@@ -35,8 +36,8 @@ class _Sharded:
     reader: ShardReader
     window: int
 
-    def __init__(self, reader: ShardReader, window: int) -> None:
-        self.reader, self.window = reader, window
+    def __init__(self, reader: ShardReader, window: int, decodings: tuple[Decoding, Decoding]) -> None:
+        self.reader, self.window, self.decodings = reader, window, decodings
         self._headers = {kind.first: kind.headers for kind in reader.part.kinds}
 
     def __len__(self) -> int:
@@ -69,28 +70,36 @@ class ShardedImages(_Sharded, ImageSource):
     """The images of one domain in shards."""
 
     def read(self, index: int) -> Picture:
-        return decode(self.encoded(index)[0], self.key(index))
+        return decode(self.encoded(index)[0], self.key(index), self._decoding)
 
     def header(self, index: int) -> Header:
         known = self._headers.get(index)
-        return known[0] if known else picture_header(self.read(index))
+        if known and not self._decoding.values:  # which the index tells as images of 8 bits
+            return known[0]
+        return content_header(self.encoded(index)[0], self.key(index), self._decoding)
+
+    @property
+    def _decoding(self) -> Decoding:
+        return self.decodings[self.reader.part.holds == "B"]
 
 
 class ShardedPairs(_Sharded, PairSource):
     """Pairs in shards, as two images each or side by side in one."""
 
     def read(self, index: int) -> tuple[Picture, Picture]:
-        pictures = [decode(content, self.key(index)) for content in self.encoded(index)]
-        if len(pictures) == 2:
-            return pictures[0], pictures[1]
-        return halves(self.key(index), pictures[0])
+        files, key, (of_a, of_b) = self.encoded(index), self.key(index), self.decodings
+        if len(files) == 2:
+            return decode(files[0], key, of_a), decode(files[1], key, of_b)
+        return halves(key, decode(files[0], key, of_a.of_halves(of_b)))
 
     def header(self, index: int) -> tuple[Header, Header]:
-        known = self._headers.get(index)
-        if known:
+        known, (of_a, of_b) = self._headers.get(index), self.decodings
+        if known and not of_a.values and not of_b.values:  # which the index tells as images of 8 bits
             return known[0], known[1]
-        a, b = self.read(index)
-        return picture_header(a), picture_header(b)
+        files, key = self.encoded(index), self.key(index)
+        if len(files) == 2:
+            return content_header(files[0], key, of_a), content_header(files[1], key, of_b)
+        return header_halves(key, content_header(files[0], key, of_a.of_halves(of_b)))
 
 
 class DomainFiles(EncodedImages):
@@ -98,6 +107,7 @@ class DomainFiles(EncodedImages):
 
     def __init__(self, source: ShardedImages | ShardedPairs, side: int) -> None:
         self.source, self.side = source, side
+        self.decoding = replace(source.decodings[side], arrays=True)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -112,7 +122,7 @@ class DomainFiles(EncodedImages):
         return files[self.side] if len(files) == 2 else encode_exactly(self.source.read(index)[self.side], "it")
 
 
-class Shards(StoredSet):
+class Shards(StoredSet, FileSet):
     """A set that `patchlight-shard` wrote: `root` is its folder, or its address s3://, gs://, http:// or https://.
 
     What is fetched is kept in `cache_dir`, which all processes of a machine and all sets share, up to `cache_gb` GiB;
@@ -157,14 +167,15 @@ class Shards(StoredSet):
         parts = {part.holds: part for part in self.index.parts_of(split)}
         for holds in ("pairs", "side_by_side"):
             if holds in parts:
-                return ShardedPairs(self._reader(parts[holds]), self.window)
+                return ShardedPairs(self._reader(parts[holds]), self.window, self.decodings)
         if parts and self.pairing == "paired":
             raise DataError(
                 f"{self.location.path_of(INDEX)} has the {split} images of two domains without pairs: use "
                 f"data=unpaired, or write the shards with pairing=paired"
             )
         a, b = (
-            ShardedImages(self._reader(parts.get(name, Part(split, name, (), ()))), self.window) for name in DOMAINS
+            ShardedImages(self._reader(parts.get(name, Part(split, name, (), ()))), self.window, self.decodings)
+            for name in DOMAINS
         )
         return a, b
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from patchlight.data.image_files import Header, Picture
 from patchlight.data.sources.base import Condition, ImageRef, Images, ImageSource, PairSource, Split
 from patchlight.data.sources.domains import Domains
-from patchlight.data.sources.folders import halves, header_halves
+from patchlight.data.sources.encoded import halves, header_halves
 from patchlight.data.sources.shards.encoding import Format, content_header, decode, encode_as, encode_exactly, is_equal
 from patchlight.data.sources.shards.index import INDEX, Holds, Kind, Part, Shard, index_content
 from patchlight.data.sources.shards.location import digest
