@@ -41,9 +41,10 @@ COMMANDS = {
 """The modules of `patchlight.cli` by the commands' verbs."""
 
 MODULES = (
-    "patchlight", "patchlight.networks", "patchlight.losses", "patchlight.methods", "patchlight.data",
-    "patchlight.callbacks", "patchlight.metrics", "patchlight.inference", "patchlight.interop", "patchlight.loggers",
-    "patchlight.parallel", "patchlight.reporting", "patchlight.methods.schedules",
+    "patchlight", "patchlight.networks", "patchlight.losses", "patchlight.methods", "patchlight.methods.schedules",
+    "patchlight.data", "patchlight.data.sources", "patchlight.build", "patchlight.callbacks", "patchlight.metrics",
+    "patchlight.pictures", "patchlight.inference", "patchlight.interop", "patchlight.loggers", "patchlight.parallel",
+    "patchlight.reporting", "patchlight.errors",
 )  # fmt: skip
 """The packages whose names are for users."""
 

@@ -39,6 +39,8 @@ from patchlight.parallel import DDP_STARTS, PerNetworkDDP
 from patchlight.parallel.networks import Performance
 from patchlight.system.lightning_internals import is_first
 
+__all__ = ["build_data", "build_loggers", "build_method", "build_trainer", "data_channels"]
+
 TRAINING_KEYS = frozenset({"generator_terms", "discriminator_augment", "perceptual"})
 """Parts of `model` that are used in the steps of a training only."""
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+__all__ = ["ConfigError", "DataError", "TrainingError", "UserError"]
+
 
 def printable(text: object) -> str:
     """A name or a message on one line: control characters, and bytes that are no text, are written as escapes."""

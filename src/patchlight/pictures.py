@@ -18,6 +18,18 @@ from patchlight.networks import PatchGrid
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = [
+    "FAKE_COLOUR",
+    "INK",
+    "REAL_COLOUR",
+    "PatchView",
+    "Scale",
+    "contact_sheet",
+    "overlay",
+    "patch_map_figure",
+    "to_picture",
+]
+
 FAKE_COLOUR, REAL_COLOUR, INK = "#b2182b", "#2166ac", "#262a33"
 MARGIN, GAP, MIN_WIDTH = 16, 8, 128
 """Pixels; images that are less wide are enlarged."""

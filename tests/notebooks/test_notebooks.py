@@ -82,9 +82,10 @@ def test_the_quickstart_trains_a_model_that_learned(tmp_path: Path) -> None:
         "01_quickstart",
         tmp_path,
         {
-            "metrics": "metrics",
-            "images": "protocol['images']",
-            "files": "[str(p.relative_to(run_dir)) for p in run_dir.rglob('*') if p.is_file()]",
+            "metrics": "result.figures",
+            "images": "result.protocol['images']",
+            "files": "[str(p.relative_to(result.folder)) for p in result.folder.rglob('*') if p.is_file()]",
+            "facade": "facade.size",
             "shapes": "{name: list(image.shape) for name, image in images.items()}",
             "map": "list(logits_fake.shape)",
             "field": "grid.field",
@@ -96,6 +97,7 @@ def test_the_quickstart_trains_a_model_that_learned(tmp_path: Path) -> None:
     assert last["ssim"] > untrained["ssim"] + 0.1
     assert last["l1"] < untrained["l1"] - 0.05
     assert facts["images"] == 16
+    assert facts["facade"] == [64, 64]
     assert {"config.yaml", "manifest.json", "metrics.csv", "checkpoints/best.ckpt"} <= set(facts["files"])
     assert facts["shapes"]["fake_B"] == [4, 3, 64, 64]
     assert facts["map"] == [4, 1, 14, 14]
@@ -150,13 +152,13 @@ def test_compare_runs_groups_a_sweep_by_patch_size(tmp_path: Path) -> None:
         "03_compare_runs",
         tmp_path,
         {
-            "runs": "[[run.status, run.seed] for run in runs]",
+            "runs": "[[run.status, run.seed] for run in comparison.runs]",
             "labels": "[group.label for group in groups]",
             "seeds": "[group.seeds for group in groups]",
-            "columns": "[column.name for column in table.columns]",
-            "cells": "{f'{g} {name}': [cell.mean, cell.std, cell.n] for (g, name), cell in table.cells.items()}",
+            "columns": "[column.name for column in comparison.table.columns]",
+            "cells": "{f'{g} {name}': [c.mean, c.std, c.n] for (g, name), c in comparison.table.cells.items()}",
             "psnr": "[[run.figures['last']['psnr'] for run in group.runs] for group in groups]",
-            "protocols": "len(protocols.all)",
+            "protocols": "len(comparison.protocols)",
             "curves": "{name: [len(curve) for curve in of.values()] for name, of in curves.items()}",
             "plots": "len(plots)",
             "report": "[path.name for path in report.paths[:4]]",

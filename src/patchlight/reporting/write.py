@@ -12,14 +12,15 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from patchlight.errors import DataError
-from patchlight.reporting.collect import WEIGHTS, Run, collect
+from patchlight.reporting.collect import WEIGHTS, Run
+from patchlight.reporting.compare import compare
 from patchlight.reporting.curves import AxisName, axes_of, curve_names
 from patchlight.reporting.differences import Settings, find_differences
 from patchlight.reporting.page import Content, render
 from patchlight.reporting.pictures import BUDGET, contact_sheets, sample_grids
-from patchlight.reporting.plots import curve_plots, key_plots, series_labels
+from patchlight.reporting.plots import curve_plots, series_labels
 from patchlight.reporting.protocols import Protocols
-from patchlight.reporting.table import NOTHING, Mark, Table, make_groups, make_table
+from patchlight.reporting.table import NOTHING, Mark, Table, make_table
 from patchlight.reporting.words import page_title
 
 
@@ -126,13 +127,12 @@ def write_report(
     Raises:
         DataError: there are no finished runs, none has this axis, or the report cannot be written.
     """
-    runs = collect(folders)
+    comparison = compare(folders, weights=weights, ignore=ignore)
+    runs, settings, groups = comparison.runs, comparison.settings, comparison.groups
     finished = [run for run in runs if run.finished]
-    settings = find_differences(finished, ignore)
-    groups = make_groups(finished, settings)
     protocols = {name: Protocols(finished, name) for name in WEIGHTS}
-    displayed = [weights, *(name for name in WEIGHTS if name != weights)]
-    tables = [make_table(groups, name, protocols[name]) for name in displayed]
+    others = (name for name in WEIGHTS if name != weights)
+    tables = [comparison.table, *(make_table(groups, name, protocols[name]) for name in others)]
     axes = axes_of(finished, axis)
     # One run per group, the one of the first seed, and where there are more, all runs.
     first, every = [group.runs[0] for group in groups], [run for group in groups for run in group.runs]
@@ -147,7 +147,7 @@ def write_report(
         all_settings=find_differences(runs, ignore),
         tables=[tables[0], *(table for table in tables[1:] if table.columns)],
         protocols=protocols[weights],
-        key_plots=key_plots(tables[0], settings),
+        key_plots=comparison.plots(),
         series=series_labels(tables[0], settings),
         axes=axes,
         curves={
