@@ -5,38 +5,27 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib
-import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from patchlight.config.messages import one_line
+from patchlight.config.validation.definitions import (
+    Definition,
+    NotFollowedError,
+    assigned_value,
+    find_definition,
+    imports_of,
+    line_of_descent,
+)
 from patchlight.errors import ConfigError
 from patchlight.system.job_record import where_looked
 
 LIGHT = frozenset({"typing", "typing_extensions", "collections", "pathlib", "datetime", "pydantic", "annotated_types"})
 """Packages whose names annotations are made of; those are imported."""
-
-
-Node = ast.ClassDef | ast.FunctionDef | ast.expr
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A definition, and the module that it is in."""
-
-    module: str
-    node: Node
-
-
-class NotFollowedError(Exception):
-    """The source does not say it; an import may."""
 
 
 class _Meta(type):
@@ -76,7 +65,7 @@ def signature(target: str, path: str) -> Signature:
     """
     module, _, name = target.rpartition(".")
     try:
-        found = _find_definition(module, name)
+        found = find_definition(module, name)
         return _of_class(found) if isinstance(found.node, ast.ClassDef) else _of_function(found, skip=0)
     except NotFollowedError:
         return _imported(locate(target, path))
@@ -92,9 +81,9 @@ def table_of(target: str, attribute: str, path: str) -> Mapping[str, Mapping[str
     """
     module, _, name = str(target).rpartition(".")
     try:
-        for origin, ancestor in _line_of_descent(_find_definition(module, name)):
+        for origin, ancestor in line_of_descent(find_definition(module, name)):
             for statement in ancestor.body:
-                if (value := _assigned_value(statement, attribute)) is not None:
+                if (value := assigned_value(statement, attribute)) is not None:
                     return _table(value, origin)
     except (NotFollowedError, ValueError):
         table = getattr(locate(target, path), attribute, None)
@@ -110,7 +99,7 @@ def _table(value: ast.expr, module: str) -> dict[str, dict[str, Any]]:
     for key, call in zip(value.keys, value.values, strict=True):
         if key is None or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise NotFollowedError
-        fields = _of_class(_find_definition(module, call.func.id)).parameters
+        fields = _of_class(find_definition(module, call.func.id)).parameters
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         given |= dict(zip(fields, call.args, strict=False))
         rows[ast.literal_eval(key)] = {str(name): ast.literal_eval(node) for name, node in given.items()}
@@ -147,7 +136,7 @@ def _imported(target: Callable[..., Any]) -> Signature:
 
 def _of_class(found: Definition) -> Signature:
     handed_on: list[Signature] = []
-    for module, ancestor in _line_of_descent(found):
+    for module, ancestor in line_of_descent(found):
         for statement in ancestor.body:
             if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
                 own = _of_function(Definition(module, statement), skip=1)
@@ -196,7 +185,7 @@ class _Names(dict[str, Any]):
         self.module = module
 
     def __missing__(self, name: str) -> Any:
-        whole = _imports_of(self.module).get(name)
+        whole = imports_of(self.module).get(name)
         if whole is None and hasattr(builtins, name):
             return getattr(builtins, name)
         parent, _, leaf = (whole or "").rpartition(".")
@@ -206,7 +195,7 @@ class _Names(dict[str, Any]):
         if package not in ("", self.module.partition(".")[0]):
             return Unread
         try:
-            found = _find_definition(self.module, name)
+            found = find_definition(self.module, name)
         except NotFollowedError:
             return Unread
         return _evaluated(found.node, found.module) if isinstance(found.node, ast.expr) else Unread
@@ -222,94 +211,3 @@ def _evaluated(annotation: ast.expr | None, module: str) -> Any:
         return eval(ast.unparse(annotation), {"__builtins__": {}}, _Names(module))
     except (TypeError, ValueError, SyntaxError, AttributeError, NotFollowedError):
         return Any
-
-
-def _line_of_descent(found: Definition) -> Iterator[tuple[str, ast.ClassDef]]:
-    """A class and those that it is derived from, as far as the first of each leads, each with its module."""
-    if not isinstance(found.node, ast.ClassDef):
-        raise NotFollowedError
-    yield found.module, found.node
-    for base in found.node.bases:
-        if isinstance(base, ast.Name) and base.id in ("ABC", "object"):
-            continue
-        yield from _line_of_descent(_resolved(base, found.module))
-
-
-def _resolved(expression: ast.expr, module: str) -> Definition:
-    """The definition of a name, or of an attribute of an imported module."""
-    if isinstance(expression, ast.Name):
-        return _find_definition(module, expression.id)
-    if isinstance(expression, ast.Attribute) and isinstance(expression.value, ast.Name):
-        return _find_definition(_imports_of(module).get(expression.value.id, ""), expression.attr)
-    raise NotFollowedError
-
-
-@cache
-def _find_definition(module: str, name: str) -> Definition:
-    """The definition of a name of a module, wherever it imports it from."""
-    for statement in _statements(module):
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == name:
-            return Definition(module, statement)
-        value = _assigned_value(statement, name)
-        if value is not None:
-            return Definition(module, value)
-    parent, _, leaf = _imports_of(module).get(name, "").rpartition(".")
-    if (parent, leaf) == (module, name):  # a module of that package
-        raise NotFollowedError
-    return _find_definition(parent, leaf)
-
-
-@cache
-def _imports_of(module: str) -> dict[str, str]:
-    """The names that a module imports, with what they are in full."""
-    package = module if _file(module).name == "__init__.py" else module.rpartition(".")[0]
-    names: dict[str, str] = {}
-    for statement in _statements(module):
-        if isinstance(statement, ast.Import):
-            for a in statement.names:
-                top = a.name.partition(".")[0]
-                names[a.asname or top] = a.name if a.asname else top
-        if isinstance(statement, ast.ImportFrom):
-            with suppress(ImportError):  # from beyond the package, where no import leads either
-                origin = importlib.util.resolve_name("." * statement.level + (statement.module or ""), package)
-                names |= {a.asname or a.name: f"{origin}.{a.name}" for a in statement.names}
-    return names
-
-
-@cache
-def _statements(module: str) -> tuple[ast.stmt, ...]:
-    """What a module does at its top level, and within `if` and `try` there."""
-
-    def flat(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-        for statement in body:
-            yield statement
-            if isinstance(statement, ast.If | ast.Try):
-                yield from flat([*statement.body, *statement.orelse])
-
-    try:
-        return tuple(flat(ast.parse(_file(module).read_bytes()).body))
-    except (SyntaxError, OSError, ValueError):
-        raise NotFollowedError from None
-
-
-@cache
-def _file(module: str) -> Path:
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top) if top else None
-    except ValueError:
-        spec = None
-    for part in rest:  # step by step, because to find a module at once imports its packages
-        folders = spec.submodule_search_locations if spec is not None else None
-        spec = PathFinder.find_spec(part, folders) if folders else None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise NotFollowedError
-    return Path(spec.origin)
-
-
-def _assigned_value(statement: ast.stmt, name: str) -> ast.expr | None:
-    """What a statement gives to a name."""
-    if not isinstance(statement, ast.Assign | ast.AnnAssign):
-        return None
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return statement.value if any(isinstance(t, ast.Name) and t.id == name for t in targets) else None
