@@ -262,7 +262,7 @@ def test_twenty_steps_of_cut(
     Batches of one image are compared apart, since the reference encodes each by itself, under its operators.
     """
     if apart:
-        monkeypatch.setattr("patchlight.methods.adversarial.MERGED_PIXELS", 0)
+        monkeypatch.setattr("patchlight.methods.passes.MERGED_PIXELS", 0)
     loaded = [load(path) for path in files("cut_traj", shared)]
     for golden in [golden for golden in loaded if apart or golden.meta["shape_a"][0] > 1]:
         with subtests.test(golden.name), monkeypatch.context() as patch:

@@ -14,7 +14,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import R1, AdversarialObjective, GANLoss, RelativisticLoss
 from patchlight.methods import adversarial as adversarial_module
-from patchlight.methods.adversarial import AdversarialLoss, is_batch_independent
+from patchlight.methods.adversarial import AdversarialLoss
+from patchlight.methods.passes import is_batch_independent
 from patchlight.networks import PatchDiscriminator, PixelDiscriminator, init_weights
 
 

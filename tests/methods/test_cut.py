@@ -40,7 +40,7 @@ def test_passes_that_are_shared_change_nothing(tmp_path: Path, monkeypatch: pyte
     """Translation and identity in one pass, as in small batches, and apart, as in large ones."""
     methods = []
     for pixels in (256**2, 0):
-        monkeypatch.setattr("patchlight.methods.adversarial.MERGED_PIXELS", pixels)
+        monkeypatch.setattr("patchlight.methods.passes.MERGED_PIXELS", pixels)
         methods.append(cut(optimizer=SGD))
         fit(methods[-1], tmp_path, images(3))
     assert_equal(*methods)

@@ -11,8 +11,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from patchlight.methods import CycleGAN, adversarial
-from patchlight.methods.adversarial import is_batch_independent
+from patchlight.methods import CycleGAN
+from patchlight.methods import passes as shared_passes
+from patchlight.methods.passes import is_batch_independent
 from patchlight.networks import PatchDiscriminator, ResNetGenerator, init_weights
 
 Sizes = tuple[tuple[int, int], tuple[int, int]]
@@ -75,7 +76,7 @@ def test_one_pass_trains_as_two_do(
 ) -> None:  # fmt: skip
     terms, weights, merged = train(tmp_path, sizes, {"norm": norm}, **settings)
     assert merged == passes
-    monkeypatch.setattr(adversarial, "MERGED_PIXELS", 0)
+    monkeypatch.setattr(shared_passes, "MERGED_PIXELS", 0)
     apart_terms, apart_weights, apart = train(tmp_path, sizes, {"norm": norm}, **settings)
     assert len(apart) == 3 * len(sizes)
     for step, expected in zip(terms, apart_terms, strict=True):

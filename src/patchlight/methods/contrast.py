@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from patchlight.losses import PatchNCELoss
-from patchlight.methods.adversarial import is_batch_independent, merges_passes
 from patchlight.methods.base import TranslationMethod
 from patchlight.methods.optimization import Terms
+from patchlight.methods.passes import is_batch_independent, merges_passes
 from patchlight.methods.state import Batch
 from patchlight.networks import Generator
 

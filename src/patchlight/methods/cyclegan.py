@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchlight.losses import AdversarialMode, AdversarialObjective, GeneratorTerm, Penalty, StepImages
-from patchlight.methods.adversarial import AdversarialLoss, merges_passes
+from patchlight.methods.adversarial import AdversarialLoss
 from patchlight.methods.base import OptimizerFactory, ScheduleFactory, TranslationMethod
 from patchlight.methods.generator_terms import GeneratorTerms
 from patchlight.methods.guard import OnNonFinite
@@ -21,6 +21,7 @@ from patchlight.methods.image_pool import ImagePool
 from patchlight.methods.inference import InferenceMode, inference
 from patchlight.methods.networks import NetworkSpec
 from patchlight.methods.optimization import Gradients, Loss, Terms, batch_weights, mean_terms, merge_terms
+from patchlight.methods.passes import merges_passes
 from patchlight.methods.state import Batch
 from patchlight.networks import Discriminator, Generator
 
