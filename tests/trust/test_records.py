@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from patchlight import checkpoint as checkpoint_module
-from patchlight.build import recorded_in
 from patchlight.checkpoint import read_checkpoint, recorded_config, weights
 from patchlight.cli import evaluate
+from patchlight.config.attribution import recorded_in
 from patchlight.config.validation import validate
 from patchlight.errors import UserError
 from patchlight.inference.loading import TrainedModel

@@ -60,9 +60,10 @@ def evaluate(config: EvalConfig) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from patchlight.build import build_callbacks, recorded_in
+    from patchlight.build import build_callbacks
     from patchlight.callbacks.images import FirstImages
     from patchlight.checkpoint import EMA_KEY, read_checkpoint, recorded_config
+    from patchlight.config.attribution import recorded_in
     from patchlight.config.validation import check_group, validate
     from patchlight.parallel.networks import resolve_precision
     from patchlight.runs.evaluation import Evaluation, method_and_data

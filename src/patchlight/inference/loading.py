@@ -12,9 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
 from torch import Tensor, nn
 
-from patchlight.build import build_method, build_network, data_contents, locate_method, recorded_in
+from patchlight.build import build_method, build_network, data_contents, locate_method
 from patchlight.checkpoint import RECORD_KEY, Weights, read_checkpoint, recorded_config
 from patchlight.checkpoint import weights as weights_of
+from patchlight.config.attribution import recorded_in
 from patchlight.config.validation import check_group, check_value, checker
 from patchlight.data.labels import LabelMaps
 from patchlight.errors import ConfigError, DataError

@@ -17,10 +17,10 @@ from patchlight.build import (
     build_trainer,
     data_channels,
     data_contents,
-    recorded_in,
 )
 from patchlight.callbacks import EMA, BestCheckpoint, LastCheckpoint, Quality
 from patchlight.checkpoint import Weights, read_checkpoint, weights
+from patchlight.config.attribution import recorded_in
 from patchlight.config.messages import one_line
 from patchlight.data.contract import TrainingData
 from patchlight.errors import DataError

@@ -12,8 +12,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from patchlight.build import build_method, data_channels, errors_for_key
+from patchlight.build import build_method, data_channels
 from patchlight.callbacks import Quality
+from patchlight.config.attribution import errors_for_key
 from patchlight.config.command_line import Command
 from patchlight.config.validation import locate
 from patchlight.errors import ConfigError, UserError

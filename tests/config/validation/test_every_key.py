@@ -16,7 +16,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from patchlight.build import build_method, build_performance, data_channels, errors_for_key, try_optimizers
+from patchlight.build import build_method, build_performance, data_channels, try_optimizers
+from patchlight.config.attribution import errors_for_key
 from patchlight.config.compose import complete, compose_config, config_dir
 from patchlight.config.validation import check_group, validate
 from patchlight.errors import ConfigError, UserError
