@@ -57,6 +57,25 @@ def test_the_seed_of_something_else_counts() -> None:
     assert compare({"seed": 0, "data": {"seed": 5}}, {"seed": 0, "data": {"seed": 6}}).names == {"data.seed": "seed"}
 
 
+def test_what_changes_with_the_method_or_the_recipe_alone_is_no_column() -> None:
+    cycle = {"_target_": "patchlight.methods.CycleGAN", "pool_size": 50, "generator": {"antialias": "none"}}
+    cut = {"_target_": "patchlight.methods.CUT", "num_patches": 256, "generator": {"antialias": "both"}}
+    runs = [
+        {"seed": seed, "model": model | ({"pool_seed": seed} if model is cycle else {}), "data": {"image_size": size}}
+        for model, size in ((cycle, 64), (cut, 128))
+        for seed in (0, 1)
+    ]
+    settings = compare(*runs)
+    assert settings.columns == settings.factors == ["model._target_", "data.image_size"]
+    assert sorted(settings.followers) == ["antialias", "num_patches", "pool_size"]
+    assert settings.label("2") == "model=CUT, image_size=128"
+    runs[3]["model"] = cut | {"num_patches": 64}
+    assert "model.num_patches" in compare(*runs).columns
+    fast = {"recipe": "fast", "model": {"lr": 1, "norm": "batch"}, "callbacks": {"ema": {"decay": 0.9}}}
+    paper = {"recipe": "paper", "model": {"lr": 2, "norm": "none"}, "callbacks": {}}
+    assert compare(fast, paper).columns == ["recipe"]
+
+
 def test_names_are_as_short_as_they_can_be() -> None:
     settings = compare(
         {"g": {"norm": "batch", "ngf": 64}, "d": {"norm": "batch", "_target_": "a.B"}},

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from patchlight.reporting.collect import Run
+from patchlight.reporting.directions import named_by_direction
 from patchlight.reporting.protocols import Protocols
 
 
@@ -80,3 +81,27 @@ def test_what_best_means_matters_for_the_best_weights(protocol: dict[str, Any]) 
 def test_there_are_letters_for_many(protocol: dict[str, Any]) -> None:
     runs = [run(str(i), protocol | {"images": i}) for i in range(30)]
     assert [p.letter for p in Protocols(runs, "last").all][24:29] == ["Y", "Z", "AA", "AB", "AC"]
+
+
+def test_distances_between_sets_do_not_ask_which_images_are_pairs(protocol: dict[str, Any]) -> None:
+    """CUT and a CycleGAN share a column of a distance, in either order; a CycleGAN and pix2pix none of L1."""
+    distance, paired = "fake_B/frechet_alexnet", ("l1", "fake_B/frechet_alexnet")
+    runs = [
+        run("cut", protocol | {"compared": {}}, distance),
+        run("cyclegan", protocol | {"compared": {"rec_A": "real_A"}}, *paired),
+        run("pix2pix", protocol, *paired),
+    ]
+    for order in (runs, runs[::-1]):
+        assert sorted(map(len, columns(order, distance))) == [2]
+        assert sorted(columns(order, "l1")) == ["A", "B"]
+    other = run("other", protocol | {"compared": {}, "images": 5}, distance)
+    assert columns([runs[0], other], distance) == ["A", "B"]
+
+
+def test_a_figure_of_one_direction_is_named_as_where_there_are_two(protocol: dict[str, Any]) -> None:
+    two = run("two", protocol | {"direction": "AtoB"}, "l1", "kid", "fake_A/kid", "fake_B/kid")
+    one = [run(way, protocol | {"direction": way}, "l1", "kid") for way in ("AtoB", "BtoA")]
+    assert [list(found.figures["last"]) for found in named_by_direction([two, *one])] == [
+        ["l1", "kid", "fake_A/kid", "fake_B/kid"], ["l1", "fake_B/kid"], ["l1", "fake_A/kid"],
+    ]  # fmt: skip
+    assert [found.figures for found in named_by_direction(one)] == [found.figures for found in one]

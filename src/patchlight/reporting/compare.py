@@ -10,6 +10,7 @@ import pandas as pd
 
 from patchlight.reporting.collect import Run, collect
 from patchlight.reporting.differences import Settings, find_differences
+from patchlight.reporting.directions import named_by_direction
 from patchlight.reporting.plots import Plot, key_plots
 from patchlight.reporting.protocols import Protocol, Protocols
 from patchlight.reporting.table import NOTHING, Group, Table, make_groups, make_table
@@ -61,7 +62,7 @@ def compare(folders: Sequence[Path], *, weights: str = "last", ignore: Sequence[
     Raises:
         DataError: a folder is missing, there is no run below them, or none of the runs is finished.
     """
-    runs = collect(folders)
+    runs = named_by_direction(collect(folders))
     finished = [run for run in runs if run.finished]
     settings = find_differences(finished, ignore)
     groups = make_groups(finished, settings)

@@ -23,6 +23,9 @@ FROM_MANIFEST = {RECEPTIVE_FIELD: "receptive field", MAP_SIZE: "patch map"}
 NOT_SET = "none"
 """In place of a value, where a key is null or missing."""
 
+CHOICES = ("recipe", "model._target_")
+"""Choices that set many keys: those that change with one of these alone say nothing of their own."""
+
 DEPTH = ("model.discriminator._target_", "model.discriminator.n_layers")
 """The keys that a receptive field says in one number."""
 
@@ -38,10 +41,26 @@ class Settings:
     names: Mapping[str, str]
 
     @property
+    def columns(self) -> list[str]:
+        """The columns of a table for people: without the keys that change with a recipe or the method alone."""
+        return [key for key in self.names if not any(self._follows(key, choice) for choice in CHOICES)]
+
+    @property
+    def followers(self) -> list[str]:
+        """The keys that are no columns, as short names."""
+        return [name for key, name in self.names.items() if key not in self.columns]
+
+    def _follows(self, key: str, choice: str) -> bool:
+        """Whether all runs of a choice agree about a key of the model or the callbacks."""
+        if choice not in self.names or not key.startswith(("model.", "callbacks.")) or key in CHOICES:
+            return False
+        return bool((self.table.groupby(choice)[key].nunique() == 1).all())
+
+    @property
     def factors(self) -> list[str]:
         """The columns that were chosen independently: a receptive field stands for the keys that it follows from, and
         a class for those arguments that others do not have."""
-        columns = [key for key in self.names if key != MAP_SIZE and not self._follows_from_class(key)]
+        columns = [key for key in self.columns if key != MAP_SIZE and not self._follows_from_class(key)]
         if RECEPTIVE_FIELD not in columns:
             return columns
         depth = [key for key in DEPTH if key in self.names]
@@ -77,11 +96,12 @@ def find_differences(runs: Sequence[Run], ignore: Sequence[str] = ()) -> Setting
     rows = [[texts.get(key, "") for key in order] for texts in columns.values()]
     table = pd.DataFrame(rows, index=list(columns), columns=order, dtype=object)
     seeds = pd.Series({run.name: text_of(run.seed) for run in runs if run.config}, dtype=object)
-    differing = [
-        key
-        for key in order
-        if table.loc[known, key].nunique() > 1 and not (key.endswith("seed") and table.loc[known, key].equals(seeds))
-    ]
+
+    def is_seed(key: str) -> bool:
+        own = table.loc[known, key]
+        return key.endswith("seed") and bool(own.eq("").where(own != seeds, True).all())
+
+    differing = [key for key in order if table.loc[known, key].nunique() > 1 and not is_seed(key)]
     # What follows from the keys comes after them.
     differing.sort(key=lambda key: key in FROM_MANIFEST)
     return Settings(table[differing], _short_names(differing))

@@ -11,6 +11,12 @@ from typing import Any
 from patchlight.reporting.collect import Run
 from patchlight.reporting.differences import leaves, text_of
 
+OF_SETS = ("fid", "kid", "frechet_", "kernel_")
+"""Metrics of sets of images, by the beginnings of their names: which images are pairs is nothing to them."""
+
+PAIRS = "compared"
+"""The setting that says which images are compared with which."""
+
 NOT_RECORDED, NO_FIGURE = "not recorded", "no figure"
 
 
@@ -24,9 +30,18 @@ class Protocol:
     runs: list[str] = field(default_factory=list)
 
     def takes(self, common: Mapping[str, Any], metrics: Mapping[str, Any]) -> bool:
-        """Whether figures measured in this way are comparable with this protocol's."""
+        """Whether figures measured in this way are comparable with this protocol's.
+
+        Those of sets alone are, whatever else is compared with what.
+        """
         shared = self.metrics.keys() & metrics.keys()
-        return _same(self.common, common) and all(_same(self.metrics[name], metrics[name]) for name in shared)
+        if all(name.startswith(OF_SETS) for name in shared):
+            agree = all(
+                _same(self.common.get(key), common.get(key)) for key in (self.common.keys() | common.keys()) - {PAIRS}
+            )
+        else:
+            agree = _same(self.common, common)
+        return agree and all(_same(self.metrics[name], metrics[name]) for name in shared)
 
     def text(self, key: str) -> str:
         """The text of a key."""
@@ -53,13 +68,16 @@ class Protocols:
         self._of: dict[str, Protocol] = {}
         for run in runs:
             apart = {"seeds", "metrics"} | ({"best_is"} if weights != "best" else set())
-            common = {key: value for key, value in run.protocol.items() if key not in apart}
             described = run.protocol.get("metrics") or {}
             metrics = {_base(metric): described.get(_base(metric)) for metric in run.figures[weights]}
+            if metrics and all(name.startswith(OF_SETS) for name in metrics):
+                apart |= {PAIRS}
+            common = {key: value for key, value in run.protocol.items() if key not in apart}
             protocol = next((p for p in self.all if p.takes(common, metrics)), None)
             if protocol is None:
                 protocol = Protocol(_letter(len(self.all)), common)
                 self.all.append(protocol)
+            protocol.common = {**common, **protocol.common}
             protocol.metrics |= metrics
             protocol.runs.append(run.name)
             self._of[run.name] = protocol

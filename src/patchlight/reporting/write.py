@@ -61,7 +61,7 @@ def write_runs_csv(path: Path, runs: Sequence[Run], settings: Settings, protocol
 
 def markdown(table: Table, settings: Settings) -> str:
     """The table of groups in Markdown; the best of each metric is bold, and so are those that are tied."""
-    keys = list(settings.names)
+    keys = settings.columns
     header = _header(table, settings, keys)
     lines = [header, ["---"] * len(header)]
     lines += [[f"**{text}**" if mark else text for text, mark in row] for row in _rows(table, keys)]
