@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from patchlight.data import ImageDataModule
-from patchlight.data.sources import Archive, Folders, Manifest, StoredSet, Table
+from patchlight.data.sources import Archive, Folders, Manifest, StoredSet, Table, arrow, manifest
 from patchlight.errors import DataError
 
 
@@ -152,6 +152,37 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
             writer.write_table(table, max_chunksize=5)
     with pytest.raises(DataError, match="set.arrow is compressed, so its images cannot be read one by one"):
         load(Table(tmp_path / "set.arrow"))
+
+
+def bomb(path: Path, column: str, value: bytes | str, rows: int, **others: Any) -> Path:
+    """A Parquet file of some rows that share one large value, which it holds once."""
+    shared = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value]))
+    pq.write_table(pa.table({column: shared, **others}), path, dictionary_pagesize_limit=1 << 30, store_schema=False)
+    return path
+
+
+def test_parquet_that_unpacks_to_far_more_than_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Gigabytes each of some kilobytes, of which hardly more than the bound is ever unpacked."""
+    monkeypatch.setattr(arrow, "MAX_GROUP", 20_000_000)
+    images = bomb(tmp_path / "images.parquet", "a", bytes(1_000_000), 2_000, b=pa.array([PNG] * 2_000))
+    assert images.stat().st_size < 2_000_000
+    began = pa.total_allocated_bytes()
+    with pytest.raises(
+        DataError, match="images.parquet: column a unpacks to over .* bytes, and at most .* row_group_size"
+    ):
+        load(Table(images))
+    assert pa.default_memory_pool().max_memory() - began < 300_000_000
+    texts = bomb(tmp_path / "texts.parquet", "a", "x" * 100_000, 20_000, b=pa.array(["y.png"] * 20_000))
+    monkeypatch.setattr(manifest, "MAX_BYTES", 10_000_000)
+    with pytest.raises(DataError, match=r"texts\.parquet: column a has more than 10000000 bytes of text: split it"):
+        load(Manifest(texts))
+    assert pa.default_memory_pool().max_memory() - began < 300_000_000
+    monkeypatch.setattr(arrow, "MAX_ROWS", 1000)
+    with pytest.raises(DataError, match=r"texts\.parquet says that it has 20000 rows, more than the 1000"):
+        load(Manifest(texts))
+    many = bomb(tmp_path / "many.parquet", "a", PNG, 10_000_000, b=pa.nulls(10_000_000, pa.binary()))
+    with pytest.raises(DataError, match="many.parquet is damaged: it says that it has 10000000 rows of images in"):
+        load(Table(many))
 
 
 def test_offsets_that_lead_out_of_an_arrow_file(tmp_path: Path) -> None:

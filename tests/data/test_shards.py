@@ -373,20 +373,34 @@ def test_a_damaged_shard_is_found_and_a_damaged_copy_fetched_anew(
         local.read(0)
 
 
+S3 = {
+    "AWS_ENDPOINT_URL": "SERVER", "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hidden",
+    "AWS_REGION": "us-east-1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("scheme", "environment", "authorization"),
+    [
+        ("s3", S3, "Credential=someone/"),
+        ("gs", {"GOOGLE_BASE_URL": "SERVER", "GOOGLE_BEARER_TOKEN": "hidden"}, "Bearer hidden"),
+        ("gs", {"GOOGLE_BASE_URL": "SERVER", "GOOGLE_SKIP_SIGNATURE": "true"}, None),
+    ],
+)
 def test_an_object_store_is_asked_with_credentials_of_the_environment(
-    server: ObjectServer, sharded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: str, environment: dict[str, str], authorization: str | None, server: ObjectServer, sharded: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     shutil.copytree(sharded, tmp_path / "bucket" / "deep" / "set")
-    for name, value in {
-        "AWS_ENDPOINT_URL": str(server), "AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hidden",
-        "AWS_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    source = Shards("s3://bucket/deep/set", cache_dir=tmp_path / "cache", retry_s=0)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("SERVER", str(server)))
+    source = Shards(f"{scheme}://bucket/deep/set", cache_dir=tmp_path / "cache", retry_s=0)
     here, there = module(Shards(sharded, window=8)), module(source)
     assert [pixels for _, pixels in epoch(there)] == [pixels for _, pixels in epoch(here)]
-    assert all("Credential=someone/" in headers.get("authorization", "") for headers in server.headers)
-    assert there.describe()["root"] == "s3://bucket/deep/set"
+    found = [headers.get("authorization") for headers in server.headers]
+    assert len(found) > 2
+    assert all(each is None if authorization is None else authorization in str(each) for each in found)
+    assert there.describe()["root"] == f"{scheme}://bucket/deep/set"
 
 
 def test_the_doctor_and_translate_see_the_images_of_shards(

@@ -1,4 +1,4 @@
-"""A server of a folder over HTTP, in the test process, that can fail; it answers as an object store of S3, too."""
+"""A server of a folder over HTTP, in the test process, that can fail; it answers as one of S3 or Google, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 
 class ObjectServer:
@@ -30,7 +31,7 @@ class ObjectServer:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """One request."""
-        name = handler.path.partition("?")[0].lstrip("/")
+        name = unquote(handler.path.partition("?")[0].lstrip("/"))
         if self.down:
             handler.close_connection = True
             return

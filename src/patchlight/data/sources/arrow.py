@@ -6,7 +6,7 @@ Files are mapped into memory: processes that are forked share no place in them, 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
@@ -19,7 +19,15 @@ import numpy as np
 from patchlight.errors import DataError
 
 MAX_GROUP = 1 << 31
-"""Bytes of a row group that is read at once."""
+"""Bytes of a row group that is read at once, by what its head says and of one column as it turns out."""
+
+MAX_ROWS = 1 << 25
+"""Of a table whose cells are all kept in memory."""
+
+TOO_LARGE = f"and at most {MAX_GROUP} are read at once: write it with row_group_size=100"
+
+BATCH = 1 << 14
+"""Rows of texts and numbers that are read at once."""
 
 KEPT = 1 << 28
 """Bytes of row groups that a process keeps, besides the one in use."""
@@ -67,15 +75,47 @@ def is_parquet(path: Path) -> bool:
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`.
+def open_parquet(path: Path, as_dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+    """A `pyarrow.parquet.ParquetFile`; of the columns `as_dictionaries` values that come again are kept once.
 
     Raises:
         DataError: PyArrow is not installed, or the file is damaged; within the context, too.
     """
     parquet = module("pyarrow.parquet")
-    with one_message(path), parquet.ParquetFile(path, memory_map=True) as file:
+    with (
+        one_message(path),
+        parquet.ParquetFile(path, memory_map=True, read_dictionary=list(as_dictionaries)) as file,
+    ):
         yield file
+
+
+def read_plain_columns(path: Path, names: Sequence[str], max_bytes: int) -> dict[str, list[Any]]:
+    """All cells of columns of texts and numbers, of texts no more than `max_bytes` each.
+
+    A few bytes of a file may stand for any number of long texts. So texts are counted before they are made.
+
+    Raises:
+        DataError: the file is damaged, or holds more.
+    """
+    pyarrow, compute = module("pyarrow"), module("pyarrow.compute")
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    left = dict.fromkeys(names, max_bytes)
+    with open_parquet(path) as file:
+        rows = sum(size for _, size in _groups(path, file))
+        if rows > MAX_ROWS:
+            raise DataError(f"{path} says that it has {rows} rows, more than the {MAX_ROWS} that are read: split it")
+        texts = [field.name for field in file.schema_arrow if not module("pyarrow.types").is_primitive(field.type)]
+    with open_parquet(path, texts) as file:
+        for batch in file.iter_batches(BATCH, columns=list(names), use_threads=False):
+            for name in names:
+                cells = batch.column(name)
+                if isinstance(cells, pyarrow.DictionaryArray):
+                    lengths = compute.binary_length(cells.dictionary).take(cells.indices)
+                    left[name] -= compute.sum(lengths.cast(pyarrow.int64())).as_py() or 0
+                    if left[name] < 0:
+                        raise DataError(f"{path}: column {name} has more than {max_bytes} bytes of text: split it")
+                found[name] += cells.to_pylist()
+    return found
 
 
 def is_plain(kind: Any) -> bool:
@@ -116,14 +156,23 @@ class TableFile:
 
 def _parquet_layout(path: Path) -> tuple[Any, list[int]]:
     with open_parquet(path) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        for group in groups:
-            if group.total_byte_size > MAX_GROUP:
-                raise DataError(
-                    f"{path} has a row group of {group.total_byte_size} bytes, and at most {MAX_GROUP} are read at "
-                    f"once: write it with row_group_size=100"
-                )
-        return file.schema_arrow, [group.num_rows for group in groups]
+        sizes = _groups(path, file)
+        rows, room = sum(size for _, size in sizes), path.stat().st_size
+        for size, _ in sizes:
+            if size > MAX_GROUP:
+                raise DataError(f"{path} has a row group of {size} bytes, {TOO_LARGE}")
+        if rows > room:
+            raise DataError(f"{path} is damaged: it says that it has {rows} rows of images in {room} bytes")
+        return file.schema_arrow, [size for _, size in sizes]
+
+
+def _groups(path: Path, file: Any) -> list[tuple[int, int]]:
+    """The bytes and rows of each row group, as the head of a file says, which is wrong where they are negative."""
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    found = [(group.total_byte_size, group.num_rows) for group in groups]
+    if any(min(sizes) < 0 for sizes in found):
+        raise DataError(f"{path} is damaged: it says that a row group has less than no bytes or rows")
+    return found
 
 
 def _arrow_layout(path: Path) -> tuple[Any, list[int]]:
@@ -162,6 +211,7 @@ class Columns:
 
     def __init__(self) -> None:
         self._groups: OrderedDict[tuple[Path, int, str], Any] = OrderedDict()
+        self._refused: dict[tuple[Path, int, str], str] = {}
         self._batches: dict[Path, list[Any]] = {}
         self._validated: set[tuple[Path, int]] = set()
         self._lock = Lock()
@@ -174,7 +224,7 @@ class Columns:
         group, place = file.place(row)
         with one_message(file.path), self._lock:
             if file.is_parquet:
-                return self._group(file.path, group, column)[place]
+                return self._group(file, group, column)[place]
             if file.path not in self._batches:
                 self._batches[file.path] = _arrow_batches(file.path)
             batch = self._batches[file.path][group]
@@ -183,17 +233,43 @@ class Columns:
                 self._validated.add((file.path, group))
             return batch.column(column)[place]
 
-    def _group(self, path: Path, group: int, column: str) -> Any:
-        key = (path, group, column)
+    def _group(self, file: TableFile, group: int, column: str) -> Any:
+        key = (file.path, group, column)
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
-        with open_parquet(path) as file:
-            read = file.read_row_group(group, columns=[column], use_threads=False).column(column)
+        if key in self._refused:
+            raise DataError(self._refused[key])
+        try:
+            read = _read_group(file, group, column)
+        except DataError as error:
+            self._refused[key] = str(error)  # each of its rows is asked for, and would unpack it again
+            raise
         self._groups[key] = read
         while len(self._groups) > 1 and sum(kept.nbytes for kept in self._groups.values()) > KEPT:
             self._groups.popitem(last=False)
         return read
+
+
+def _read_group(file: TableFile, number: int, column: str) -> Any:
+    """A column of a row group, of images only their bytes.
+
+    It is read row by row and counted, because a page may unpack to any size, and rows may share one large value.
+    """
+    pyarrow = module("pyarrow")
+    kind = file.schema.field(column).type
+    leaf = f"{column}.bytes" if isinstance(kind, pyarrow.StructType) else column
+    found, left = [], MAX_GROUP
+    with open_parquet(file.path) as opened:
+        for batch in opened.iter_batches(1, row_groups=[number], columns=[leaf], use_threads=False):
+            found.append(batch.column(column))
+            left -= found[-1].nbytes
+            if left < 0:
+                raise DataError(f"{file.path}: column {column} unpacks to over {MAX_GROUP} bytes, {TOO_LARGE}")
+    wanted = int(file.ends[number]) - (int(file.ends[number - 1]) if number else 0)
+    if len(found) != wanted:
+        raise DataError(f"{file.path} is damaged: row group {number} has {len(found)} rows, and says {wanted}")
+    return pyarrow.chunked_array(found)
 
 
 def encoded_bytes(value: Any) -> Any:

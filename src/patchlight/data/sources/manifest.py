@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar, get_args
 
 from patchlight.data.decoding import COLOURS, Decoding
-from patchlight.data.sources.arrow import is_parquet, is_plain, open_parquet
+from patchlight.data.sources.arrow import is_parquet, is_plain, open_parquet, read_plain_columns
 from patchlight.data.sources.base import (
     SPLIT_NAMES,
     Condition,
@@ -212,8 +212,8 @@ def _read_parquet(path: Path) -> Columns:
                     f"{path}: column {field.name} is {field.type}; a manifest holds texts and numbers "
                     f"(images within columns: data/source=table)"
                 )
-        table = file.read(use_threads=False)
-        return {name: table.column(name).to_pylist() for name in schema.names}
+        names = list(schema.names)
+    return {**read_plain_columns(path, names, MAX_BYTES)}
 
 
 def _parsed(texts: Sequence[str]) -> Sequence[Condition]:
