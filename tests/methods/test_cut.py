@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +44,6 @@ def test_passes_that_are_shared_change_nothing(tmp_path: Path, monkeypatch: pyte
         methods.append(cut(optimizer=SGD))
         fit(methods[-1], tmp_path, images(3))
     assert_equal(*methods)
-
-
-@pytest.mark.filterwarnings("ignore")  # what the compiler hides from users
-def test_compiled_networks_are_whole_graphs_that_are_made_once(tmp_path: Path) -> None:
-    """One for each kind of pass: compiled in pieces, or again for each layer or step, they take many minutes."""
-    graphs: list[int] = []
-
-    def count(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
-        graphs.append(len(graphs))
-        return module.forward
-
-    plain, compiled = cut(optimizer=SGD), cut(optimizer=SGD)
-    for network in compiled.modules_of().values():
-        network.compile(backend=count, fullgraph=True)
-    for method in (plain, compiled):
-        fit(method, tmp_path, images(3))
-    # Generator: translating both domains, encoding the outputs. Discriminator: of both images, of the output. Sampler:
-    # of inputs, of outputs.
-    assert len(graphs) == 6
-    assert_equal(plain, compiled)
 
 
 def test_batch_norm_sees_the_passes_of_the_reference(tmp_path: Path) -> None:

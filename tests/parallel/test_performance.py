@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tiny_methods import SGD, assert_equal, cut, fit, images, pix2pixhd
 
 from patchlight.build import build_method, build_performance
 from patchlight.config.compose import compose_config
@@ -62,6 +64,36 @@ def test_every_network_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled.clear()
     prepared()
     assert compiled == []
+
+
+@pytest.mark.filterwarnings("ignore")  # what the compiler hides from users
+@pytest.mark.parametrize(
+    ("make", "passes"),
+    [
+        # Generator: translating both domains, encoding the outputs. Discriminator: of both images, of the output.
+        # Sampler: of inputs, of outputs.
+        (cut, 6),
+        # Generator; features of both images and of the output.
+        (pix2pixhd, 3),
+    ],
+)
+def test_each_kind_of_pass_is_one_graph_that_is_made_once(
+    make: Callable[..., TranslationMethod], passes: int, tmp_path: Path
+) -> None:
+    """Compiled in pieces, or again for each layer or step, they take many minutes."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def count(module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(module)
+        return module.forward
+
+    plain, compiled = make(optimizer=SGD), make(optimizer=SGD)
+    for network in compiled.modules_of().values():
+        network.compile(backend=count, fullgraph=True)
+    for method in (plain, compiled):
+        fit(method, tmp_path, images(3))
+    assert len(graphs) == passes
+    assert_equal(plain, compiled)
 
 
 def test_discriminators_with_a_penalty_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:

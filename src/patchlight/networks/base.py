@@ -114,6 +114,12 @@ class Discriminator(Network):
         """
         raise ValueError(f"{type(self).__name__} does not show its features: it has no features(image)")
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile this network in place, as `nn.Module.compile` does, and the pass that shows its features."""
+        super().compile(*args, **kwargs)
+        if self.shows_features:
+            self.features = torch.compile(self.features, *args, **kwargs)  # type: ignore[method-assign]
+
     def patch_grids(self, height: int, width: int) -> tuple[PatchGrid, ...]:
         """Where the patches of each map lie, for an image of that size in pixels.
 
