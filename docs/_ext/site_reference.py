@@ -74,14 +74,20 @@ def command_helps() -> dict[str, str]:
 
 
 def _help(verb: str) -> str:
-    """What a command prints for `--help`, called in this process."""
-    arguments, sys.argv = sys.argv, [f"patchlight-{verb}", "--help"]
+    """What a command prints for `--help`, called in this process, whose environment stays as it is.
+
+    Commands leave a record in it for processes that they start, and notebooks are none of those.
+    """
+    arguments, environment = sys.argv, dict(os.environ)
+    sys.argv = [f"patchlight-{verb}", "--help"]
     said = io.StringIO()
     try:
         with redirect_stdout(said), suppress(SystemExit):
             import_module(f"patchlight.cli.{COMMANDS[verb]}").main()
     finally:
         sys.argv = arguments
+        os.environ.clear()
+        os.environ.update(environment)
     return said.getvalue().strip()
 
 

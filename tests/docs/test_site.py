@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,12 @@ import patchlight
 from doc_blocks import pages
 from patchlight.config.compose import compose_config, config_dir, dotted
 from patchlight.config.validation.values import checker
+from patchlight.system.job_record import VARIABLE
 from patchlight_site import slug
 from site_docstrings import escape
 from site_groups import Group, Row, meaning, read_group, read_groups, top_level
 from site_links import from_the_root, redirect_links
-from site_reference import COMMANDS, command_page, command_schema, key_table, module_page
+from site_reference import COMMANDS, command_helps, command_page, command_schema, key_table, module_page
 from site_types import type_text
 from site_yaml import read_config
 
@@ -120,6 +122,16 @@ def test_every_key_of_every_command_has_a_type_and_a_meaning(verb: str) -> None:
     lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
     assert {cells[0].strip("`") for cells in lines} == set(schema["properties"])
     assert [cells for cells in lines if len(cells) != 4 or not all(cells)] == []
+
+
+def test_asking_for_help_leaves_the_environment_to_the_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("COLUMNS", "90")
+    helps = command_helps()
+    assert helps.keys() == COMMANDS.keys()
+    assert all(len(text) > 100 for text in helps.values())
+    assert VARIABLE not in os.environ
+    assert os.environ["COLUMNS"] == "90"
 
 
 def test_a_table_of_keys() -> None:
