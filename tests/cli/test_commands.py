@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
+import subprocess
 import sys
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from patchlight.__main__ import VERBS
 from patchlight.cli import bench, demo, doctor, evaluate, export, import_weights, report, shard, translate, workspace
 from patchlight.cli.command import CommandConfig, typed
 from patchlight.config.command_line import check_command_line
-from patchlight.config.compose import compose_config
+from patchlight.config.compose import compose_config, config_dir
 from patchlight.errors import ConfigError
 
 MODELS: dict[str, type[CommandConfig]] = {
@@ -30,6 +33,51 @@ MODELS: dict[str, type[CommandConfig]] = {
     "translate": translate.TranslateConfig,
     "workspace": workspace.WorkspaceConfig,
 }
+
+HELP = {
+    "train": ("patchlight-train: train an image-to-image model", "patchlight-train experiment=demo"),
+    "doctor": ("look through an image set before it is trained on", "near_distance: 12"),
+    "report": ("patchlight-report: one page, tables and plots", "weights: last"),
+    "translate": ("translate images of any size with a trained model", "weights: ema"),
+}
+"""What stands in the help of a command."""
+
+HEAVY = ("torch", "lightning", "torchvision", "torchmetrics", "wandb", "cv2", "pandas", "matplotlib", "jinja2",
+         "imagehash", "albumentations")  # fmt: skip
+
+SHOW_HELP = """
+import sys
+from importlib import import_module
+heavy, *modules = sys.argv[1:]
+for module in modules:
+    sys.argv[:] = [f"patchlight-{module}", "--help"]
+    try:
+        import_module(f"patchlight.cli.{module}").main()
+    except SystemExit as end:
+        assert not end.code
+    print("imported", module, *sorted(set(heavy.split(",")) & set(sys.modules)), flush=True)
+"""
+
+
+def test_help_needs_nothing_heavy(tmp_path: Path) -> None:
+    """Of all commands, in one process."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHOW_HELP, ",".join(HEAVY), *VERBS.values()], capture_output=True, text=True,
+        timeout=600, cwd=tmp_path, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert not list(tmp_path.iterdir())
+    rest = done.stdout
+    for verb, module in VERBS.items():
+        said, separator, rest = rest.partition(f"imported {module}\n")
+        assert separator, f"{verb} --help: {rest[-100:]}"
+        for words in HELP.get(verb, ("usage:" if verb == "download" else f"patchlight-{verb}",)):
+            assert words in said
+        if verb == "train":
+            choices = sorted(path.stem for path in (config_dir() / "model/discriminator").glob("*.yaml"))
+            assert {"patch70", "pixel"} < set(choices)
+            assert f"model/discriminator: {', '.join(choices)}\n" in said
+
 
 WORD, NULL = ["often"], [None]
 ACCEPTED: dict[str, list[Any]] = {

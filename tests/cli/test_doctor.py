@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import resource
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -160,16 +158,6 @@ def test_files_that_may_not_grow_leave_no_copy(typed: Type, tmp_path: Path) -> N
     assert status == 1
     assert complaints.startswith("patchlight-doctor: fix=clean could not be written (File too large), and nothing is")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
-
-
-def test_help_needs_nothing_heavy(tmp_path: Path) -> None:
-    code = "import sys; from patchlight.cli.doctor import main\ntry: main()\n"
-    code += "finally: print({'torch', 'matplotlib', 'imagehash', 'cv2'} & set(sys.modules))"
-    command = [sys.executable, "-c", code, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True)
-    assert "look through an image set before it is trained on" in done.stdout
-    assert "near_distance: 12" in done.stdout
-    assert done.stdout.rstrip().endswith("set()")
 
 
 @pytest.mark.untraced  # which does not rest on sets that are not part of the repository

@@ -512,19 +512,6 @@ def test_the_console_script_has_no_traceback_and_no_second_line(tmp_path: Path) 
     assert process.stderr.count("\n") == 1
 
 
-def test_help_is_quick_and_light() -> None:
-    code = (
-        "import sys; sys.argv[1:] = ['--help']\nfrom patchlight.cli.train import main\ntry:\n    main()\n"
-        "finally:\n    assert not {'torch', 'lightning', 'wandb', 'albumentations'} & set(sys.modules), 'heavy'"
-    )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
-    assert "heavy" not in process.stderr
-    choices = sorted(path.stem for path in (config_dir() / "model/discriminator").glob("*.yaml"))
-    assert {"patch70", "pixel"} < set(choices)
-    assert f"model/discriminator: {', '.join(choices)}\n" in process.stdout
-    assert "patchlight-train experiment=demo" in process.stdout
-
-
 @pytest.mark.covered
 def test_a_run_ends_early_where_it_no_longer_improves(patchlight_train: Any, tiny_sets: Any, tmp_path: Path) -> None:
     outcome = patchlight_train(
