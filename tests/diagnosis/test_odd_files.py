@@ -15,6 +15,9 @@ import pytest
 from PIL import Image
 
 from patchlight.data import ImageDataModule
+from patchlight.diagnosis.diagnose import Thresholds, diagnose
+from patchlight.diagnosis.sheet import worst_sheet
+from patchlight.diagnosis.values import Expected
 from patchlight.errors import DataError
 
 
@@ -151,3 +154,74 @@ def test_a_file_that_cannot_be_opened(
 
     monkeypatch.setattr(Image, "open", refuse)
     assert kit.found(look(domains)) == {"unreadable": ["trainA/A0.png cannot be read as an image (Permission denied)"]}
+
+
+def test_images_that_are_read_by_their_values(kit: Any, tmp_path: Path) -> None:
+    """Each finding names its file; nothing is said of 8 bits, and what is right has no finding."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "set"
+    for folder in ("trainA", "trainB", "train_mask"):
+        (root / folder).mkdir(parents=True)
+    for i in range(10):
+        bands = rng.integers(1000, 9000, (32, 32, 4)).astype(np.uint16)
+        kelvins = rng.uniform(250, 320, (32, 32)).astype(np.float32)
+        valid = rng.integers(0, 2, (32, 32), dtype=np.uint8)
+        match i:
+            case 0:
+                bands = bands[:, :, :3]
+            case 1:
+                bands = bands.astype(np.int32) - 5000
+            case 2:
+                bands[:, :, 1] = 1234
+            case 3:
+                bands[:8], bands[8, 0, 0] = 20_000, 1000
+            case 4:
+                kelvins[:2, :3] = np.nan
+            case 5:
+                kelvins[0, 0] = np.inf
+            case 6:
+                valid[:] = 0
+            case 7:
+                valid = valid[:16]
+        np.save(root / f"trainA/{i}.npy", bands)
+        Image.fromarray(kelvins).save(root / f"trainB/{i}.tif")
+        if i != 8:
+            Image.fromarray(valid).save(root / f"train_mask/{i}.{'jpg' if i == 9 else 'png'}")
+    expected = {"A": Expected("uint16", [0, 10_000]), "B": Expected("float32", [200, 350])}
+    diagnosis = diagnose(root, "auto", "auto", Thresholds(), 2, lambda total: lambda: None, expected)
+    assert kit.found(diagnosis) == {
+        "bands": ["trainA/0.npy has 3 bands, while 9 of 10 in domain A have 4"],
+        "value_type": ["trainA/1.npy: its values are int32 where data.depth=uint16 wants others"],
+        "constant_band": ["trainA/2.npy has one value in band 2 of 4"],
+        "clipped": [
+            next(f.message for f in diagnosis.findings if f.message.startswith("trainA/1.npy has")),
+            "trainA/3.npy has 25.0% of its values, 1000 to 20000, outside 0 to 10000",
+        ],
+        "not_finite": [
+            "trainB/4.tif has 6 values that are NaN or infinite", "trainB/5.tif has 1 values that are NaN or infinite",
+        ],
+        "empty_mask": ["train_mask/6.png has no valid pixel"],
+        "mask": [
+            "trainA/8.npy has no mask of its name in train_mask", "train_mask/7.png is 32x16 pixels, its image 32x32",
+            "train_mask/9.jpg cannot be used: it cannot be read as an image (it is a JPEG, which does not keep zeros: "
+            "use PNG)",
+        ],
+        "splits": ["there is no val split", "there is no test split"],
+    }  # fmt: skip
+    assert {f.level for f in diagnosis.findings if f.check in ("bands", "value_type", "not_finite", "mask")} == {
+        "error"
+    }
+    assert worst_sheet(diagnosis, "t", "s", Thresholds()) is not None
+
+
+def test_what_does_not_go_with_values_is_refused(typed: Any, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    for given, message in (
+        (("range_a=[0,1]",), "range_a=[0.0, 1.0] is of values: say depth_a, too"),
+        (("depth_a=uint16", "fix=out"), "fix= writes images of 8 bits: leave it out with depth_a and depth_b"),
+        (("depth_a=uint16", "range_a=[5,1]"), "should have limits, the lower one first"),
+    ):
+        outcome = typed("doctor", "data=set", *given)
+        assert outcome.status == 1
+        assert message in outcome.err
+        assert outcome.err.count("\n") == 1

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from patchlight.diagnosis.cleaning import Change
     from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
+    from patchlight.diagnosis.values import Expected
 
 
 class DoctorConfig(CommandConfig):
@@ -34,6 +35,10 @@ class DoctorConfig(CommandConfig):
     root: str
     layout: Literal["auto", "paired", "unpaired"]
     labels: Literal["auto", "A", "B"] | None
+    depth_a: Literal["uint8", "uint16", "float32"] | None
+    depth_b: Literal["uint8", "uint16", "float32"] | None
+    range_a: list[float] | list[list[float]] | None
+    range_b: list[float] | list[list[float]] | None
     output: str | None
     fix: str | None
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
@@ -46,6 +51,7 @@ class DoctorConfig(CommandConfig):
     imbalance: float = Field(ge=1)
     drift_levels: int = Field(ge=0, le=255)
     drift_share: float = Field(ge=0, le=1)
+    clipped_share: float = Field(ge=0, le=1)
 
 
 def doctor(config: DoctorConfig) -> int:
@@ -64,6 +70,7 @@ def _look_through(config: DoctorConfig) -> int:
     # Here, so that --help does not wait for them.
     from rich.console import Console
 
+    from patchlight.data.decoding import Decoding
     from patchlight.diagnosis.cleaning import check_target, write_copy
     from patchlight.diagnosis.diagnose import Thresholds, diagnose
     from patchlight.diagnosis.findings import counts
@@ -75,16 +82,17 @@ def _look_through(config: DoctorConfig) -> int:
     fix = None if config.fix is None else Path(config.fix).expanduser()
     if fix is not None:
         check_target(fix, root)
+    expected = _expected(config)
     thresholds = Thresholds(**config.model_dump(include=set(Thresholds.__dataclass_fields__)))
     output = None if config.output is None else _output_folder(config.output, root)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     workers = cores if config.workers == "auto" else config.workers
     began = time.perf_counter()
-    with as_folders(root) as folder:
+    with as_folders(root, Decoding(values=bool(expected))) as folder:
         if fix is not None and folder != root:
             raise ConfigError(f"fix={fix} copies folders, and data={root} is none: unpack it first, or leave fix out")
         with _progress(console, "reading") as begin:
-            diagnosis = diagnose(folder, config.layout, config.labels, thresholds, workers, begin)
+            diagnosis = diagnose(folder, config.layout, config.labels, thresholds, workers, begin, expected)
         diagnosis.stock.given = root
         seconds = time.perf_counter() - began
         console.print(describe(diagnosis), soft_wrap=True)
@@ -98,6 +106,27 @@ def _look_through(config: DoctorConfig) -> int:
                 changes = write_copy(diagnosis, fix, thresholds.drift_levels, begin(len(diagnosis.facts)))
             console.print(_told(changes, fix, len(diagnosis.facts)), soft_wrap=True)
     return counts(diagnosis.findings)["error"]
+
+
+def _expected(config: DoctorConfig) -> dict[str, Expected]:
+    """What the images of the domains hold that are read by their values.
+
+    Raises:
+        UserError: the keys do not go together.
+    """
+    from patchlight.data.bands import limits_of
+    from patchlight.diagnosis.values import Expected
+
+    found = {}
+    for domain, depth, given in (("A", config.depth_a, config.range_a), ("B", config.depth_b, config.range_b)):
+        if depth is not None:
+            found[domain] = Expected(depth, given)
+            limits_of(domain.lower(), len(given) if given and isinstance(given[0], list) else 1, depth, given)
+        elif given is not None:
+            raise ConfigError(f"range_{domain.lower()}={given} is of values: say depth_{domain.lower()}, too")
+    if found and config.fix is not None:
+        raise ConfigError("fix= writes images of 8 bits: leave it out with depth_a and depth_b")
+    return found
 
 
 def _output_folder(output: str, root: Path) -> Path:

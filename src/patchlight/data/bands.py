@@ -90,7 +90,7 @@ class Bands(Content):
         if array.ndim != 3 or not array.size:
             raise ValueError(f"an array of shape {array.shape} is no image: it should be H W or H W C")
         self.check_header(array.shape[2], "", "")
-        self._check_type(array)
+        self.check_type(array)
         array = array if self.bands is None else array[:, :, [band - 1 for band in self.bands]]
         if self.depth == "float32":
             wrong = array.size - int(np.isfinite(array).sum())
@@ -98,7 +98,8 @@ class Bands(Content):
                 raise ValueError(f"{wrong} of its {array.size} values are NaN or infinite")
         return array
 
-    def _check_type(self, array: NDArray[Any]) -> None:
+    def check_type(self, array: NDArray[Any]) -> None:
+        """Raise a ValueError unless the values of an array are of the depth, or fit into it."""
         found = array.dtype.newbyteorder("=")
         if self.depth == "float32":
             fits = found.kind in "uif"

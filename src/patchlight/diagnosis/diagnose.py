@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from patchlight.data.images import read_image, to_array
 from patchlight.diagnosis import duplicates
 from patchlight.diagnosis.findings import Finding
-from patchlight.diagnosis.inventory import Inventory, scan
+from patchlight.diagnosis.inventory import Inventory, parts, scan
 from patchlight.diagnosis.labels import Palette, find_palette, off_palette
-from patchlight.diagnosis.reading import Facts, parts, read_all
+from patchlight.diagnosis.masks import mask_findings
+from patchlight.diagnosis.reading import Facts, read_all
+from patchlight.diagnosis.values import Expected, value_findings
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Thresholds:
     imbalance: float = 2.0
     drift_levels: int = 8
     drift_share: float = 0.01
+    clipped_share: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Diagnosis:
     palette: Palette | None
     drifted: dict[Path, float]
     """The share of pixels off the palette, of each lossy label map that has too many."""
+    expected: Mapping[str, Expected] = field(default_factory=dict)
 
 
 def diagnose(
@@ -53,8 +57,9 @@ def diagnose(
     thresholds: Thresholds,
     workers: int,
     begin: Callable[[int], Callable[[], None]],
+    expected: Mapping[str, Expected] | None = None,
 ) -> Diagnosis:
-    """Diagnose the set in a folder.
+    """Diagnose the set in a folder; `expected` is what the images of domains A, B hold that are read by their values.
 
     `begin` is called with the number of files, and returns a function that is called after each file.
 
@@ -62,20 +67,23 @@ def diagnose(
         ConfigError: the folder is not there, or cannot be read.
     """
     t = thresholds
-    stock = scan(root, layout)
+    expected = expected or {}
+    stock = scan(root, layout, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about what is a finding here
-        facts = read_all(stock.items, workers, begin(len(stock.items)))
-        domain, palette = _labels(facts, labels)
+        facts = read_all(stock.items, workers, begin(len(stock.items)), expected)
+        domain, palette = _labels(facts, labels, expected)
         drifted = _drift(facts, domain, palette, t, workers)
     findings = [*stock.findings, *_files(facts, t.min_side, t.max_aspect), *_balance(stock, t.imbalance)]
     findings += [*_contrast(facts, t.blank_std, t.low_std), *_domains(facts)]
+    findings += value_findings([(f.item, values) for f in facts for values in f.values], t.clipped_share)
     if stock.paired:
         findings += _pairs(facts)
+        findings += mask_findings(stock, {f.item.path: image_size(f) for f in facts if f.trouble is None}, workers)
     findings += _duplicate_findings(facts, stock.paired, domain, t)
     if palette is not None and domain is not None:
         findings += _drift_findings(facts, drifted, palette, domain)
-    return Diagnosis(stock, facts, findings, domain, palette, drifted)
+    return Diagnosis(stock, facts, findings, domain, palette, drifted, expected)
 
 
 def _duplicate_findings(facts: Sequence[Facts], paired: bool, labels: str | None, t: Thresholds) -> Iterator[Finding]:
@@ -90,13 +98,13 @@ def _duplicate_findings(facts: Sequence[Facts], paired: bool, labels: str | None
 
 
 def _labels(
-    facts: Sequence[Facts], labels: Literal["auto", "A", "B"] | None
+    facts: Sequence[Facts], labels: Literal["auto", "A", "B"] | None, expected: Mapping[str, Expected]
 ) -> tuple[Literal["A", "B"] | None, Palette | None]:
     """The domain of label maps and its palette."""
     if labels is None:
         return None, None
     both: tuple[Literal["A", "B"], ...] = ("A", "B")
-    for domain in both if labels == "auto" else (labels,):
+    for domain in [d for d in both if d not in expected] if labels == "auto" else (labels,):
         images = [view.colours for f in facts for view in f.views if view.domain == domain]
         palette = find_palette(images, certain=labels != "auto")
         if palette is not None or labels != "auto":
@@ -138,7 +146,8 @@ def _files(facts: Sequence[Facts], min_side: int, max_aspect: float) -> Iterator
             yield _of(f, f.trouble[0], f.trouble[1])
             continue
         yield from _shape(f, min_side, max_aspect)
-        yield from _coding(f)
+        if not f.values:
+            yield from _coding(f)
 
 
 def _of(f: Facts, check: str, message: str, value: float = 0.0) -> Finding:
@@ -225,7 +234,7 @@ def _domains(facts: Sequence[Facts]) -> Iterator[Finding]:
         where = "the set" if domain == "AB" else f"domain {domain}"
         usual, most = kinds.most_common(1)[0]
         for f in group:
-            if f.channels != usual:
+            if f.channels != usual and not f.values:
                 what = f"{f.item.name} is {f.channels} ({f.mode}), while {most} of {len(group)} in {where} are {usual}"
                 yield _of(f, "mode", what, 1.0)
         sizes = Counter(image_size(f) for f in group)

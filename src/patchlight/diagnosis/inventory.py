@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from patchlight.data.image_files import IMAGE_SUFFIXES, is_image
+from numpy.typing import NDArray
+
+from patchlight.data.decoding import Decoding
+from patchlight.data.image_files import is_image
 from patchlight.data.sources import Split
 from patchlight.data.sources.layouts import domain_folders, layout_of, misplaced, refuse_domains_within
 from patchlight.diagnosis.findings import Finding
@@ -44,6 +47,8 @@ class Inventory:
     layout: Literal["side_by_side", "folders"] | None = None
     items: list[Item] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    by_values: frozenset[str] = frozenset()
+    """The domains whose images are read by their values."""
     given: Path | None = None
     """What the user calls the set, where `root` is a temporary copy of it."""
 
@@ -61,24 +66,36 @@ class Inventory:
         }
 
 
-def scan(root: Path, layout: Literal["auto", "paired", "unpaired"]) -> Inventory:
-    """Find the images of a set as training finds them.
+def parts(item: Item, array: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The images of a file, H W C, by their domains; none where it cannot be cut in halves."""
+    half, odd = divmod(array.shape[1], 2)
+    if item.domain != "AB":
+        yield item.domain, array
+    elif half and not odd:
+        yield "A", array[:, :half]
+        yield "B", array[:, half:]
+
+
+def scan(
+    root: Path, layout: Literal["auto", "paired", "unpaired"], by_values: Collection[str] = ()
+) -> Inventory:  # fmt: skip
+    """Find the images of a set as training finds them; those of the domains `by_values` may be files of NumPy.
 
     Raises:
         ConfigError: the folder is not there, or cannot be read.
     """
     if not os.path.isdir(root):
         raise ConfigError(f"data={printable(root)} is not a folder: give the folder of the image set")
-    stock = Inventory(root)
+    stock = Inventory(root, by_values=frozenset(by_values))
     try:
         os.listdir(root)
         os.stat(os.path.join(root, os.curdir))  # names that can be listed need not lead to their files
         for split in get_args(Split):
             _take_split(stock, split)
+        stock.paired = _are_pairs(stock.items) if layout == "auto" else layout == "paired"
         _check_root(stock)
     except OSError as error:
         raise ConfigError(f"data={printable(root)} cannot be read ({error.strerror})") from None
-    stock.paired = _are_pairs(stock.items) if layout == "auto" else layout == "paired"
     if stock.paired:
         _match(stock)
     stock.findings += _check_names(stock.items)
@@ -115,6 +132,7 @@ def _take_folder(stock: Inventory, split: Split, domain: Domain, folder: Path) -
             Finding("folder", f"{name(error.filename)} cannot be read ({error.strerror})", (name(error.filename),))
         )
 
+    decoding = Decoding(values=any(own in domain for own in stock.by_values))
     known = len(stock.findings)
     paths: list[Path] = []
     others: list[Path] = []
@@ -124,12 +142,12 @@ def _take_folder(stock: Inventory, split: Split, domain: Domain, folder: Path) -
             what = f"{name(link)} is a link to a folder, which training does not follow"
             stock.findings.append(Finding("unused", what, (name(link),)))
         for path in map(Path(here).joinpath, names):
-            (paths if is_image(path) else others).append(path)
+            (paths if decoding.takes(path) else others).append(path)
     paths.sort(key=lambda path: path.relative_to(folder).as_posix())
     good = [path for path in paths if os.path.isfile(path)]
     stock.findings += [_no_file(path, name(path)) for path in paths if not os.path.isfile(path)]
     if not good and not any(f.check == "folder" for f in stock.findings[known:]):
-        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        endings = ", ".join(sorted(decoding.suffixes))
         stock.findings.append(Finding("empty_split", f"{name(folder)} has no files that end with {endings}"))
     strangers = sorted(name(path) for path in others if not path.name.startswith("."))
     if strangers:
@@ -168,7 +186,7 @@ def _check_root(stock: Inventory) -> None:
             ),
         )
     read = {"A", "B"} if stock.layout == "folders" and not os.path.isdir(root / "trainA") else set()
-    read |= {split + domain for split in get_args(Split) for domain in ("", "A", "B")}
+    read |= {split + domain for split in get_args(Split) for domain in ("", "A", "B", *(["_mask"] * stock.paired))}
     for entry in sorted(os.scandir(root), key=lambda e: e.name):
         if entry.name in read or entry.name.startswith(".") or not os.path.isdir(entry.path):
             continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from patchlight.data.decoding import values_header
 from patchlight.data.images import Array, read_image, to_array
-from patchlight.diagnosis.inventory import Item
+from patchlight.diagnosis.inventory import Item, parts
 from patchlight.diagnosis.labels import Histogram, histogram
+from patchlight.diagnosis.values import Expected, ValueFacts, read_parts
 from patchlight.errors import DataError, printable
 from patchlight.system.image_file import NEXT_FILE, open_image
 
@@ -65,8 +67,9 @@ class Facts:
     """The facts of a file. `width` and `height` are those of the upright image, 0 where it cannot be read.
 
     `mode` is Pillow's, `channels` "gray" or "colour", `bits` those of a channel, `low` and `high` the range of values
-    where there are more than 8. `damage` is what a decoder passed over. `trouble` is a check and what it says, where
-    the file cannot be used.
+    where there are more than 8. `values` are the facts of images that are read by their values, which have their types
+    as `mode`. `damage` is what a decoder passed over. `trouble` is a check and what it says, where the file cannot be
+    used.
     """
 
     item: Item
@@ -82,15 +85,21 @@ class Facts:
     width: int = 0
     height: int = 0
     views: tuple[View, ...] = ()
+    values: tuple[ValueFacts, ...] = ()
     damage: str = ""
     trouble: tuple[str, str] | None = None
 
 
-def read_all(items: Sequence[Item], workers: int, advance: Callable[[], None]) -> list[Facts]:
-    """The facts of all files, in their order; `advance` is called after each."""
+def read_all(
+    items: Sequence[Item], workers: int, advance: Callable[[], None], expected: Mapping[str, Expected]
+) -> list[Facts]:  # fmt: skip
+    """The facts of all files, in their order; `advance` is called after each.
+
+    The images of the domains of which something is `expected` are read by their values.
+    """
 
     def read(item: Item) -> Facts:
-        facts = read_facts(item)
+        facts = read_facts(item, expected)
         advance()
         return facts
 
@@ -121,12 +130,14 @@ def _ask(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: remark for path, remark in zip(paths, remarks, strict=False) if remark}
 
 
-def read_facts(item: Item) -> Facts:
+def read_facts(item: Item, expected: Mapping[str, Expected]) -> Facts:
     """Decode a file and return its facts; an error of any kind becomes its `trouble`."""
     path = item.path
     try:
         if path.stat().st_size == 0:
             return Facts(item, trouble=("empty_file", f"{item.name} has no bytes"))
+        if any(domain in item.domain for domain in expected):
+            return _by_values(item, expected)
         with open_image(path) as file:
             mode = file.mode
             gray = mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16")
@@ -147,14 +158,17 @@ def read_facts(item: Item) -> Facts:
     return replace(facts, width=width, height=height, low=low, high=high, views=views)
 
 
-def parts(item: Item, array: Array) -> Iterator[tuple[str, Array]]:
-    """The images of a file, H W C, by their domains; none where it cannot be cut in halves."""
-    half, odd = divmod(array.shape[1], 2)
-    if item.domain != "AB":
-        yield item.domain, array
-    elif half and not odd:
-        yield "A", array[:, :half]
-        yield "B", array[:, half:]
+def _by_values(item: Item, expected: Mapping[str, Expected]) -> Facts:
+    """The facts of a file of which at least one image is read by its values."""
+    header = values_header(item.path)
+    found = read_parts(item, expected)
+    values = tuple(facts for _, _, facts in found if facts is not None)
+    kinds = " and ".join(dict.fromkeys(f"{v.bands} x {v.type}" for v in values))
+    return Facts(
+        item, format=header.format, mode=kinds, channels=f"{header.channels} bands", orientation=header.orientation,
+        width=header.width, height=header.height, values=values,
+        views=tuple(_view(domain, part, header.format in LOSSY) for domain, part, _ in found),
+    )  # fmt: skip
 
 
 def _trouble(item: Item, said: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from patchlight.data.images import read_image
 from patchlight.diagnosis.diagnose import Diagnosis, Thresholds
 from patchlight.diagnosis.findings import CHECKS, Check, Finding, by_check
 from patchlight.diagnosis.labels import off_palette
+from patchlight.diagnosis.values import whole_picture
 from patchlight.errors import DataError
 
 COLUMNS, ROW_HEIGHT, PICTURES = 4, 150, 4
@@ -85,11 +86,12 @@ def _card(
 
 def _pictures(finding: Finding, diagnosis: Diagnosis, thresholds: Thresholds) -> list[Image.Image]:
     found = []
+    items = {f.item.path: f.item for f in diagnosis.facts}
     for path, part in finding.pictures[:PICTURES]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                image = read_image(path)
+                image = whole_picture(items[path], diagnosis.expected) if path in items else read_image(path)
         except DataError:
             continue
         if part != "AB" and diagnosis.stock.layout == "side_by_side" and image.width > 1:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
+from patchlight.data.arrays import ARRAY_SUFFIXES, ZIP, is_array
+from patchlight.data.decoding import COLOURS, Decoding
 from patchlight.data.image_files import IMAGE_SUFFIXES
 from patchlight.data.sources import ImageSource, Shards, Split, kind_of, stored_set
 from patchlight.data.sources.archive import Archive, ArchiveTree
@@ -21,9 +23,10 @@ DAMAGED = b"damaged within the archive"
 
 
 @contextmanager
-def as_folders(root: Path) -> Iterator[Path]:
+def as_folders(root: Path, decoding: Decoding = COLOURS) -> Iterator[Path]:
     """The folder of a set: itself, or a temporary one with the images of an archive, or of the rows of a table.
 
+    `decoding` says which files of an archive are images.
     Images of an archive have their names in it. Images of rows are called `trainA/row-1.png` and so on.
 
     Raises:
@@ -37,7 +40,7 @@ def as_folders(root: Path) -> Iterator[Path]:
         folder = Path(place) / root.name
         try:
             folder.mkdir()
-            _write(root, folder)
+            _write(root, folder, decoding)
         except OSError as error:
             raise ConfigError(
                 f"data={root} could not be copied to {place} ({error.strerror}); the variable TMPDIR names another "
@@ -46,10 +49,10 @@ def as_folders(root: Path) -> Iterator[Path]:
         yield folder
 
 
-def _write(root: Path, folder: Path) -> None:
-    source = stored_set(root)
+def _write(root: Path, folder: Path, decoding: Decoding) -> None:
+    source = stored_set(root).decoded_as(decoding, decoding)
     if isinstance(source, Archive):
-        _unpack(source, folder)
+        _unpack(source, folder, decoding)
         return
     for split in get_args(Split):
         found = source.as_files(split) if isinstance(source, Shards) else source(split=split)
@@ -60,8 +63,8 @@ def _write(root: Path, folder: Path) -> None:
             _write_rows(images, folder / f"{split}{domain}")
 
 
-def _unpack(source: Archive, folder: Path) -> None:
-    tree, allowance = ArchiveTree(source.root, source.members), Allowance(source.root)
+def _unpack(source: Archive, folder: Path, decoding: Decoding) -> None:
+    tree, allowance = ArchiveTree(source.root, source.members, decoding), Allowance(source.root)
     for path in tree.paths:
         allowance.spend(source.members.sizes[path])
         target = folder / path.relative_to(tree.root)
@@ -80,7 +83,7 @@ def _write_rows(images: ImageSource, folder: Path) -> None:
         if isinstance(images, ListedFiles):
             path = images.paths[i].absolute()
             suffix = path.suffix.lower()
-            name = f"row-{images.rows[i] + 1}{suffix if suffix in IMAGE_SUFFIXES else '.png'}"
+            name = f"row-{images.rows[i] + 1}{suffix if suffix in IMAGE_SUFFIXES | ARRAY_SUFFIXES else '.png'}"
             (folder / name).symlink_to(path)
             continue
         assert isinstance(images, EncodedImages)
@@ -88,4 +91,5 @@ def _write_rows(images: ImageSource, folder: Path) -> None:
             content = images.content(i)
         except DataError:  # it has no bytes
             content = b""
-        (folder / f"row-{i + 1}.png").write_bytes(content)
+        suffix = (".npz" if content.startswith(ZIP) else ".npy") if is_array(content) else ".png"
+        (folder / f"row-{i + 1}{suffix}").write_bytes(content)
