@@ -17,13 +17,13 @@ pytestmark = pytest.mark.slow
 
 def test_the_demo_learns(patchlight_train: Any, tmp_path: Path) -> None:
     outcome = patchlight_train(
-        "experiment=demo", "logger=csv", "data.render.n_train=250", "data.render.n_test=40", "model.generator.ngf=16",
+        "experiment=demo", "logger=csv", "data.render.n_train=120", "data.render.n_test=20", "model.generator.ngf=16",
         "model.discriminator.ndf=16", "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=1", "trainer=cpu",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     (run,) = (tmp_path / "logs" / "demo" / "runs").iterdir()
     figures = json.loads((run / "metrics.json").read_text())
-    assert figures["protocol"]["images"] == 40
+    assert figures["protocol"]["images"] == 20
     assert figures["last"]["psnr"] > figures["untrained"]["psnr"] + 1.5
     assert figures["last"]["ssim"] > figures["untrained"]["ssim"] + 0.15
     assert " 70 x 70 px " in outcome.out

@@ -10,7 +10,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from killing import IMAGES, MODELS, compare, differences, one_kill, reference
+from forked import Forked
+from killing import IMAGES, MODELS, compare, differences, kill_and_resume, reference
 from patchlight.callbacks.clock import read_times
 from patchlight.data import SyntheticSet
 
@@ -235,15 +235,12 @@ def test_lightnings_own_settings_lead_to_ours(
     assert outcome.err.count("\n") == 1
 
 
-def launch(command: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "patchlight", "train", *command, "hydra.run.dir=run"], cwd=folder, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+def launch(command: tuple[str, ...], folder: Path) -> Forked:
+    return Forked("train", *command, "hydra.run.dir=run", folder=folder)
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
+def wait_for(path: Path, process: Forked) -> None:
+    deadline = time.monotonic() + 600
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -262,7 +259,7 @@ def test_signals(command: tuple[str, ...], tmp_path: Path) -> None:
     while last.stat().st_ino == first:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 143
     assert "SIGTERM: saved in" in err
     assert "resume=auto goes on from there" in err
@@ -270,12 +267,12 @@ def test_signals(command: tuple[str, ...], tmp_path: Path) -> None:
     stopped_at = checkpoint(tmp_path / "run")["global_step"]
     assert stopped_at < 180
     resumed = launch(command, tmp_path)
-    out, err = resumed.communicate(timeout=300)
+    out, err = resumed.communicate(timeout=1200)
     assert resumed.returncode == 0, err
     assert f"going on from last.ckpt, batch {stopped_at}" in out
     (tmp_path / "run").rename(tmp_path / "parts")
     whole = launch(command, tmp_path)
-    whole.communicate(timeout=300)
+    whole.communicate(timeout=1200)
     assert compare(tmp_path / "run", tmp_path / "parts") == []
 
 
@@ -330,13 +327,11 @@ def test_a_folder_that_cannot_be_written(patchlight_train: Any, command: tuple[s
 @pytest.mark.slow
 @pytest.mark.parametrize("model", list(MODELS))
 def test_kill(model: str, tmp_path: Path) -> None:
-    """Killed at a random moment and while a checkpoint is being written; `killing.py --times 20` does it more often."""
+    """Killed at a random moment and, going on, while it writes a checkpoint; `killing.py` does it more often."""
     data = tmp_path / "data"
-    SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(
+    SyntheticSet(n_train=IMAGES, n_test=2, size=64).write(
         data, "unpaired" if "data=unpaired" in MODELS[model] else "paired"
     )
     duration = reference(model, data, tmp_path / "alone")
-    rng = random.Random(1)
-    for moment in (0, 3):
-        one_kill(model, data, tmp_path / f"killed-{moment}", duration, rng, moment)
-        assert compare(tmp_path / "alone", tmp_path / f"killed-{moment}") == []
+    kill_and_resume(model, data, tmp_path / "killed", duration, random.Random(1), moments=(0, 3))
+    assert compare(tmp_path / "alone", tmp_path / "killed") == []

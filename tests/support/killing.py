@@ -1,6 +1,6 @@
 """The kill test: a training killed at random moments and resumed ends with the same bits as one left alone.
 
-`python tests/integration/killing.py --times 20` runs it that often for each model and prints a line per kill. Two
+`python tests/support/killing.py --times 20` runs it that often for each model and prints a line per kill. Two
 batches make a step and the generators move in every second one, so that a kill finds batches that wait, and turns.
 """
 
@@ -12,29 +12,30 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from forked import Forked
 from patchlight.data import SyntheticSet
 
 COMMON = (
-    "data.image_size=64", "data.load_size=72", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
+    "data.image_size=32", "data.load_size=36", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
     "callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.last.every_n_train_steps=5", "logger=csv", "trainer=cpu",
     "trainer.log_every_n_steps=1", "trainer.val_check_interval=0.5", "callbacks.patch_maps.every_n_validations=4",
     "model.schedule.n_epochs=2", "model.schedule.n_epochs_decay=2", "model.accumulate=2", "model.d_steps_per_g_step=2",
 )  # fmt: skip
 
-PATCHES = ("model.discriminator.ndf=16", "model.discriminator.n_layers=2")
+PATCHES = ("model.discriminator.ndf=8", "model.discriminator.n_layers=1")
 
 CUT = (
-    *PATCHES, "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2", "model.generator.ngf=8",
-    "model.generator.dropout=true", "model.nce_layers=[0,4,8,13]", "model.sampler.nc=16", "model.num_patches=32",
+    *PATCHES, "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2", "model.generator.ngf=4",
+    "model.generator.dropout=true", "model.nce_layers=[0,4,8,13]", "model.sampler.nc=8", "model.num_patches=32",
     "callbacks.quality.metrics={variation: {_target_: torchmetrics.image.TotalVariation, reduction: mean}}",
     "callbacks.best.monitor=val/variation",
 )  # fmt: skip
@@ -42,8 +43,8 @@ CUT = (
 
 MODELS = {
     "pix2pix": (
-        "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=6",
-        "model.generator.ngf=16", *PATCHES,
+        "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=5",
+        "model.generator.ngf=8", *PATCHES,
     ),
     "cut": (*CUT, "model=cut"),
     "fastcut": (
@@ -52,49 +53,39 @@ MODELS = {
     ),
     "cyclegan": (
         "model=cyclegan", "data=unpaired", "model/generator=resnet_6", "model.generator.n_blocks=2",
-        "model.generator.ngf=8", "model.generator.dropout=true", "model.pool_size=10", "model/discriminator=several",
-        "model.discriminator.discriminators.fine.ndf=16", "model.discriminator.discriminators.coarse.ndf=8",
+        "model.generator.ngf=4", "model.generator.dropout=true", "model.pool_size=10", "model/discriminator=several",
+        "model.discriminator.discriminators.fine.ndf=8", "model.discriminator.discriminators.coarse.ndf=4",
         "model.discriminator.discriminators.coarse.n_layers=2", "model.discriminator.weights.coarse=0.5",
     ),
     "pix2pixhd": (
-        "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=2",
-        "model.generator.ngf=8", *PATCHES,
+        "model=pix2pixhd", "data=paired", "model.generator.n_downsampling=2", "model.generator.n_blocks=1",
+        "model.generator.ngf=4", *PATCHES,
     ),
 }  # fmt: skip
 
-IMAGES = 24
+IMAGES = 16
 
 
-def command(model: str, data: Path, run: Path, *more: str) -> list[str]:
-    return [
-        sys.executable, "-m", "patchlight", "train", *MODELS[model], f"data.root={data}", *COMMON,
-        f"hydra.run.dir={run}", "resume=auto", *more,
-    ]  # fmt: skip
+def start(model: str, data: Path, run: Path) -> Forked:
+    words = (*MODELS[model], f"data.root={data}", *COMMON, f"hydra.run.dir={run}", "resume=auto")
+    return Forked("train", *words, folder=run.parent)
 
 
-def start(model: str, data: Path, run: Path, *more: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command(model, data, run, *more), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-
-
-def finish(model: str, data: Path, run: Path, *more: str) -> str:
+def finish(model: str, data: Path, run: Path) -> str:
     """Let a run go to its end; what it printed."""
-    process = start(model, data, run, *more)
-    out, err = process.communicate(timeout=600)
+    process = start(model, data, run)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     return out
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Forked) -> None:
     """SIGKILL to the training and its workers, as when a machine goes away."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+def kill_after(process: Forked, seconds: float) -> bool:
     """Kill after so many seconds; whether it was still running."""
     try:
         process.communicate(timeout=seconds)
@@ -104,20 +95,20 @@ def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
     return False
 
 
-def wait_for_first_step(run: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_first_step(run: Path, process: Forked) -> None:
     while process.poll() is None and not (run / "checkpoints").is_dir():
         time.sleep(0.01)
 
 
-def kill_while_writing(process: subprocess.Popen[str], run: Path, after: int) -> bool:
+def kill_while_writing(process: Forked, run: Path, after: int) -> bool:
     """Kill in the middle of the n-th checkpoint that is seen being written; whether that was possible."""
+    left = {part.name for part in (run / "checkpoints").glob(".*.part")}  # by a kill before
     seen: set[int] = set()
     while process.poll() is None:
         for part in (run / "checkpoints").glob(".*.part"):
-            try:
-                seen.add(part.stat().st_ino)
-            except FileNotFoundError:
-                continue
+            with suppress(FileNotFoundError):
+                if part.name not in left:
+                    seen.add(part.stat().st_ino)
             if len(seen) > after:
                 kill(process)
                 return True
@@ -159,26 +150,35 @@ def compare(expected: Path, got: Path) -> list[str]:
     return found
 
 
-def one_kill(model: str, data: Path, folder: Path, duration: float, rng: random.Random, moment: int) -> str:
-    """Kill a run at a random moment, or while a checkpoint is being written, and resume it; says what was done."""
+def kill_once(model: str, data: Path, folder: Path, seconds: float, rng: random.Random, moment: int) -> str | None:
+    """Begin a run, or go on with it, and kill it within so many seconds or, each fourth time, while it writes.
+
+    Returns:
+        When it was killed; None if it was over before.
+    """
+    process = start(model, data, folder)
+    if moment % 4 == 3:
+        killed = kill_while_writing(process, folder, after=rng.randrange(5))
+        return "while writing" if killed else None
+    wait_for_first_step(folder, process)
+    after = rng.uniform(0, seconds)
+    return f"{after:.2f} s after the first checkpoint" if kill_after(process, after) else None
+
+
+def kill_and_resume(
+    model: str, data: Path, folder: Path, duration: float, rng: random.Random, moments: Sequence[int]
+) -> str:
+    """Kill a run once for each moment, one after the other, and let it go to its end; says what was done."""
     for _ in range(10):
-        process = start(model, data, folder)
-        if moment % 4 == 3:
-            killed = kill_while_writing(process, folder, after=rng.randrange(8))
-            how = "while writing"
-        else:
-            wait_for_first_step(folder, process)
-            after = rng.uniform(0, duration)
-            how = f"{after:.2f} s after the first checkpoint"
-            killed = kill_after(process, after)
-        if killed:
+        told = [kill_once(model, data, folder, duration / len(moments), rng, moment) for moment in moments]
+        if None not in told:
             break
         shutil.rmtree(folder)  # it was over before: once more
     else:
         raise AssertionError("the run was always over before it could be killed")
     printed = finish(model, data, folder)
     resumed = next((line for line in printed.splitlines() if line.startswith("going on")), "began anew")
-    return f"{how}; {resumed}"
+    return f"{', '.join(map(str, told))}; {resumed}"
 
 
 def main() -> None:
@@ -193,14 +193,14 @@ def main() -> None:
         root = Path(temporary)
         for model in arguments.models:
             data = root / f"{model}-data"
-            SyntheticSet(n_train=IMAGES, n_test=2, size=72).write(
+            SyntheticSet(n_train=IMAGES, n_test=2, size=64).write(
                 data, "unpaired" if "data=unpaired" in MODELS[model] else "paired"
             )
             duration = reference(model, data, root / f"{model}-alone")
             good = 0
             for moment in range(arguments.times):
                 folder = root / f"{model}-{moment}"
-                how = one_kill(model, data, folder, duration, rng, moment)
+                how = kill_and_resume(model, data, folder, duration, rng, [moment])
                 found = compare(root / f"{model}-alone", folder)
                 good += not found
                 print(f"{model} {moment + 1:>3}: {'same bits' if not found else found[:5]} ({how})", flush=True)
@@ -218,7 +218,7 @@ def reference(model: str, data: Path, run: Path) -> float:
     while process.poll() is None and not (run / "metrics.json").is_file():
         time.sleep(0.02)
     duration = time.monotonic() - began
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     return duration * 0.9
 
