@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from equal_runs import assert_equal, rows
 from PIL import Image
 
 from patchlight.data import SyntheticSet
-from patchlight.data.sources import Pairing
+from patchlight.data.sources import Folders, Pairing, Split, find_domains
+from patchlight.data.sources.shards.writing import ShardWriter
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +153,20 @@ def test_two_ranks_compute_what_one_process_does_in_pix2pixhd(sets: Sets, tmp_pa
     assert_equal(tmp_path / "one", tmp_path / "two")
     pictures = [[path.name for path in sorted((tmp_path / run).rglob("*scale*.png"))] for run in ("one", "two")]
     assert pictures[0] == pictures[1] != []
+
+
+def test_two_ranks_compute_what_one_process_does_on_shards(sets: Sets, tmp_path: Path) -> None:
+    """The order of a set in shards is one of its own, which all ranks share."""
+    splits = {split: find_domains(Folders(sets("paired")), split, "paired") for split in get_args(Split)}
+    (tmp_path / "set").mkdir()
+    ShardWriter(tmp_path / "set", shard_bytes=20_000).write(splits, True, lambda: None)
+    command = (
+        *COMMON, *PIX2PIX, "data/source=shards", f"data.root={tmp_path / 'set'}", "data.source.window=2",
+        "model.generator.norm=instance", "model.discriminator.norm=instance",
+    )  # fmt: skip
+    train(tmp_path, *command, *ONE, "hydra.run.dir=one")
+    train(tmp_path, *command, *TWO, "hydra.run.dir=two")
+    assert_equal(tmp_path / "one", tmp_path / "two")
 
 
 def test_a_stateful_augmentation_goes_on_exactly_on_two_ranks(sets: Sets, tmp_path: Path) -> None:
