@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from patchlight.data.bands import Bands, Limits
+from patchlight.data.content import Content
 from patchlight.data.sources import ImageRef, PairSource
 from patchlight.errors import DataError
 from patchlight.system.image_file import one_message
@@ -49,3 +52,27 @@ def _some_values(image: ImageRef, content: Bands) -> np.ndarray[tuple[int, int],
         values = content.values(picture).reshape(-1, content.channels)
     step = -(-len(values) // PIXELS)
     return values[::step].astype(np.float64)
+
+
+def measured_contents(
+    domains: Mapping[str, tuple[Content, Sequence[ImageRef]]], ranges: Mapping[str, Any]
+) -> tuple[dict[str, Content], dict[str, list[list[float]]]]:
+    """The contents of domains a and b, with percentiles of their training images as limits where that is asked for.
+
+    `ranges` are the settings `range_a` and `range_b` by domain. Also returns what was measured, by the key.
+
+    Raises:
+        DataError: there are no training images, or as `measure_limits`.
+    """
+    contents, measured = {}, {}
+    for domain, (content, images) in domains.items():
+        contents[domain] = content
+        if isinstance(content, Bands) and content.limits is None:
+            given, key = ranges[domain], f"range_{domain}"
+            if not images:
+                raise DataError(f"data.{key}={given} needs training images: give limits as numbers")
+            low, high = given["percentiles"]
+            limits = measure_limits(images, content, (low, high), f"data.{key}={given}")
+            contents[domain] = replace(content, limits=limits)
+            measured[key] = [list(pair) for pair in limits]
+    return contents, measured

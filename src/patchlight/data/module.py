@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningDataModule
@@ -24,9 +23,20 @@ from patchlight.data.datasets import PairedDataset, UnpairedDataset
 from patchlight.data.decoding import Decoding
 from patchlight.data.inspection import inspect
 from patchlight.data.labels import MAX_CLASSES, LabelMaps
-from patchlight.data.limits import measure_limits
+from patchlight.data.limits import measured_contents
 from patchlight.data.loading import EpochSampler, choose_workers, settle_worker
 from patchlight.data.processing import Processing
+from patchlight.data.settings import (
+    Numbers,
+    Range,
+    Sides,
+    geometry_of,
+    require_cache,
+    require_choices,
+    require_integers,
+    require_one_picture,
+    require_place_for_masks,
+)
 from patchlight.data.sources import (
     Direction,
     Domains,
@@ -34,27 +44,15 @@ from patchlight.data.sources import (
     Folders,
     ImageSet,
     Layout,
-    MaskedSet,
     Pairing,
     Split,
     StoredSet,
-    find_domains,
-    keep_for_validation,
 )
 from patchlight.data.sources.pictures import Pictures
+from patchlight.data.splits import find_splits
 from patchlight.data.synthetic import SyntheticSet
-from patchlight.data.transforms import Augment, Geometry, Preprocess, as_size
+from patchlight.data.transforms import Augment, Preprocess, as_size
 from patchlight.errors import DataError
-
-Sides = PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]
-"""Pixels: of both sides, or [height, width]."""
-
-Numbers = Annotated[list[PositiveInt], Field(min_length=1)]
-"""Of bands, from 1 on."""
-
-Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
-Range = Pair | Annotated[list[Pair], Field(min_length=1)] | dict[Literal["percentiles"], Pair]
-"""The limits of all bands or of each, or percentiles of the training images."""
 
 
 class ImageDataModule(LightningDataModule):
@@ -159,12 +157,9 @@ class ImageDataModule(LightningDataModule):
             source = source.decoded_as(of_a, of_b)
         self.source = source
         if colorization:
-            _require_colorization(pairing, augment)
-        if mask and (pairing != "paired" or not isinstance(source, MaskedSet)):
-            raise DataError(
-                "data.mask=true is of pairs in folders, an archive, a manifest or a table: use data=paired, and one of "
-                "these as data/source"
-            )
+            require_one_picture(pairing, augment)
+        if mask:
+            require_place_for_masks(pairing, source)
         if fast_jpeg and (preprocess != "resize_and_crop" or not isinstance(source, FileSet)):
             raise DataError("data.fast_jpeg=true is of image files with data.preprocess=resize_and_crop")
         self.mask = mask
@@ -173,25 +168,16 @@ class ImageDataModule(LightningDataModule):
         """By the key, limits that were measured."""
         self.render = render
         self.pairing: Pairing = pairing
-        for name, value, choices in (
-            ("pairing", pairing, Pairing), ("layout", layout, Layout), ("direction", direction, Direction),
-            ("preprocess", preprocess, Preprocess),
-        ):  # fmt: skip
-            if value not in get_args(choices):
-                raise DataError(f"data.{name}={value} should be one of {', '.join(get_args(choices))}")
-        integers: tuple[tuple[Any, ...], ...] = (
-            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("seed", seed, 0),
-            ("num_workers", num_workers, 0, "auto"), ("val_size", val_size, 0, "auto"),
-            ("max_train", max_train, 1, None), ("max_eval", max_eval, 1, None),
-            ("repeat", repeat, 1), ("channels_a", channels_a, 1), ("channels_b", channels_b, 1),
+        require_choices(
+            pairing=(pairing, Pairing), layout=(layout, Layout), direction=(direction, Direction),
+            preprocess=(preprocess, Preprocess),
         )  # fmt: skip
-        for name, number, minimum, *others in integers:
-            wrong = isinstance(number, bool) or not isinstance(number, int) or number < minimum
-            if wrong and number not in others:
-                raise DataError(f"data.{name}={number} should be an integer of at least {minimum}")
-        gigabytes = isinstance(cache, int | float) and not isinstance(cache, bool) and 0 <= cache < math.inf
-        if cache != "auto" and not gigabytes:
-            raise DataError(f"data.cache={cache} should be auto, or a number of GiB of at least 0")
+        require_integers(1, batch_size=batch_size, eval_batch_size=eval_batch_size)
+        require_integers(0, seed=seed)
+        require_integers(0, ("auto",), num_workers=num_workers, val_size=val_size)
+        require_integers(1, (None,), max_train=max_train, max_eval=max_eval)
+        require_integers(1, repeat=repeat, channels_a=channels_a, channels_b=channels_b)
+        require_cache(cache)
         self.batch_sizes: dict[Split, int] = {"train": batch_size, "val": eval_batch_size, "test": eval_batch_size}
         self.num_workers, self.cache, self.pin_memory, self.seed = num_workers, cache, pin_memory, seed
         self.val_size, self.max_train, self.max_eval = val_size, max_train, max_eval
@@ -202,22 +188,10 @@ class ImageDataModule(LightningDataModule):
         self.of_one_size = "crop" in preprocess
         self.prepared = f"{preprocess}, without crop margin or flip"
         self.notes: list[str] = []
-        load, size = as_size("load_size", load_size), as_size("image_size", image_size)
-        too_low = preprocess == "resize_and_crop" and load[0] < size[0]
-        if too_low or (preprocess in ("resize_and_crop", "scale_width_and_crop") and load[1] < size[1]):
-            raise DataError(
-                f"data.load_size={load_size} is smaller than data.image_size={image_size}, so there is nothing to crop "
-                f"from: make it at least as large"
-            )
-        if "crop" in preprocess and (size[0] % size_multiple or size[1] % size_multiple):
-            raise DataError(
-                f"data.image_size={size[0]}x{size[1]} does not suit the generator, which needs multiples of "
-                f"{size_multiple}: change it, or use a generator of another depth (model/generator)"
-            )
         self._processing = Processing(
-            geometry=Geometry(preprocess, load, size, flip), augment=augment, content_a=contents[0],
-            content_b=contents[1], direction=direction, seed=seed, size_multiple=size_multiple, min_size=min_size,
-            decoded_smaller=fast_jpeg,
+            geometry=geometry_of(preprocess, load_size, image_size, flip, size_multiple), augment=augment,
+            content_a=contents[0], content_b=contents[1], direction=direction, seed=seed, size_multiple=size_multiple,
+            min_size=min_size, decoded_smaller=fast_jpeg,
         )  # fmt: skip
         self._splits: dict[Split, Domains] = {}
         self._begin = (0, 0)
@@ -232,44 +206,25 @@ class ImageDataModule(LightningDataModule):
             return
         if isinstance(self.source, StoredSet) and stage in (None, "fit"):
             self.source.require_training_images()
-        train, val, test = (find_domains(self.source, split, self.pairing) for split in get_args(Split))
-        if self.mask and isinstance(self.source, MaskedSet):
-            train, val, test = (
-                found.with_masks(self.source.masks(split, found.a.source)) if len(found) else found
-                for split, found in zip(get_args(Split), (train, val, test), strict=True)
-            )
-        if stage in (None, "fit") and not min(len(train.a), len(train.b)):
-            counted = f"{len(train.a)} of domain A and {len(train.b)} of B"
-            raise DataError(f"data.source has no training images for {self.pairing} data: {counted}")
-        if len(train) and not len(val):
-            train, val, notes = keep_for_validation(train, self.val_size, self.seed, self.pairing)
-            self.notes += notes
-        splits: dict[Split, Domains] = {
-            "train": train.first(self.max_train), "val": val.first(self.max_eval), "test": test.first(self.max_eval),
-        }  # fmt: skip
+        splits, notes = find_splits(
+            self.source, self.pairing, masks=self.mask, fit=stage in (None, "fit"), val_size=self.val_size,
+            seed=self.seed, max_train=self.max_train, max_eval=self.max_eval,
+        )  # fmt: skip
+        self.notes += notes
         advice = ""
         if isinstance(self.source, StoredSet):
             advice = f" (all at once: patchlight-doctor {shlex.quote(f'data={self.source.root}')})"
         inspect(splits, self._processing, paired=self.pairing == "paired", advice=advice)
-        self._measure_limits(splits["train"])
+        p, train = self._processing, splits["train"]
+        found, self.measured = measured_contents(
+            {"a": (p.content_a, train.a), "b": (p.content_b, train.b)}, self._ranges
+        )  # fmt: skip
+        self._processing = replace(p, content_a=found["a"], content_b=found["b"])
+        self.notes += [
+            f"data.{key}={self._ranges[key[-1]]}: in the training images these are {limits}"
+            for key, limits in self.measured.items()
+        ]
         self._splits = splits
-
-    def _measure_limits(self, train: Domains) -> None:
-        """Take percentiles of the training images as limits, where that is asked for."""
-        found: dict[str, Content] = {"a": self._processing.content_a, "b": self._processing.content_b}
-        for domain, images in (("a", train.a), ("b", train.b)):
-            content, given = found[domain], self._ranges[domain]
-            if isinstance(content, Bands) and content.limits is None:
-                assert isinstance(given, dict)
-                key = f"range_{domain}"
-                if not images:
-                    raise DataError(f"data.{key}={given} needs training images: give limits as numbers")
-                low, high = given["percentiles"]
-                limits = measure_limits(images, content, (low, high), f"data.{key}={given}")
-                found[domain] = replace(content, limits=limits)
-                self.measured[key] = [list(pair) for pair in limits]
-                self.notes.append(f"data.{key}={given}: in the training images these are {self.measured[key]}")
-        self._processing = replace(self._processing, content_a=found["a"], content_b=found["b"])
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train")
@@ -356,11 +311,3 @@ class ImageDataModule(LightningDataModule):
             kind = PairedDataset if self.pairing == "paired" else UnpairedDataset
             self._datasets[split] = kind(self._splits[split], p, arena, self.repeat if split == "train" else 1)
         return self._datasets[split]
-
-
-def _require_colorization(pairing: Pairing, augment: Augment | None) -> None:
-    """Raise a DataError unless both parts of a picture stay parts of the same one."""
-    if pairing != "paired":
-        raise DataError("data.colorization=true is of two parts of one picture: leave data.pairing=paired")
-    if augment is not None and augment.changes_colours:
-        raise DataError("data.augment.colour_a and colour_b are not for data.colorization=true: use geometry alone")
