@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from doc_blocks import LANGUAGES, REPOSITORY, Block, Command, all_commands, blocks, commands, pages, read_page
+from doc_blocks import (
+    LANGUAGES,
+    REPOSITORY,
+    Block,
+    Command,
+    all_commands,
+    blocks,
+    commands,
+    pages,
+    read_page,
+    write_files_of_pages,
+)
 from patchlight.cli.command import DATA, CommandConfig, typed
 from patchlight.cli.download import _parser, find_set
 from patchlight.config.command_line import FREE_MAPPINGS, check_command_line, read_command_line, with_free_keys
@@ -39,15 +50,6 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).symlink_to(REPOSITORY / name)
     write_files_of_pages(folder)
     return folder
-
-
-def write_files_of_pages(folder: Path) -> None:
-    """Write the YAML blocks whose comment names a file: `# mine/experiment/shoes.yaml`."""
-    for block in blocks():
-        named = re.search(r"^# (\S+/\S+\.yaml)$", block.text, re.MULTILINE)
-        if block.language == "yaml" and named and not block.file:
-            (folder / named[1]).parent.mkdir(parents=True, exist_ok=True)
-            (folder / named[1]).write_text(block.text, encoding="utf-8")
 
 
 def test_blocks_are_of_known_languages_and_commands_are_in_blocks_of_the_shell() -> None:

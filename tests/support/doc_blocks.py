@@ -108,3 +108,12 @@ def commands(block: Block) -> Iterator[Command]:
 def all_commands() -> list[Command]:
     """The commands of all blocks of the shell."""
     return [command for block in blocks() if block.language == "bash" for command in commands(block)]
+
+
+def write_files_of_pages(folder: Path) -> None:
+    """Write the YAML blocks whose comment names a file: `# mine/experiment/shoes.yaml`."""
+    for block in blocks():
+        named = re.search(r"^# (\S+/\S+\.yaml)$", block.text, re.MULTILINE)
+        if block.language == "yaml" and named and not block.file:
+            (folder / named[1]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / named[1]).write_text(block.text, encoding="utf-8")
