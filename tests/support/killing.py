@@ -15,14 +15,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from forked import Forked
+from object_server import serving
 from patchlight.data import SyntheticSet
+from patchlight.data.sources import Folders, Pairing, Split, find_domains
+from patchlight.data.sources.shards.writing import ShardWriter
 
 COMMON = (
     "data.image_size=32", "data.load_size=36", "data.num_workers=2", "data.val_size=4", "+data/augment=colour",
@@ -41,11 +44,17 @@ CUT = (
 )  # fmt: skip
 """It has no pairs whose figures `best` could follow."""
 
+PIX2PIX = (
+    "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=5",
+    "model.generator.ngf=8", *PATCHES,
+)  # fmt: skip
+
+IN_SHARDS = (*PIX2PIX, "data/source=shards", "data.source.window=2", "data.cache=0")
+
 MODELS = {
-    "pix2pix": (
-        "model=pix2pix", "data=paired", "model/generator=unet_128", "model.generator.num_downs=5",
-        "model.generator.ngf=8", *PATCHES,
-    ),
+    "pix2pix": PIX2PIX,
+    "shards": IN_SHARDS,
+    "served": (*IN_SHARDS, "data.source.cache_dir=served-cache"),
     "cut": (*CUT, "model=cut"),
     "fastcut": (
         *CUT, "model=fastcut", "model/discriminator_augment=ada", "model.discriminator_augment.ramp_images=100",
@@ -66,12 +75,32 @@ MODELS = {
 IMAGES = 16
 
 
-def start(model: str, data: Path, run: Path) -> Forked:
+@contextmanager
+def image_set(model: str, root: Path) -> Iterator[Path | str]:
+    """The set that a model is trained on, for as long as the context lasts: a folder, or the address of a server."""
+    folder = root / f"{model}-data"
+    pairing: Pairing = "unpaired" if "data=unpaired" in MODELS[model] else "paired"
+    SyntheticSet(n_train=IMAGES, n_test=2, size=64).write(folder, pairing)
+    if "data/source=shards" not in MODELS[model]:
+        yield folder
+        return
+    shards = root / f"{model}-served" / "set"
+    shards.mkdir(parents=True)
+    splits = {split: find_domains(Folders(folder), split, "paired") for split in get_args(Split)}
+    ShardWriter(shards, shard_bytes=20_000).write(splits, True, lambda: None)
+    if model == "shards":
+        yield shards
+        return
+    with serving(shards.parent) as server:
+        yield f"{server}/set"
+
+
+def start(model: str, data: Path | str, run: Path) -> Forked:
     words = (*MODELS[model], f"data.root={data}", *COMMON, f"hydra.run.dir={run}", "resume=auto")
     return Forked("train", *words, folder=run.parent)
 
 
-def finish(model: str, data: Path, run: Path) -> str:
+def finish(model: str, data: Path | str, run: Path) -> str:
     """Let a run go to its end; what it printed."""
     process = start(model, data, run)
     out, err = process.communicate(timeout=1200)
@@ -150,7 +179,9 @@ def compare(expected: Path, got: Path) -> list[str]:
     return found
 
 
-def kill_once(model: str, data: Path, folder: Path, seconds: float, rng: random.Random, moment: int) -> str | None:
+def kill_once(
+    model: str, data: Path | str, folder: Path, seconds: float, rng: random.Random, moment: int
+) -> str | None:
     """Begin a run, or go on with it, and kill it within so many seconds or, each fourth time, while it writes.
 
     Returns:
@@ -166,7 +197,7 @@ def kill_once(model: str, data: Path, folder: Path, seconds: float, rng: random.
 
 
 def kill_and_resume(
-    model: str, data: Path, folder: Path, duration: float, rng: random.Random, moments: Sequence[int]
+    model: str, data: Path | str, folder: Path, duration: float, rng: random.Random, moments: Sequence[int]
 ) -> str:
     """Kill a run once for each moment, one after the other, and let it go to its end; says what was done."""
     for _ in range(10):
@@ -192,25 +223,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for model in arguments.models:
-            data = root / f"{model}-data"
-            SyntheticSet(n_train=IMAGES, n_test=2, size=64).write(
-                data, "unpaired" if "data=unpaired" in MODELS[model] else "paired"
-            )
-            duration = reference(model, data, root / f"{model}-alone")
-            good = 0
-            for moment in range(arguments.times):
-                folder = root / f"{model}-{moment}"
-                how = kill_and_resume(model, data, folder, duration, rng, [moment])
-                found = compare(root / f"{model}-alone", folder)
-                good += not found
-                print(f"{model} {moment + 1:>3}: {'same bits' if not found else found[:5]} ({how})", flush=True)
-                shutil.rmtree(folder)
-            print(f"{model}: {good} of {arguments.times}", flush=True)
-            if good < arguments.times:
-                raise SystemExit(1)
+            with image_set(model, root) as data:
+                kill_often(model, data, root, arguments.times, rng)
 
 
-def reference(model: str, data: Path, run: Path) -> float:
+def kill_often(model: str, data: Path | str, root: Path, times: int, rng: random.Random) -> None:
+    """Kill so many runs of a model, each once, and print what became of them; ends the process unless all is well."""
+    duration = reference(model, data, root / f"{model}-alone")
+    good = 0
+    for moment in range(times):
+        folder = root / f"{model}-{moment}"
+        how = kill_and_resume(model, data, folder, duration, rng, [moment])
+        found = compare(root / f"{model}-alone", folder)
+        good += not found
+        print(f"{model} {moment + 1:>3}: {'same bits' if not found else found[:5]} ({how})", flush=True)
+        shutil.rmtree(folder)
+    print(f"{model}: {good} of {times}", flush=True)
+    if good < times:
+        raise SystemExit(1)
+
+
+def reference(model: str, data: Path | str, run: Path) -> float:
     """A run left alone; for how many seconds it went on after its first checkpoint."""
     process = start(model, data, run)
     wait_for_first_step(run, process)
