@@ -261,8 +261,17 @@ def module_page(module: str) -> str:
     functions = "".join(f"\n.. autofunction:: {module}.{name}\n" for name in late)
     return (
         f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n{imported}"
-        f"   :exclude-members: {', '.join([*late, '__version__'])}\n{functions}```\n"
+        f"   :exclude-members: {', '.join([*late, *_described_before(module), '__version__'])}\n{functions}```\n"
     )
+
+
+def _described_before(module: str) -> list[str]:
+    """The names of a package that a package before it in `MODULES` has, too: one page describes them."""
+    found, before = import_module(module), map(import_module, MODULES[: MODULES.index(module)])
+    described = [vars(other).get(name) for other in before for name in getattr(other, "__all__", [])]
+    return [
+        name for name in getattr(found, "__all__", []) if any(vars(found).get(name, module) is x for x in described)
+    ]
 
 
 def _python_index() -> str:

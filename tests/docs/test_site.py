@@ -145,6 +145,8 @@ def test_functions_that_a_package_imports_once_asked_are_on_its_page(monkeypatch
     monkeypatch.delitem(vars(patchlight), "load", raising=False)
     assert ".. autofunction:: patchlight.load\n" in module_page("patchlight")
     assert "autofunction" not in module_page("patchlight.networks")
+    sources = module_page("patchlight.data.sources")
+    assert "   :exclude-members: Header, ImageSource, PairSource, __version__\n" in sources
 
 
 def test_links_out_of_the_folder_lead_to_pages_or_to_the_repository() -> None:
