@@ -224,7 +224,7 @@ def test_a_set_whose_jpegs_are_decoded_smaller(tmp_path: Path) -> None:
     assert torch.equal(plain["B"], fast["B"])
     difference = (plain["A"].int() - fast["A"].int()).abs()
     assert 0 < difference.max() < 16
-    with pytest.raises(DataError, match="data.fast_jpeg=true is of files in folders with data.preprocess=resize_and_c"):
+    with pytest.raises(DataError, match="data.fast_jpeg=true is of image files with data.preprocess=resize_and_crop"):
         ImageDataModule(**settings, fast_jpeg=True, preprocess="crop")
 
 

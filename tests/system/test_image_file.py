@@ -30,7 +30,7 @@ DOORS: dict[str, tuple[Callable[[Path], object], str | None]] = {
     "headers": (read_header, "cannot identify image file"),
     "translate": (read_pixels, "cannot identify image file"),
     "translate, size": (announced_pixels, None),
-    "doctor": (lambda path: read_facts(Item("train", "A", path, path.name, path.stem)), None),
+    "doctor": (lambda path: read_facts(Item("train", "A", path, path.name, path.stem), {}), None),
     "page": (lambda path: read_upload(path, Limits(2**20, 10**6)), "cannot be read as an image: give PNG"),
     "report, comparison": (_pixels, None),
     "report, picture": (lambda path: _embed(path, 96, "a picture"), None),

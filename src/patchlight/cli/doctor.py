@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from patchlight.diagnosis.values import Expected
 
 
+Limits = Annotated[list[float], Field(min_length=2, max_length=2)]
+"""The lowest and the highest value."""
+
+
 class DoctorConfig(CommandConfig):
     """The keys of configs/doctor.yaml."""
 
@@ -37,8 +41,8 @@ class DoctorConfig(CommandConfig):
     labels: Literal["auto", "A", "B"] | None
     depth_a: Literal["uint8", "uint16", "float32"] | None
     depth_b: Literal["uint8", "uint16", "float32"] | None
-    range_a: list[float] | list[list[float]] | None
-    range_b: list[float] | list[list[float]] | None
+    range_a: Limits | list[Limits] | None
+    range_b: Limits | list[Limits] | None
     output: str | None
     fix: str | None
     workers: Literal["auto"] | Annotated[int, Field(ge=1)]
