@@ -47,7 +47,7 @@ def main() -> None:
     runs = [(label, Path(run) / "samples" / "latest") for label, _, run in (text.partition("=") for text in args.runs)]
 
     def row(label: str, folder: Path, name: str) -> tuple[str, list[Path]]:
-        paths = [folder / f"{number}_{name}.png" for number in args.images]
+        paths = [folder / f"{number:02d}_{name}.png" for number in args.images]
         if missing := [path for path in paths if not path.is_file()]:
             parser.error(f"{missing[0]} is not there")
         return label, paths

@@ -150,9 +150,9 @@ def test_functions_that_a_package_imports_once_asked_are_on_its_page(monkeypatch
 
 
 def test_links_out_of_the_folder_lead_to_pages_or_to_the_repository() -> None:
-    text = "[a](../SECURITY.md#x) ![b](../.github/images/demo.png) [c](../configs/data) [d](../docs/speed.md)"
+    text = "[a](../SECURITY.md#x) ![b](../.github/images/patch_map.png) [c](../configs/data) [d](../docs/speed.md)"
     assert redirect_links("demo", text, DOCS, None) == (
-        "[a](project/security.md#x) ![b](../.github/images/demo.png) c [d](speed.md)"
+        "[a](project/security.md#x) ![b](../.github/images/patch_map.png) c [d](speed.md)"
     )
     assert redirect_links("howto/a", "[c](../../configs/data)", DOCS, "https://x/blob/1") == (
         "[c](https://x/blob/1/configs/data)"

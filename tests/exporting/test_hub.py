@@ -71,6 +71,7 @@ def test_the_folder_is_the_model(make: Make, typed: Typed) -> None:
     with Image.open("out/samples.png") as sheet:
         assert sheet.width == 20
 
+    assert Path("out/model.safetensors").stat().st_mode == Path("out/config.json").stat().st_mode, "others may read it"
     tensors = load_file("out/model.safetensors")
     own = {f"generator.{key}": value for key, value in method.get_submodule("generator").state_dict().items()}
     assert tensors.keys() == own.keys()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,14 +110,14 @@ class Shelf:
         return self.made[name]
 
     def serve(self, words: list[str]) -> int:
-        """Start the demo's page in a process of its own, once for each command line, and interrupt it when it is up."""
+        """Start the demo's page in a process of its own, once for each command line, and end it when it is up."""
         name = f"demo {' '.join(words)}"
         if name not in self.made:
             command = [sys.executable, "-m", "patchlight", "demo", *words, "device=cpu"]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as page:
                 assert page.stdout is not None
                 first = page.stdout.readline()
-                page.send_signal(signal.SIGINT)
+                page.terminate()
             assert first.startswith("Patchlight's page: http://127.0.0.1:")
             self.made[name] = self.root
         return 0

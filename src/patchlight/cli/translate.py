@@ -57,6 +57,7 @@ def translate(config: TranslateConfig) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from patchlight.example import images_path
     from patchlight.inference.jobs import find_jobs
     from patchlight.inference.loading import TrainedModel
     from patchlight.inference.onnx import speed_up
@@ -65,8 +66,9 @@ def translate(config: TranslateConfig) -> int:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     filter_warnings()
     output = Path(config.output).expanduser()
+    given = str(images_path(config.input))
     first: Literal["A", "B"] = "B" if config.direction == "BtoA" else "A"
-    find_jobs(config.input, output, config.format, config.overwrite, domain=first)  # before a network is built for them
+    find_jobs(given, output, config.format, config.overwrite, domain=first)  # before a network is built for them
     model = TrainedModel(Path(config.ckpt).expanduser(), trust=config.trust)
     if (config.instances is not None) != (model.labels is not None and model.labels.instances):
         raise ConfigError(
@@ -83,7 +85,7 @@ def translate(config: TranslateConfig) -> int:
     n_maps = scorer.n_maps if scorer else 0
     domain: Literal["A", "B"] = "A" if translator.direction == "AtoB" else "B"
     jobs = find_jobs(
-        config.input, output, config.format, config.overwrite, n_maps, config.instances, domain, translator.reads,
+        given, output, config.format, config.overwrite, n_maps, config.instances, domain, translator.reads,
         translator.writes,
     )  # fmt: skip
     del model  # the checkpoint, of which only the networks are needed

@@ -19,6 +19,7 @@ from patchlight.config.attribution import recorded_in
 from patchlight.config.validation import check_group, check_value, checker
 from patchlight.data.labels import LabelMaps
 from patchlight.errors import ConfigError, DataError
+from patchlight.example import model_path
 from patchlight.inference.model_folder import read_model_folder
 from patchlight.inference.patch_scorer import PatchScorer
 from patchlight.inference.tiles import AUTO, Tile, check_tile
@@ -67,7 +68,8 @@ def load(
 ) -> Translator:
     """The generator of a checkpoint, ready to translate images; nothing else than the checkpoint is needed.
 
-    `path` may also be a folder that `patchlight-export format=hub` wrote. `weights` are the moving average, where the
+    `path` may also be a folder that `patchlight-export format=hub` wrote, or `example`: the small model that comes with
+    the package, which paints house fronts from label maps. `weights` are the moving average, where the
     run kept one, or `raw`, as trained. `direction` is about the domains as they lie on the disk, and None that of the
     training; only a method with a generator for each can go both ways. `device` None is the first accelerator, else the
     CPU. `precision` `auto` is bfloat16 where the device has matrix units for it. `inference_mode` None is that of the
@@ -97,9 +99,8 @@ class TrainedModel:
     """
 
     def __init__(self, path: str | Path, *, trust: bool = False) -> None:
-        self.path = path
-        folder = Path(path).is_dir()
-        self.checkpoint = read_model_folder(Path(path)) if folder else read_checkpoint(path, mapped=True)
+        self.path = path = model_path(path)
+        self.checkpoint = read_model_folder(path) if path.is_dir() else read_checkpoint(path, mapped=True)
         recorded = recorded_config(self.checkpoint, path, trust=trust)
         with recorded_in(path):
             for section in ("model", "data"):

@@ -18,6 +18,7 @@ from PIL import Image
 from patchlight.checkpoint import EMA_KEY
 from patchlight.data.synthetic.layout import draw_facade
 from patchlight.errors import DataError, UserError
+from patchlight.example import model_path
 from patchlight.inference.loading import TrainedModel, Weights
 from patchlight.inference.model_folder import TENSORS
 from patchlight.inference.patch_scorer import PatchScorer
@@ -49,6 +50,7 @@ def find_choices(ckpt: Path, *, trust: bool = False) -> list[Choice]:
     Raises:
         DataError: there is none that could be used.
     """
+    ckpt = model_path(ckpt)
     if not ckpt.is_dir() or (ckpt / TENSORS).is_file():
         TrainedModel(ckpt, trust=trust)
         return [Choice(ckpt.resolve().name, ckpt)]

@@ -55,12 +55,17 @@ def make_folder(folder: Path, output: Path | None = None) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """A file beside `path`, of the same ending, to be written in the block; it takes its place if the block succeeds.
 
+    Others may read it as any new file of this process, also where a library that writes it means it for its owner only.
+
     Raises:
         DataError: the disk is full, or the file cannot be written for another reason.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
+        temporary.touch()
+        usual = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(usual)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
