@@ -28,6 +28,7 @@ from commands import call_main
 from doc_blocks import REPOSITORY, Command
 from patchlight.config.command_line import FREE_MAPPINGS, read_command_line, swept_keys, with_free_keys
 from patchlight.data import SyntheticSet
+from patchlight.example import EXAMPLE
 from site_reference import COMMANDS
 
 SIDE = 64
@@ -79,6 +80,8 @@ def tiny(words: list[str], cfg: DictConfig) -> list[str]:
     values: dict[str, Any] = dict(ALWAYS)
     if str(cfg.model.generator._target_).endswith("GlobalGenerator"):
         values["model.generator.ngf"] = 8  # twice that of the enhancer that begins with it
+    if "data=single" in words:
+        del values["data.val_size"]  # an image of each domain is all there is
     if "resume=auto" in words and any("n_epochs" in word for word in words):
         values["trainer.max_epochs"] = 2  # a run that goes on
     added = [f"{key}={value}" for key, value in values.items() if has_key(cfg, key)]
@@ -271,10 +274,12 @@ class Reader:
         key, _, value = word.partition("=")
         kind = "cyclegan" if "direction=BtoA" in line else "pix2pix"
         match key:
+            case "ckpt" | "input" if value == EXAMPLE:
+                pass  # comes with the package
             case "ckpt" | "init_from" if "RUN" in value or not Path(value).exists():
                 self.link(Path(value).parts[0] if "RUN" in value else str(Path(value).parents[1]), self.shelf.get(kind))
             case "data":
-                self.link(value, self.shelf.get("paired"))
+                self.link(value, self.shelf.get("scenes" if "depth_a=" in line else "paired"))
             case "runs":
                 for folder in value.strip("[]").split(","):
                     if not Path(folder).exists():
