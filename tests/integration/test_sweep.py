@@ -115,6 +115,19 @@ def test_the_others_go_on_and_the_failed_ones_are_run_again(
     assert [outcomes(sweep)[f"seed={i}"]["objective"]["value"] for i in range(4)] == [0.25, 0.5, 0.5, 0.25]
 
 
+def test_jobs_of_several_tasks_lie_in_the_folder_of_their_sweep(
+    training: Any, patchlight_train: Any, tmp_path: Path
+) -> None:
+    """As experiments that are compared, each of which has a task of its own."""
+    training(lambda cfg: None)
+    result = patchlight_train("-m", "experiment=facades_pix2pix,facades_cyclegan", 'paths.log_dir="a b\'s logs"')
+    assert result.status == 0, result.err
+    sweep = only(tmp_path / "a b's logs/train/sweeps")
+    assert f"2 jobs: 2 finished, 0 failed, 0 left out; in {sweep.relative_to(tmp_path)}" in result.out
+    assert sorted(outcomes(sweep)) == ["0", "1"]
+    assert [path.name for path in (tmp_path / "a b's logs").iterdir()] == ["train"]
+
+
 # Slow: Hydra composes the configurations of three sweeps.
 def test_more_values_and_another_order_meet_the_same_folders(
     training: Any, patchlight_train: Any, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from patchlight.system.job_record import JobRecord, clear_jobs
 
@@ -26,6 +27,7 @@ class Multirun(Callback):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         clear_jobs(folder)
+        _gather(config, folder)
         if config.hydra.sweeper.get("study_name") is not None:
             from patchlight.sweeps.search import resume_study
 
@@ -40,6 +42,19 @@ class Multirun(Callback):
         print_summary(folder, jobs)
         if any(job.status == "failed" for job in jobs):
             raise SystemExit(1)
+
+
+def _gather(config: DictConfig, folder: Path) -> None:
+    """Let all jobs lie in the folder of their sweep, which jobs of other tasks, as other experiments are, would leave.
+
+    Hydra composes each job anew, from the words of the command line.
+    """
+    words = config.hydra.overrides.hydra
+    if not any(str(word).lstrip("+").startswith("hydra.sweep.dir=") for word in words):
+        with open_dict(config.hydra.overrides):
+            # Within quotes Hydra takes everything as it is, but quotes and the backslashes before them.
+            quoted = re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + found[2].replace("'", r"\'"), str(folder))
+            config.hydra.overrides.hydra = [*words, f"hydra.sweep.dir='{quoted}'"]
 
 
 @contextmanager
