@@ -15,7 +15,7 @@ from patchlight.config.validation.signatures import signature
 from site_types import type_text
 from site_yaml import ConfigFile, Key, read_config
 
-PRESETS = ("data/augment", "experiment", "sweep", "launcher", "debug")
+PRESETS = ("data/augment", "recipe", "experiment", "sweep", "launcher", "debug")
 """Groups whose files set keys of other groups, or hold no keys that one would set one by one."""
 
 PLAIN_TARGETS = {"model/init": "patchlight.networks.init_weights"}

@@ -38,8 +38,8 @@ def choice(path: Path) -> str:
 
 def test_all_groups_are_there() -> None:
     assert {p.parent.relative_to(config_dir()).parts[0] for p in GROUPED} == {
-        "callbacks", "data", "debug", "experiment", "hydra", "launcher", "logger", "model", "paths", "perf", "sweep",
-        "trainer",
+        "callbacks", "data", "debug", "experiment", "hydra", "launcher", "logger", "model", "paths", "perf", "recipe",
+        "sweep", "trainer",
     }  # fmt: skip
 
 

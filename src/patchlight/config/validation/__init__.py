@@ -29,6 +29,7 @@ class TopLevel(TypedDict):
 
     task: Annotated[str, Field(min_length=1)]
     question: str | None
+    recipe: Annotated[str, Field(min_length=1)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     resume: Literal["auto"] | str | None
     init_from: str | None

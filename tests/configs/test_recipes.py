@@ -1,0 +1,83 @@
+"""A recipe moves the settings of a method, and what an experiment or a command states stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from patchlight.config.compose import compose_config, config_dir
+from patchlight.config.validation import validate
+
+pytestmark = pytest.mark.untraced  # Hydra's own code
+
+FOLDER = config_dir() / "recipe"
+PARTS = ("optimizer_d", "pix2pix", "unet")
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
+
+
+def flat(cfg: DictConfig) -> dict[str, object]:
+    """All values by their full keys."""
+    found: dict[str, object] = {}
+
+    def collect(node: object, place: str) -> None:
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                collect(value, f"{place}.{key}" if place else str(key))
+        else:
+            found[place] = node
+
+    collect(OmegaConf.to_container(cfg, resolve=False), "")
+    return found
+
+
+def composed(*overrides: str) -> dict[str, object]:
+    cfg = compose_config("train", list(overrides))
+    validate(cfg)
+    return flat(cfg)
+
+
+def stated(name: str, place: str = "") -> dict[str, object]:
+    """What a file of the recipe says, by full keys, if there is one."""
+    path = FOLDER / name
+    return {place + key: value for key, value in flat(OmegaConf.load(path)).items()} if path.exists() else {}
+
+
+def test_recipes_that_there_are() -> None:
+    assert RECIPES == ["fast", "paper"]
+    parts = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("_*/*.yaml"))
+    assert parts == [f"_{part}/fast.yaml" for part in PARTS]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_recipe_changes_what_its_files_say_and_nothing_else(model: str) -> None:
+    paper, fast = composed(f"model={model}"), composed(f"model={model}", "recipe=fast")
+    expected = stated("fast.yaml") | stated(f"_{model}/fast.yaml") | stated("_optimizer_d/fast.yaml")
+    if str(paper["model.generator._target_"]).endswith("UNetGenerator"):
+        expected |= stated("_unet/fast.yaml", "model.generator.")
+    differing = {key for key in paper.keys() | fast.keys() if paper.get(key) != fast.get(key)}
+    assert differing - {"model.optimizer_d"} <= expected.keys()
+    assert {key: fast[key] for key in expected} == expected
+    assert {"recipe", "callbacks.ema.decay"} <= differing
+
+
+def test_a_recipe_leaves_other_networks_and_optimizers_as_they_are_chosen() -> None:
+    own = composed("recipe=fast", "model/generator=resnet_9", "model/optimizer_d=sgd")
+    assert "model.generator.num_downs" not in own
+    assert (own["model.optimizer_d._target_"], own["model.optimizer_d.momentum"]) == ("torch.optim.SGD", 0.9)
+
+
+def test_what_is_stated_elsewhere_stays() -> None:
+    demo = composed("experiment=demo", "recipe=fast")
+    assert demo["model.lambda_l1"] == 50.0 != composed("recipe=fast")["model.lambda_l1"]
+    assert composed("recipe=fast", "model.lambda_l1=7")["model.lambda_l1"] == 7
+
+
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "recipe/_pix2pix").mkdir(parents=True)
+    (tmp_path / "recipe/mine.yaml").write_text("# @package _global_\nrecipe: mine\nperf:\n  channels_last: true\n")
+    (tmp_path / "recipe/_pix2pix/mine.yaml").write_text("# @package _global_\nmodel:\n  lambda_l1: 3.0\n")
+    own = composed(f"hydra.searchpath=[file://{tmp_path}]", "recipe=mine", "experiment=facades_pix2pix")
+    assert (own["recipe"], own["perf.channels_last"], own["model.lambda_l1"]) == ("mine", True, 3.0)
