@@ -145,13 +145,6 @@ def test_tables_that_cannot_be_used(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match="set.parquet (cannot be read|is damaged, or no Parquet or Arrow file)"):
             load(Table(path))
-    with pa.OSFile(str(tmp_path / "set.arrow"), "wb") as sink:
-        table = pa.table({"a": [PNG + bytes(100_000)] * 50, "b": [PNG] * 50})
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-            writer.write_table(table, max_chunksize=5)
-    with pytest.raises(DataError, match="set.arrow is compressed, so its images cannot be read one by one"):
-        load(Table(tmp_path / "set.arrow"))
 
 
 def bomb(path: Path, column: str, value: bytes | str, rows: int, **others: Any) -> Path:
@@ -183,6 +176,46 @@ def test_parquet_that_unpacks_to_far_more_than_it_has(monkeypatch: pytest.Monkey
     many = bomb(tmp_path / "many.parquet", "a", PNG, 10_000_000, b=pa.nulls(10_000_000, pa.binary()))
     with pytest.raises(DataError, match="many.parquet is damaged: it says that it has 10000000 rows of images in"):
         load(Table(many))
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_compressed_arrow_files_are_refused_before_they_are_unpacked(
+    compression: str, stream: bool, tmp_path: Path
+) -> None:
+    """A file of some kilobytes that would be a third of a gigabyte, and small ones, of which a batch is compressed."""
+    path = tmp_path / "set.arrow"
+    large, small = ([PNG + bytes(count)] for count in (300_000_000, 0))
+    texts = pa.DictionaryArray.from_arrays(pa.array([0], pa.int8()), pa.array(["x" * 1000]))
+    for columns in ({"a": large, "b": [PNG]}, {"a": small, "b": [PNG]}, {"a": small, "b": [PNG], "text": texts}):
+        table = pa.table(columns)
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with pa.OSFile(str(path), "wb") as sink:
+            make = pa.ipc.new_stream if stream else pa.ipc.new_file
+            with make(sink, table.schema, options=options) as writer:
+                writer.write_table(table)
+        del table, columns
+        usual = pa.default_memory_pool()
+        counted = pa.proxy_memory_pool(usual)
+        pa.set_memory_pool(counted)
+        try:
+            with pytest.raises(DataError, match="set.arrow is compressed, so its images cannot be read one by one"):
+                load(Table(path))
+        finally:
+            pa.set_memory_pool(usual)
+        assert counted.max_memory() < 1_000_000
+
+
+def test_rows_that_an_arrow_file_has_no_room_for(tmp_path: Path) -> None:
+    path = tmp_path / "set.arrow"
+    table = pa.table({"a": [PNG] * 777, "b": [PNG] * 777})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    content, rows = path.read_bytes(), (777).to_bytes(8, "little")
+    assert content.count(rows) >= 3  # of the batch, and of its two columns
+    path.write_bytes(content.replace(rows, (1 << 40).to_bytes(8, "little")))
+    with pytest.raises(DataError, match=r"set\.arrow is damaged: it says that it has 1099511627776 rows of images in"):
+        load(Table(path))
 
 
 def test_offsets_that_lead_out_of_an_arrow_file(tmp_path: Path) -> None:

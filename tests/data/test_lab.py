@@ -44,13 +44,19 @@ def test_every_level_comes_back() -> None:
 
 
 def test_lightness_is_kept_whatever_the_colours() -> None:
+    """Of colours that no screen shows, too: most of these are none, and the darkest and brightest have little room."""
     random = torch.Generator().manual_seed(0)
-    lightness = torch.rand(1, 1, 64, 64, generator=random) * 2 - 1
-    wild = torch.rand(1, 2, 64, 64, generator=random) * 2 - 1
+    lightness = torch.rand(3, 1, 64, 64, generator=random) * 2 - 1
+    lightness[1], lightness[2] = lightness[1] / 50 - 0.98, lightness[2] / 50 + 0.98
+    wild = torch.rand(3, 2, 64, 64, generator=random) * 2 - 1
     found = picture_of(lightness, wild)
     assert -1 <= found.min() <= found.max() <= 1
-    again = rgb_to_lab((found + 1) / 2)[:, :1] / 50 - 1
-    assert (again - lightness).abs().max() < 2e-3  # a tenth of a step of L
+    wanted = (lightness.double() + 1) * 50
+    assert (rgb_to_lab((found.double() + 1) / 2)[:, :1] - wanted).abs().max() < 1e-4  # of 100
+    for full in (255, 65535):
+        levels = Chroma().to_levels(wild, lightness, full).double()
+        low, high = (rgb_to_lab((levels + half) / full)[:, :1] for half in (-0.5, 0.5))
+        assert ((low - 1e-4 < wanted) & (wanted < high + 1e-4)).all(), "off by more than the rounding"
     grey = picture_of(lightness, torch.full_like(wild, float("nan")))
     assert (to_levels(grey, nearest=True).int() - to_levels(grey, nearest=True)[:, :1].int()).abs().max() <= 1
 

@@ -130,8 +130,12 @@ def test_colorization(typed: Typed) -> None:
     outcome = typed("translate", "ckpt=run/checkpoints/last.ckpt", "input=set/test", "output=out", "device=cpu",
                     "precision=32-true", "patchmap=true")  # fmt: skip
     assert outcome.status == 0, outcome.err
-    before, after = (lightness(f"{folder}/0.png") for folder in ("set/test", "out"))
-    assert np.abs(after - before).max() < 0.7, "but for the rounding to 8 bits"
+    assert_lightness_kept(np.array(Image.open("set/test/0.png")), np.array(Image.open("out/0.png")))
+    deep = rng.integers(0, 65536, (400, 40, 3)).astype(np.uint16)
+    for precision, tile in (("bf16", None), ("32-true", 384)):
+        made = patchlight.load("run/checkpoints/last.ckpt", device="cpu", precision=precision, tile=tile)(deep)
+        assert made.dtype == np.uint16
+        assert_lightness_kept(deep, made)
     gray = np.asarray(Image.open("set/test/0.png").convert("L"))
     coloured = patchlight.load("run/checkpoints/last.ckpt", device="cpu")(gray)
     assert coloured.shape == (40, 40, 3)
@@ -141,6 +145,12 @@ def test_colorization(typed: Typed) -> None:
     assert "data.colorization=true: CycleGAN translates into domain A, too, and lightness alone cannot" in outcome.err
 
 
-def lightness(path: str) -> Any:
-    image = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1) / 255
-    return rgb_to_lab(image.double())[0].numpy()
+def assert_lightness_kept(before: Any, after: Any) -> None:
+    """That L is the same but for the rounding of red, green and blue to levels: by half of one at most."""
+    full = np.iinfo(after.dtype).max
+    shift = 0.5 / full
+    wanted, low, high = (
+        rgb_to_lab(torch.from_numpy(array / full + by).permute(2, 0, 1))[0]
+        for array, by in ((before, 0.0), (after, -shift), (after, shift))
+    )
+    assert ((low - 1e-4 < wanted) & (wanted < high + 1e-4)).all()

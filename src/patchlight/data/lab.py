@@ -28,7 +28,7 @@ HALVINGS = 12
 """Steps in which a colour outside of what a screen shows is brought in: to 1 / 4096 of its chroma."""
 
 ROUNDING = 1e-4
-"""How far outside of [0, 1] a linear part of a colour may be that is a colour of 8 bits, by rounding."""
+"""How far outside of [0, 1] a linear part of a colour may be before its chroma is searched for."""
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -58,8 +58,20 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
             too_far = _is_outside(_linear(lightness, chroma * middle))
             low, high = torch.where(too_far, low, middle), torch.where(too_far, middle, high)
         linear = torch.where(outside, _linear(lightness, chroma * low), linear)
-    linear = linear.clamp(0, 1)
+    linear = _toward_gray(linear, lightness)
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def _toward_gray(linear: Tensor, lightness: Tensor) -> Tensor:
+    """Linear red, green and blue, ... 3 H W, in [0, 1]: what is outside is mixed with the gray of its lightness.
+
+    The luminance is a sum of the three, so that it stays as it is.
+    """
+    y = (lightness + 16) / 116
+    gray = torch.where(y > EPSILON ** (1 / 3), y**3, (y - OFFSET) / SLOPE).clamp(0, 1)
+    room = torch.where(linear > gray, 1 - gray, gray)
+    share = (room / (linear - gray).abs().clamp_min(torch.finfo(linear.dtype).tiny)).amin(dim=-3, keepdim=True)
+    return (gray + share.clamp(max=1) * (linear - gray)).clamp(0, 1)  # but for its last digit it is there
 
 
 def _linear(lightness: Tensor, chroma: Tensor) -> Tensor:

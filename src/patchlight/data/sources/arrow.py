@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from patchlight.data.sources.arrow_messages import is_compressed
 from patchlight.errors import DataError
 
 MAX_GROUP = 1 << 31
@@ -32,8 +33,8 @@ BATCH = 1 << 14
 KEPT = 1 << 28
 """Bytes of row groups that a process keeps, besides the one in use."""
 
-SLACK = 1 << 20
-"""Bytes by which the columns of an Arrow file may be larger than the file."""
+INDEXED = b"ARROW1\0\0"
+"""How an Arrow file begins that has an index of its batches at the end."""
 
 
 @lru_cache
@@ -142,6 +143,9 @@ class TableFile:
         with one_message(path):
             self.is_parquet = is_parquet(path)
         self.schema, rows = _parquet_layout(path) if self.is_parquet else _arrow_layout(path)
+        room = path.stat().st_size
+        if sum(rows) > room:
+            raise DataError(f"{path} is damaged: it says that it has {sum(rows)} rows of images in {room} bytes")
         self.ends = np.cumsum(rows, dtype=np.int64)
         """The number of rows up to the end of each group."""
 
@@ -157,12 +161,9 @@ class TableFile:
 def _parquet_layout(path: Path) -> tuple[Any, list[int]]:
     with open_parquet(path) as file:
         sizes = _groups(path, file)
-        rows, room = sum(size for _, size in sizes), path.stat().st_size
         for size, _ in sizes:
             if size > MAX_GROUP:
                 raise DataError(f"{path} has a row group of {size} bytes, {TOO_LARGE}")
-        if rows > room:
-            raise DataError(f"{path} is damaged: it says that it has {rows} rows of images in {room} bytes")
         return file.schema_arrow, [size for _, size in sizes]
 
 
@@ -177,30 +178,24 @@ def _groups(path: Path, file: Any) -> list[tuple[int, int]]:
 
 def _arrow_layout(path: Path) -> tuple[Any, list[int]]:
     with one_message(path):
-        batches = _arrow_batches(path)
-        return batches[0].schema if batches else _arrow_reader(path).schema, [len(batch) for batch in batches]
+        stream = module("pyarrow.ipc").open_stream(_arrow_messages(path))
+        return stream.schema, [len(batch) for batch in _arrow_batches(path)]
 
 
-def _arrow_reader(path: Path) -> Any:
-    """A reader of an Arrow file: with an index, or as a stream, as the library `datasets` writes them."""
-    ipc, mapped = module("pyarrow.ipc"), module("pyarrow").memory_map(str(path))
-    with path.open("rb") as file:
-        indexed = file.read(6) == b"ARROW1"
-    return ipc.open_file(mapped) if indexed else ipc.open_stream(mapped)
+def _arrow_messages(path: Path) -> Any:
+    """An Arrow file where its messages begin: at once in a stream, as `datasets` writes it, or after a mark."""
+    mapped = module("pyarrow").memory_map(str(path))
+    mapped.seek(len(INDEXED) if mapped.read(len(INDEXED)) == INDEXED else 0)
+    return mapped
 
 
 def _arrow_batches(path: Path) -> list[Any]:
     """The record batches of an Arrow file, which stay in the file until they are looked at."""
-    reader = _arrow_reader(path)
-    indexed = module("pyarrow.ipc").RecordBatchFileReader
-    source = map(reader.get_batch, range(reader.num_record_batches)) if isinstance(reader, indexed) else reader
-    found, left = [], path.stat().st_size + SLACK
-    for batch in source:
-        left -= batch.get_total_buffer_size()
-        if left < 0:
+    ipc = module("pyarrow.ipc")
+    for message in ipc.MessageReader.open_stream(_arrow_messages(path)):
+        if is_compressed(message.metadata.to_pybytes(), message.type):
             raise DataError(f"{path} is compressed, so its images cannot be read one by one: write it uncompressed")
-        found.append(batch)
-    return found
+    return list(ipc.open_stream(_arrow_messages(path)))
 
 
 class Columns:
