@@ -13,7 +13,7 @@ from patchlight.config.validation import validate
 pytestmark = pytest.mark.untraced  # Hydra's own code
 
 FOLDER = config_dir() / "recipe"
-PARTS = ("optimizer_d", "pix2pix", "unet")
+PARTS = ["_cyclegan/fast", "_optimizer_d/fast", "_pix2pix/fast", "_resnet/cyclegan_fast", "_unet/fast"]
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
 
@@ -47,16 +47,16 @@ def stated(name: str, place: str = "") -> dict[str, object]:
 
 def test_recipes_that_there_are() -> None:
     assert RECIPES == ["fast", "paper"]
-    parts = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.glob("_*/*.yaml"))
-    assert parts == [f"_{part}/fast.yaml" for part in PARTS]
+    assert sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("_*/*.yaml")) == PARTS
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_recipe_changes_what_its_files_say_and_nothing_else(model: str) -> None:
     paper, fast = composed(f"model={model}"), composed(f"model={model}", "recipe=fast")
     expected = stated("fast.yaml") | stated(f"_{model}/fast.yaml") | stated("_optimizer_d/fast.yaml")
-    if str(paper["model.generator._target_"]).endswith("UNetGenerator"):
-        expected |= stated("_unet/fast.yaml", "model.generator.")
+    generators = {"UNetGenerator": "_unet/fast.yaml", "ResNetGenerator": f"_resnet/{model}_fast.yaml"}
+    generator = str(paper["model.generator._target_"]).rpartition(".")[2]
+    expected |= stated(generators.get(generator, "none"), "model.generator.")
     differing = {key for key in paper.keys() | fast.keys() if paper.get(key) != fast.get(key)}
     assert differing - {"model.optimizer_d"} <= expected.keys()
     assert {key: fast[key] for key in expected} == expected
