@@ -197,7 +197,9 @@ def _check_call(
             continue
         if not takes.has(key) or key in hidden:
             valid = [name for name in (*takes.parameters, *extra) if name not in hidden]
-            raise ConfigError(unknown_key(f"{path}.{key}", valid))
+            # The file of a method sets keys of its networks, which one of the user's own may not take.
+            hint = f"; if a file sets it, '~{path}.{key}' leaves it out" if path.startswith("model.") else ""
+            raise ConfigError(unknown_key(f"{path}.{key}", valid) + hint)
         check_value(f"{path}.{key}", value, checker_of(target, key, takes))
         for place, described in _described(f"{path}.{key}", value):
             _check_call(place, described)
