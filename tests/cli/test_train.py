@@ -30,7 +30,8 @@ def test_help_lists_what_can_be_chosen(typed: Typed, tmp_path: Path) -> None:
 def test_a_training_without_words_says_what_it_is(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("patchlight.cli.train.start_hydra", lambda verb, job: None)
     said = (
-        "patchlight-train without arguments trains for 200 epochs on built-in images, which it makes in data/synthetic-"
+        "patchlight-train without arguments trains for 200 epochs on built-in images, which it renders into "
+        "data/synthetic-"
     )
     assert typed("train").out.startswith(said)
     assert typed("train", "seed=1").out == ""

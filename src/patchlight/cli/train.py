@@ -59,9 +59,9 @@ def _about_to_train(cfg: DictConfig) -> str:
     schedule = cfg.model.schedule
     epochs = schedule.n_epochs + schedule.n_epochs_decay
     return (
-        f"patchlight-train without arguments trains for {epochs} epochs on built-in images, which it makes in "
-        f"{cfg.data.root} at first. A demo that takes minutes is experiment=demo; your own "
-        f"images are data=paired data.root=FOLDER or data=unpaired data.root=FOLDER; --help has the rest."
+        f"patchlight-train without arguments trains for {epochs} epochs on built-in images, which it renders "
+        f"into {cfg.data.root} first. For a demo of minutes give experiment=demo; for your own images "
+        f"data=paired data.root=FOLDER, or data=unpaired data.root=FOLDER; --help lists the rest."
     )
 
 
