@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from patchlight.errors import ConfigError
-from patchlight.runs.length import check_lengths, check_validation
+from patchlight.runs.length import check_evaluation, check_lengths
 
 
 def check(**settings: Any) -> None:
@@ -56,8 +56,10 @@ def test_lengths_that_can_be_trained(settings: dict[str, Any]) -> None:
     check(**settings)
 
 
-def test_a_rank_without_an_image_to_validate_on() -> None:
-    with pytest.raises(ConfigError, match="data.val_size: 1 image to validate on do not give each of 2 ranks one"):
-        check_validation({}, 1, 2)
+def test_a_rank_without_an_image_to_measure() -> None:
+    with pytest.raises(ConfigError, match="data.val_size: to validate on, 1 image does not give each of 2 ranks one"):
+        check_evaluation({}, "val", 1, 2)
+    with pytest.raises(ConfigError, match=r"to test on, 2 images do not .* or trainer\.limit_test_batches=0"):
+        check_evaluation({"limit_val_batches": 0}, "test", 2, 3)
     for trainer, images in (({}, 0), ({}, 2), ({"limit_val_batches": 0}, 1)):
-        check_validation(trainer, images, 2)
+        check_evaluation(trainer, "val", images, 2)

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
+import pytest
 import torch
 
 from forked import Forked
@@ -55,6 +56,7 @@ MODELS = {
     "pix2pix": PIX2PIX,
     "shards": IN_SHARDS,
     "served": (*IN_SHARDS, "data.source.cache_dir=served-cache"),
+    "s3": (*IN_SHARDS, "data.source.cache_dir=s3-cache"),
     "cut": (*CUT, "model=cut"),
     "fastcut": (
         *CUT, "model=fastcut", "model/discriminator_augment=ada", "model.discriminator_augment.ramp_images=100",
@@ -75,9 +77,17 @@ MODELS = {
 IMAGES = 16
 
 
+OF_NO_ONE = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_REGION": "us-east-1"}
+"""Credentials for a store that asks for any."""
+
+
 @contextmanager
-def image_set(model: str, root: Path) -> Iterator[Path | str]:
-    """The set that a model is trained on, for as long as the context lasts: a folder, or the address of a server."""
+def image_set(model: str, root: Path, store: str | None = None) -> Iterator[Path | str]:
+    """The set that a model is trained on, for as long as the context lasts: a folder, or the address of a server.
+
+    For `s3` it is copied to the address `store`, whose bucket is there and whose endpoint and credentials are in the
+    environment; without one a server in this process answers.
+    """
     folder = root / f"{model}-data"
     pairing: Pairing = "unpaired" if "data=unpaired" in MODELS[model] else "paired"
     SyntheticSet(n_train=IMAGES, n_test=2, size=64).write(folder, pairing)
@@ -91,8 +101,24 @@ def image_set(model: str, root: Path) -> Iterator[Path | str]:
     if model == "shards":
         yield shards
         return
-    with serving(shards.parent) as server:
-        yield f"{server}/set"
+    if model == "s3" and store is not None:
+        upload(shards, store)
+        yield store
+        return
+    with serving(root) as server, pytest.MonkeyPatch.context() as patch:
+        if model == "s3":
+            for name, value in {**OF_NO_ONE, "AWS_ENDPOINT_URL": str(server)}.items():
+                patch.setenv(name, value)
+        yield f"s3://{shards.parent.name}/set" if model == "s3" else f"{server}/{shards.parent.name}/set"
+
+
+def upload(folder: Path, store: str) -> None:
+    """Copy the files of a folder into an object store."""
+    from obstore.store import from_url  # here, because its threads should be in no process that is forked
+
+    there: Any = from_url(store, client_options={"allow_http": True})
+    for path in sorted(folder.iterdir()):
+        there.put(path.name, path.read_bytes())
 
 
 def start(model: str, data: Path | str, run: Path) -> Forked:
@@ -218,12 +244,15 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=20, help="kills of each model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", nargs="*", default=list(MODELS))
+    parser.add_argument(
+        "--store", help="address for the model s3, s3://BUCKET/..., with AWS_ENDPOINT_URL and so on set"
+    )
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         for model in arguments.models:
-            with image_set(model, root) as data:
+            with image_set(model, root, arguments.store) as data:
                 kill_often(model, data, root, arguments.times, rng)
 
 

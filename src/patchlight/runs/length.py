@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from patchlight.errors import ConfigError
 
@@ -70,14 +70,18 @@ def check_lengths(trainer: Any, model: Any, images: int, batch_size: int, ranks:
     return length
 
 
-def check_validation(trainer: Any, images: int, ranks: int) -> None:
-    """Refuse a training in which a rank has no image to validate on: the others would wait for it without end.
+def check_evaluation(trainer: Any, split: Literal["val", "test"], images: int, ranks: int) -> None:
+    """Refuse a training in which a rank has no image of a split: others would wait for it, or it has no figures.
 
     Raises:
         ConfigError: by the key that makes more or none of them.
     """
-    if 0 < images < ranks and trainer.get("limit_val_batches") != 0:
+    if not 0 < images < ranks or trainer.get(f"limit_{split}_batches") == 0:
+        return
+    few = f"{images} image{'s do' if images != 1 else ' does'} not give each of {ranks} ranks one"
+    if split == "val":
         raise ConfigError(
-            f"data.val_size: {images} image{'s' * (images != 1)} to validate on do not give each of {ranks} ranks one; "
-            f"give data.val_size={ranks} or more, a larger val split, or trainer.limit_val_batches=0"
+            f"data.val_size: to validate on, {few}; give data.val_size={ranks} or more, a larger val split, or "
+            f"trainer.limit_val_batches=0"
         )
+    raise ConfigError(f"data: to test on, {few}; give a larger test split, or trainer.limit_test_batches=0")

@@ -32,7 +32,7 @@ from patchlight.methods.schedules import beyond_end
 from patchlight.parallel import require_supported
 from patchlight.runs.evaluation import Evaluation
 from patchlight.runs.geometry import NetworkCost, PatchGeometry, network_costs, patch_geometries
-from patchlight.runs.length import Length, check_lengths, check_validation
+from patchlight.runs.length import Length, check_evaluation, check_lengths
 from patchlight.runs.monitors import RequireFigures, check_monitors, check_objective
 from patchlight.runs.resume import ResumePoint, find_checkpoint, load_initial_weights, require_fit, set_aside_later
 from patchlight.system.lightning_internals import is_first
@@ -105,7 +105,9 @@ def prepare(cfg: DictConfig, run_dir: Path) -> Run:
     trainer = build_trainer(cfg, [*data.callbacks, *own], loggers)
     seen = max(images["train"].values()) * data.repeat
     length = check_lengths(cfg.trainer, cfg.model, seen, data.batch_sizes["train"], trainer.world_size)
-    check_validation(cfg.trainer, max(images["val"].values()), trainer.world_size)
+    check_evaluation(cfg.trainer, "val", max(images["val"].values()), trainer.world_size)
+    if evaluation.quality is not None:
+        check_evaluation(cfg.trainer, "test", max(images["test"].values()), trainer.world_size)
     return Run(config, method, geometries, costs, length, data, callbacks, loggers, trainer, point, evaluation, notes)
 
 

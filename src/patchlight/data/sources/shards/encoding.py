@@ -6,11 +6,13 @@ import io
 from dataclasses import replace
 from typing import Literal
 
+import cv2
 import numpy as np
 from PIL import Image
 
-from patchlight.data.decoding import Decoding
+from patchlight.data.decoding import Decoding, read_values, swapped
 from patchlight.data.image_files import NARROWED, Header, Picture
+from patchlight.data.sources.encoded import halves
 from patchlight.errors import DataError
 
 Format = Literal["keep", "png", "webp", "jpeg"]
@@ -68,6 +70,21 @@ def encode_exactly(picture: Picture, called: str) -> bytes:
         mode = picture.mode if isinstance(picture, Image.Image) else picture.dtype
         raise DataError(f"{called} is of mode {mode}, which cannot be kept without loss")
     return content
+
+
+def encode_half(content: bytes, side: int, called: str, decoding: Decoding) -> bytes:
+    """The left (0) or the right (1) image of a file that holds two, as a file; one of 16 bits keeps them.
+
+    Raises:
+        DataError: it is damaged, or cannot be cut.
+    """
+    picture = halves(called, decode(content, called, decoding))[side]
+    if not (isinstance(picture, Image.Image) and NARROWED in picture.info):
+        return encode_exactly(picture, called)
+    values = halves(called, read_values(content, called))[side]
+    done, encoded = cv2.imencode(".png", np.ascontiguousarray(swapped(values)))
+    assert done
+    return encoded.tobytes()
 
 
 def encode_as(picture: Picture, format: Literal["webp", "jpeg"], quality: int, called: str) -> bytes:

@@ -18,7 +18,7 @@ from patchlight.data.ordering import Blocks
 from patchlight.data.sources.base import Condition, FileSet, Found, ImageSource, Pairing, PairSource, Split, StoredSet
 from patchlight.data.sources.encoded import EncodedImages, halves, header_halves
 from patchlight.data.sources.shards.cache import ShardCache
-from patchlight.data.sources.shards.encoding import content_header, decode, encode_exactly
+from patchlight.data.sources.shards.encoding import content_header, decode, encode_half
 from patchlight.data.sources.shards.index import INDEX, Index, Part, read_index
 from patchlight.data.sources.shards.location import Location, read_small
 from patchlight.data.sources.shards.records import ShardReader, array_record
@@ -119,7 +119,10 @@ class DomainFiles(EncodedImages):
         files = self.source.encoded(index)
         if isinstance(self.source, ShardedImages):
             return files[0]
-        return files[self.side] if len(files) == 2 else encode_exactly(self.source.read(index)[self.side], "it")
+        if len(files) == 2:
+            return files[self.side]
+        of_a, of_b = self.source.decodings
+        return encode_half(files[0], self.side, "it", of_a.of_halves(of_b))
 
 
 class Shards(StoredSet, FileSet):
