@@ -55,8 +55,8 @@ IN_SHARDS = (*PIX2PIX, "data/source=shards", "data.source.window=2", "data.cache
 MODELS = {
     "pix2pix": PIX2PIX,
     "shards": IN_SHARDS,
-    "served": (*IN_SHARDS, "data.source.cache_dir=served-cache"),
-    "s3": (*IN_SHARDS, "data.source.cache_dir=s3-cache"),
+    "served": IN_SHARDS,
+    "s3": IN_SHARDS,
     "cut": (*CUT, "model=cut"),
     "fastcut": (
         *CUT, "model=fastcut", "model/discriminator_augment=ada", "model.discriminator_augment.ramp_images=100",
@@ -73,6 +73,9 @@ MODELS = {
         "model.generator.ngf=4", *PATCHES,
     ),
 }  # fmt: skip
+
+FETCHED = ("served", "s3")
+"""Those whose shards come from a server."""
 
 IMAGES = 16
 
@@ -122,7 +125,9 @@ def upload(folder: Path, store: str) -> None:
 
 
 def start(model: str, data: Path | str, run: Path) -> Forked:
-    words = (*MODELS[model], f"data.root={data}", *COMMON, f"hydra.run.dir={run}", "resume=auto")
+    words = [*MODELS[model], f"data.root={data}", *COMMON, f"hydra.run.dir={run}", "resume=auto"]
+    if model in FETCHED:
+        words.append(f"data.source.cache_dir={run}-cache")  # empty at first, so that it is killed while it fetches, too
     return Forked("train", *words, folder=run.parent)
 
 
