@@ -81,7 +81,7 @@ def encode_half(content: bytes, side: int, called: str, decoding: Decoding) -> b
     picture = halves(called, decode(content, called, decoding))[side]
     if not (isinstance(picture, Image.Image) and NARROWED in picture.info):
         return encode_exactly(picture, called)
-    values = halves(called, read_values(content, called))[side]
+    values = np.asarray(halves(called, read_values(content, called))[side])
     done, encoded = cv2.imencode(".png", np.ascontiguousarray(swapped(values)))
     assert done
     return encoded.tobytes()
