@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import re
 import sys
 import tomllib
 from collections.abc import Callable
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,17 @@ def test_links_lead_to_files_and_headings() -> None:
             if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
                 dead.append(f"{page.name}: {target}")
     assert dead == []
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    """The build of the site refuses a page that no toctree has."""
+    docs = REPOSITORY / "docs"
+    listed = {str(docs / "index.md")}
+    for page in docs.rglob("*.md"):
+        for body in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M):
+            entries = [line for line in body.splitlines() if line and not line.startswith(":")]
+            listed |= {os.path.normpath(path) for entry in entries for path in glob(str(page.parent / f"{entry}.md"))}
+    assert [str(page) for page in pages() if page.is_relative_to(docs) and str(page) not in listed] == []
 
 
 def is_generated(file: Path) -> bool:
