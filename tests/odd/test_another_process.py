@@ -81,8 +81,8 @@ def test_translate(left: Left) -> None:
     )
     assert [path.name for path in (left.folder / "out").iterdir()] == ["a.png"]
     assert (folder.status, folder.err) == (1, (
-        "patchlight-translate: set/trainA/sub cannot be read (Permission denied): change its permissions, or take it "
-        "away\n"
+        "patchlight-translate: set/trainA/sub cannot be read (Permission denied): change its permissions, or remove "
+        "it\n"
     ))  # fmt: skip
     assert not (left.folder / "out2").exists()
     assert (names.status, names.err) == (
@@ -126,11 +126,11 @@ def test_doctor(left: Left) -> None:
 def test_train(left: Left) -> None:
     messages = (
         "closed/trainA/z.png cannot be read as an image (Permission denied): replace or remove it",
-        "set/trainA/sub cannot be read (Permission denied): change its permissions, or take it away",
+        "set/trainA/sub cannot be read (Permission denied): change its permissions, or remove it",
         "unsearchable/trainA/sub/c.png cannot be read as an image (Permission denied): replace or remove it",
-        "data.root=shut may not be read: change its permissions",
+        "data.root=shut is not readable: change its permissions",
         "torn/trainA/bomb-small.png is too large to be decoded safely (9500x9500 pixels): scale it down first",
-        "paths.log_dir=fixed cannot be made: fixed may not be written; choose another",
+        "paths.log_dir=fixed cannot be made: fixed is not writable; choose another",
     )
     for outcome, message in zip(left.train, messages, strict=True):
         assert (outcome.status, outcome.err.count("\n")) == (1, 1), outcome.err

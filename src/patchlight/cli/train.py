@@ -98,4 +98,4 @@ def _check_folders(argv: Sequence[str], log_dir: str) -> None:
     if not os.path.isdir(place):
         raise ConfigError(f"{key}={folder} cannot be a folder: {place} is a file; choose another")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"{key}={folder} cannot be made: {place} may not be written; choose another")
+        raise ConfigError(f"{key}={folder} cannot be made: {place} is not writable; choose another")

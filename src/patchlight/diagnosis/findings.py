@@ -23,7 +23,7 @@ class Check:
 
 CHECKS: dict[str, Check] = {
     "layout": Check("error", "folders do not make a set", "arrange the folders as docs/doctor.md shows"),
-    "folder": Check("error", "folder cannot be read", "change its permissions, or take it away"),
+    "folder": Check("error", "folder cannot be read", "change its permissions, or remove it"),
     "empty_split": Check("error", "split without images", "fill the folder, or remove it"),
     "link": Check("error", "link that leads nowhere", "replace the link by the file, or remove it"),
     "empty_file": Check("error", "file without bytes", "replace or remove it; fix= leaves it out"),

@@ -35,7 +35,7 @@ def check_free(path: Path, overwrite: bool) -> None:
         raise ConfigError(f"output={path} is there already: choose another name, or give overwrite=true")
     make_folder(path.parent, path)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"output={path} cannot be made: {path.parent} may not be written; choose another folder")
+        raise ConfigError(f"output={path} cannot be made: {path.parent} is not writable; choose another folder")
 
 
 def make_folder(folder: Path, output: Path | None = None) -> None:

@@ -166,5 +166,5 @@ class Folders(StoredSet, MaskedSet):
         if not os.path.isdir(root):
             raise DataError(f"data.root={root} is not a folder: give the folder of the image set, or download one")
         if not os.access(root, os.R_OK | os.X_OK):
-            raise DataError(f"data.root={root} may not be read: change its permissions")
+            raise DataError(f"data.root={root} is not readable: change its permissions")
         require_layout(root, self.layout, self.pairing)

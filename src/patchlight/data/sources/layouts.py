@@ -53,7 +53,7 @@ DISK = Disk()
 
 def refuse_folder(error: OSError) -> None:
     """An unreadable folder would otherwise be passed over, and its images missing without a word."""
-    raise DataError(f"{error.filename} cannot be read ({error.strerror}): change its permissions, or take it away")
+    raise DataError(f"{error.filename} cannot be read ({error.strerror}): change its permissions, or remove it")
 
 
 def sorted_images(folder: Path, found: list[Path], decoding: Decoding = COLOURS) -> list[Path]:

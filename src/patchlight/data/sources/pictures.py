@@ -49,7 +49,7 @@ class Pictures(StoredSet, FileSet):
         """The pictures of a split in a deterministic order; empty where the set has no such split.
 
         Raises:
-            DataError: a folder of the split is empty or may not be read.
+            DataError: a folder of the split is empty or is not readable.
         """
         paths = [path for folder in self._folders(split) for path in DISK.images(folder)]
         return Twice(Files(paths, self.decodings[0]))

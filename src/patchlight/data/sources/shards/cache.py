@@ -46,7 +46,7 @@ class ShardCache:
         except OSError as error:
             raise DataError(f"data.source.cache_dir={self.folder} cannot be made ({error.strerror})") from None
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise DataError(f"data.source.cache_dir={self.folder} may not be written: choose another folder")
+            raise DataError(f"data.source.cache_dir={self.folder} is not writable: choose another folder")
 
     def path(self, shard: Shard) -> Path:
         """The place of a shard, which may not be there."""

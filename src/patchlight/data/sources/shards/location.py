@@ -74,7 +74,7 @@ class Location:
         """Fetch a file to `target`, again and again until it is whole; `size` is what it has, or at most has.
 
         Raises:
-            DataError: it is not there, may not be read, or does not come whole in time.
+            DataError: it is not there, is not readable, or does not come whole in time.
         """
         give_up, pause, attempts = time.monotonic() + self.retry_s, FIRST_PAUSE_S, 0
         while True:
