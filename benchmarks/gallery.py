@@ -9,27 +9,30 @@ keep their samples in `RUN/samples/latest`.
 from __future__ import annotations
 
 import argparse
+from math import ceil
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-GAP, LABEL_WIDTH, INK = 6, 92, "#262a33"
-"""Pixels."""
+GAP, LABEL_GAP, INK = 6, 12, "#262a33"
+"""Pixels between pictures, pixels between a label and its row, and the colour of labels."""
 
 
 def gallery(rows: list[tuple[str, list[Path]]], side: int) -> Image.Image:
     """A picture of labelled rows of square images, each `side` pixels wide."""
+    font = ImageFont.load_default(size=15)
+    left = max(ceil(font.getlength(line)) for label, _ in rows for line in label.splitlines()) + LABEL_GAP
     n_columns = len(rows[0][1])
-    size = LABEL_WIDTH + n_columns * (side + GAP) - GAP, len(rows) * (side + GAP) - GAP
+    size = left + n_columns * (side + GAP) - GAP, len(rows) * (side + GAP) - GAP
     sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    draw = ImageDraw.Draw(sheet)
     for row, (label, paths) in enumerate(rows):
         top = row * (side + GAP)
-        draw.multiline_text((LABEL_WIDTH - 12, top + side / 2), label, fill=INK, font=font, anchor="rm", align="right")
+        draw.multiline_text((left - LABEL_GAP, top + side / 2), label, fill=INK, font=font, anchor="rm", align="right")
         for column, path in enumerate(paths):
             with Image.open(path) as picture:
                 image = picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-            sheet.paste(image, (LABEL_WIDTH + column * (side + GAP), top))
+            sheet.paste(image, (left + column * (side + GAP), top))
     return sheet
 
 
