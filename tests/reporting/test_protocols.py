@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def test_everything_else_matters(protocol: dict[str, Any], change: dict[str, Any
     assert [p.runs for p in protocols.all] == [["a", "c"], ["b"]]
     differing = [key.partition(".")[0] for key, _, differs in protocols.rows() if differs]
     assert set(differing) == set(change)
+
+
+def test_how_a_model_makes_its_images_is_a_choice_unless_measuring_asked_for_another(protocol: dict[str, Any]) -> None:
+    ema = {"ema": {"_target_": "patchlight.callbacks.EMA"}}
+    paper = {"model": {"inference_mode": "paper"}, "callbacks": {"ema": None}}
+    averaged = {"model": {"inference_mode": "eval"}, "callbacks": ema}
+    other = protocol | {"inference_mode": "eval", "weights": "moving average"}
+    runs = [
+        replace(run("paper", protocol), config=paper),
+        replace(run("fast", other), config=averaged),
+        replace(run("asked for", protocol | {"inference_mode": "eval"}), config=paper),
+        replace(run("raw", other | {"weights": "as trained"}), config=averaged),
+    ]
+    protocols = Protocols(runs, "last")
+    assert [p.runs for p in protocols.all] == [["paper", "fast"], ["asked for"], ["raw"]]
+    assert columns(runs, "l1") == ["A", "B", "C"]
+    said = {key: texts for key, texts, differs in protocols.rows() if differs}
+    chosen = "as the run's configuration has it"
+    assert said == {"inference_mode": [chosen, "eval", chosen], "weights": [chosen, chosen, "as trained"]}
 
 
 def test_a_metric_that_is_another_has_its_own_column_and_the_others_do_not(protocol: dict[str, Any]) -> None:

@@ -19,6 +19,11 @@ PAIRS = "compared"
 
 NOT_RECORDED, NO_FIGURE = "not recorded", "no figure"
 
+AS_CONFIGURED = "as the run's configuration has it"
+"""In place of how a model makes its images, where that is a choice of the run, and so a column of its settings."""
+
+EMA = "patchlight.callbacks.EMA"
+
 
 @dataclass
 class Protocol:
@@ -60,7 +65,8 @@ class Protocols:
     """The protocols of some runs, lettered A, B, ... in the order of the runs.
 
     Figures of two runs are comparable if their protocols are equal apart from seeds, the other metrics, and, unless
-    the figures are those of the best weights, what `best` means.
+    the figures are those of the best weights, what `best` means. With dropout or without it, and with moving averages
+    or without them, models are measured in the same way, if that is how their runs were configured.
     """
 
     def __init__(self, runs: Sequence[Run], weights: str) -> None:
@@ -72,7 +78,7 @@ class Protocols:
             metrics = {_base(metric): described.get(_base(metric)) for metric in run.figures[weights]}
             if metrics and all(name.startswith(OF_SETS) for name in metrics):
                 apart |= {PAIRS}
-            common = {key: value for key, value in run.protocol.items() if key not in apart}
+            common = {key: value for key, value in _told_from_choices(run).items() if key not in apart}
             protocol = next((p for p in self.all if p.takes(common, metrics)), None)
             if protocol is None:
                 protocol = Protocol(_letter(len(self.all)), common)
@@ -107,6 +113,18 @@ class Protocols:
             texts = [protocol.text(key) for protocol in self.all]
             rows.append((key, texts, len({text for text in texts if text != NO_FIGURE}) > 1))
         return rows
+
+
+def _told_from_choices(run: Run) -> dict[str, Any]:
+    """The protocol of a run, in which what its configuration chooses is told from what was asked for in measuring."""
+    model, callbacks = run.config.get("model") or {}, run.config.get("callbacks") or {}
+    averaged = any(isinstance(node, Mapping) and node.get("_target_") == EMA for node in callbacks.values())
+    chosen = {
+        "inference_mode": model.get("inference_mode", NOT_RECORDED),
+        "weights": "moving average" if averaged else "as trained",
+    }
+    same = {key for key, value in chosen.items() if run.config and run.protocol.get(key) == value}
+    return {key: AS_CONFIGURED if key in same else value for key, value in run.protocol.items()}
 
 
 def _base(metric: str) -> str:
