@@ -13,7 +13,16 @@ from patchlight.config.validation import validate
 pytestmark = pytest.mark.untraced  # Hydra's own code
 
 FOLDER = config_dir() / "recipe"
-PARTS = ["_cyclegan/fast", "_optimizer_d/fast", "_pix2pix/fast", "_resnet/cyclegan_fast", "_unet/fast"]
+PARTS = [
+    "_cyclegan/fast",
+    "_data/pix2pix_fast",
+    "_discriminator/pix2pix_fast",
+    "_optimizer_d/fast",
+    "_optimizer_d/pix2pix_fast",
+    "_pix2pix/fast",
+    "_resnet/cyclegan_fast",
+    "_unet/fast",
+]
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("[!_]*.yaml"))
 
@@ -42,7 +51,13 @@ def composed(*overrides: str) -> dict[str, object]:
 def stated(name: str, place: str = "") -> dict[str, object]:
     """What a file of the recipe says, by full keys, if there is one."""
     path = FOLDER / name
-    return {place + key: value for key, value in flat(OmegaConf.load(path)).items()} if path.exists() else {}
+    keys = flat(OmegaConf.load(path)) if path.exists() else {}
+    included = keys.pop("defaults", [])
+    assert isinstance(included, list)
+    found = {place + key: value for key, value in keys.items()}
+    for entry in included:
+        found |= {} if entry == "_self_" else stated(f"..{entry}.yaml", "model.generator_terms.")
+    return found
 
 
 def test_recipes_that_there_are() -> None:
@@ -57,8 +72,11 @@ def test_a_recipe_changes_what_its_files_say_and_nothing_else(model: str) -> Non
     generators = {"UNetGenerator": "_unet/fast.yaml", "ResNetGenerator": f"_resnet/{model}_fast.yaml"}
     generator = str(paper["model.generator._target_"]).rpartition(".")[2]
     expected |= stated(generators.get(generator, "none"), "model.generator.")
+    expected |= stated(f"_optimizer_d/{model}_fast.yaml", "model.")
+    expected |= stated(f"_discriminator/{model}_fast.yaml", "model.discriminator.")
+    expected |= stated(f"_data/{model}_fast.yaml", "data.")
     differing = {key for key in paper.keys() | fast.keys() if paper.get(key) != fast.get(key)}
-    assert differing - {"model.optimizer_d"} <= expected.keys()
+    assert differing - {"model.optimizer_d", "model.generator_terms"} <= expected.keys()
     assert {key: fast[key] for key in expected} == expected
     assert {"recipe", "callbacks.ema.decay"} <= differing
 
@@ -67,12 +85,18 @@ def test_a_recipe_leaves_other_networks_and_optimizers_as_they_are_chosen() -> N
     own = composed("recipe=fast", "model/generator=resnet_9", "model/optimizer_d=sgd")
     assert "model.generator.num_downs" not in own
     assert (own["model.optimizer_d._target_"], own["model.optimizer_d.momentum"]) == ("torch.optim.SGD", 0.9)
+    assert own["model.optimizer_d.lr"] == composed("model/optimizer_d=sgd")["model.optimizer_d.lr"]
+    assert composed("recipe=fast")["model.discriminator.n_layers"] == 2
+    assert composed("recipe=fast", "model/discriminator=patch70")["model.discriminator.n_layers"] == 3
 
 
 def test_what_is_stated_elsewhere_stays() -> None:
     demo = composed("experiment=demo", "recipe=fast")
     assert demo["model.lambda_l1"] == 50.0 != composed("recipe=fast")["model.lambda_l1"]
     assert composed("recipe=fast", "model.lambda_l1=7")["model.lambda_l1"] == 7
+    assert composed("recipe=fast", "~model.generator_terms.feature_matching")["model.generator_terms"] == {}
+    both = composed("recipe=fast", "model/generator_term=[ssim]", "model.generator_terms.feature_matching.weight=3")
+    assert [both[f"model.generator_terms.{name}.weight"] for name in ("ssim", "feature_matching")] == [10.0, 3]
 
 
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:

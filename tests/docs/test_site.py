@@ -64,10 +64,11 @@ def test_every_key_of_a_training_is_in_the_reference() -> None:
 
 
 def test_a_key_has_the_type_that_checks_it_and_the_default_of_each_file() -> None:
-    depth = rows()["model.discriminator.n_layers"]
+    patchgan = read_group(config_dir(), "model/discriminator").tables["patchlight.networks.PatchDiscriminator"]
+    depth = patchgan["model.discriminator.n_layers"]
     assert depth.type == "integer ≥ 1 and ≤ 16"
     assert depth.defaults == {
-        "3": ["patch70"], "4": ["patch142"], "1": ["patch16"], "5": ["patch286"], "2": ["patch34"],
+        "3": ["default", "patch70"], "4": ["patch142"], "1": ["patch16"], "5": ["patch286"], "2": ["patch34"],
     }  # fmt: skip
     assert rows()["model.penalties.r1.gamma"].defaults == {"10.0": ["r1"]}
     assert rows()["data.direction"].type == "`AtoB` or `BtoA`"

@@ -58,7 +58,7 @@ class GeneratorTerms(nn.ModuleDict):
                 if term.needs_features and not network.shows_features:
                     raise ValueError(
                         f"{key} looks at the features of discriminators, and {type(network).__name__} does not show "
-                        f"them: give it a method features(image)"
+                        f"them: give it a method features(image), or leave the term out: ~model.{key}"
                     )
             self[name] = term.requires_grad_(False)
         self.register_state_dict_post_hook(_without_parameters)  # type: ignore[no-untyped-call]
