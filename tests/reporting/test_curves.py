@@ -68,22 +68,32 @@ def test_batches_of_several_sizes_are_compared_by_images() -> None:
     assert list(group_curve(group(frame), "val/l1", IMAGES)["progress"]) == [20, 40]
 
 
-def test_curves_over_time_are_compared_at_the_same_time() -> None:
-    """The second run takes twice as long for a batch: at its times the first one is interpolated, and the other way."""
+def test_seeds_are_averaged_after_the_same_batches_and_lie_at_their_mean_time() -> None:
+    """The second run takes twice as long for a batch, and none of the two values is at a time of its own."""
     fast = {"step": [9, 9, 19, 19], "time/train_seconds": [100.0, np.nan, 200.0, np.nan]}
     slow = fast | {"time/train_seconds": [200.0, np.nan, 400.0, np.nan]}
-    frames = [pd.DataFrame(times | {"val/l1": [np.nan, 0.4, np.nan, 0.2]}) for times in (fast, slow)]
+    values = {"val/l1": [np.nan, 0.4, np.nan, 0.2]}, {"val/l1": [np.nan, 0.6, np.nan, 0.2]}
+    frames = [pd.DataFrame(times | own) for times, own in zip((fast, slow), values, strict=True)]
     first, *others = axes_of([run("a", frames[0]), run("b", frames[1])], "wall_time")
     assert [axis.name for axis in (first, *others)] == ["wall_time", "batches"]
     assert (first.title, first.per_unit) == ("wall time of training (min)", 60.0)
     curve = group_curve(group(*frames), "val/l1", first)
-    assert list(curve["progress"]) == pytest.approx([100 / 60, 200 / 60, 400 / 60])
-    # At 200 s the fast run has 0.2 and the slow one 0.4; before, the slow one has nothing, and after, the fast one.
-    assert list(curve["mean"]) == pytest.approx([0.4, 0.3, 0.2])
-    assert list(curve["n"]) == [1, 2, 1]
-    assert curve["std"][1] == pytest.approx(0.2 / 2**0.5)
+    assert list(curve["progress"]) == pytest.approx([150 / 60, 300 / 60])
+    assert list(curve["mean"]) == pytest.approx([0.5, 0.2])
+    assert list(curve["n"]) == [2, 2]
+    assert curve["std"][0] == pytest.approx(0.2 / 2**0.5)
     over_batches = group_curve(group(*frames), "val/l1", BATCHES)
-    assert list(over_batches["mean"]) == pytest.approx([0.4, 0.2])
+    assert list(over_batches["mean"]) == list(curve["mean"])
+
+
+def test_after_the_end_of_a_slow_run_time_goes_on_with_the_others() -> None:
+    fast = {"step": [9, 19, 29], "time/train_seconds": [60.0, 120.0, 180.0], "val/l1": [0.4, 0.3, 0.2]}
+    slow = {"step": [9, 19], "time/train_seconds": [300.0, 600.0], "val/l1": [0.6, 0.5]}
+    frames = [pd.DataFrame(fast), pd.DataFrame(slow)]
+    curve = group_curve(group(*frames), "val/l1", axes_of([run("a", frames[0]), run("b", frames[1])], "wall_time")[0])
+    assert list(curve["progress"]) == pytest.approx([3, 6, 7])
+    assert list(curve["mean"]) == pytest.approx([0.5, 0.4, 0.2])
+    assert list(curve["n"]) == [2, 2, 1]
 
 
 def test_long_curves_over_time_are_averaged_in_equal_times() -> None:
@@ -96,8 +106,8 @@ def test_long_curves_over_time_are_averaged_in_equal_times() -> None:
     assert axis.unit == "h"
     curve = group_curve(group(*frames), "train/g", axis)
     assert len(curve) == BINS
-    assert list(curve["n"]) == [2] * (BINS // 2) + [1] * (BINS // 2)
-    assert list(curve["mean"] / 3600) == pytest.approx(list(curve["progress"]), abs=12000 / 3600 / BINS / 2)
+    assert list(curve["n"]) == [2] * BINS
+    assert list(curve["mean"] / 3600) == pytest.approx(list(curve["progress"]), abs=9000 / 3600 / BINS / 2)
 
 
 def test_an_axis_that_a_run_lacks_is_named() -> None:

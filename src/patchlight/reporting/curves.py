@@ -105,16 +105,17 @@ def curve_names(runs: Sequence[Run]) -> dict[str, list[str]]:
 def group_curve(group: Group, name: str, axis: Axis = AXES[0]) -> pd.DataFrame:
     """Columns `progress`, `mean`, `std` and `n`; many points are averaged in `BINS` equal parts of the training.
 
-    `std` is the sample standard deviation over the runs, NaN where there is one. Over a time, which no two runs divide
-    alike, each run is interpolated at the times of the others, never beyond its own.
+    `std` is the sample standard deviation over the runs, NaN where there is one. No two runs take equally long for the
+    same batches: over a time, what they have after equally many batches lies at the mean of their times.
     """
     parts = [_points(run, name, axis).assign(run=i) for i, run in enumerate(group.runs) if name in run.curves]
     parts = [part for part in parts if not part.empty]
     if not parts:
         return pd.DataFrame(columns=["progress", "mean", "std", "n"], dtype=float)
-    if axis.is_time and max(part["progress"].nunique() for part in parts) <= BINS:
-        points = pd.concat(_at_common_times(parts))
-    elif (points := pd.concat(parts))["progress"].nunique() > BINS:
+    points = pd.concat(parts)
+    if axis.is_time:
+        points["progress"] = points["step"].map(_mean_times(points))
+    if points["progress"].nunique() > BINS:
         edges = np.linspace(points["progress"].min(), points["progress"].max(), BINS + 1)
         bins = np.clip(np.searchsorted(edges, points["progress"], side="right") - 1, 0, BINS - 1)
         points["progress"] = (edges[bins] + edges[bins + 1]) / 2
@@ -125,24 +126,22 @@ def group_curve(group: Group, name: str, axis: Axis = AXES[0]) -> pd.DataFrame:
 def _points(run: Run, name: str, axis: Axis) -> pd.DataFrame:
     frame = run.curves
     if axis.column not in frame:
-        return pd.DataFrame(columns=["progress", "value"], dtype=float)
+        return pd.DataFrame(columns=["step", "progress", "value"], dtype=float)
     if axis.column != "step":
         # Rows of a validation may lack the column: it is that of the batch before.
         frame = frame.sort_values("step", kind="stable")
         frame = frame.assign(**{axis.column: frame[axis.column].ffill().fillna(0)})
-    points = frame[[axis.column, name]].dropna().set_axis(["progress", "value"], axis=1)
-    return points.assign(progress=points["progress"] / axis.per_unit)
+    points = pd.DataFrame({"step": frame["step"], "progress": frame[axis.column] / axis.per_unit, "value": frame[name]})
+    return points.dropna()
 
 
-def _at_common_times(parts: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Each run's values at every time that one of the runs has; NaN before its first and after its last is left out."""
-    times = np.unique(np.concatenate([part["progress"].to_numpy(float) for part in parts]))
-    found = []
-    for part in parts:
-        own = part.groupby("progress", as_index=False)["value"].mean()
-        values = np.interp(times, own["progress"], own["value"], left=np.nan, right=np.nan)
-        found.append(pd.DataFrame({"progress": times, "value": values, "run": part["run"].iloc[0]}).dropna())
-    return found
+def _mean_times(points: pd.DataFrame) -> pd.Series:
+    """By step, the time of the mean run. The end of one run moves it neither back nor forth."""
+    times = points.pivot_table(index="step", columns="run", values="progress")
+    laps = times.interpolate(method="index", limit_area="inside").diff()
+    laps.iloc[0] = times.iloc[0]
+    mean_times: pd.Series = laps.mean(axis=1).cumsum()
+    return mean_times
 
 
 def observations(runs: Sequence[Run], prefix: str) -> Mapping[str, int]:
