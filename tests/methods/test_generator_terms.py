@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_methods import cyclegan, fit, images, pix2pix
+from tiny_methods import cut, cyclegan, fit, images, pix2pix, pix2pixhd
 from torch import Tensor, nn
 
 from patchlight.errors import ConfigError
@@ -93,6 +93,15 @@ def test_it_is_logged_before_its_weight_and_weighs_in_the_gradient(tmp_path: Pat
         torch.testing.assert_close(a - b, -0.01 * 3 * gradient, rtol=1e-9, atol=1e-14)
     for a, b in zip(method.discriminator.parameters(), plain.discriminator.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("make", [pix2pix, pix2pixhd, cyclegan, cut])
+def test_one_that_is_null_is_left_out(make: Any) -> None:
+    """As a file does on top of one that has it, in which `~model.generator_terms.tv` cannot be written."""
+    method = make(generator_terms={"tv": None, "other": Variation(2.0)}, penalties={"r1": None})
+    assert "tv" not in method.generator_terms
+    assert "other" in method.generator_terms
+    assert len(method.adversarial.penalties) == 0
 
 
 def test_it_is_in_each_direction_of_a_cycle(tmp_path: Path) -> None:

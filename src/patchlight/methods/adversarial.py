@@ -66,10 +66,11 @@ class AdversarialLoss(nn.Module):
     """The objective that generators and discriminators minimise of each other, and the critics' penalties.
 
     The objective is the object `adversarial`, or the one that `gan_mode` names with its labels; without either, the
-    one of `default_mode`. `penalties` have names, under which they are logged. `augment` is applied to real and fake
-    images alike, each drawn for itself, on the discriminators' way in both sides' steps and nowhere else; a penalty is
-    of the gradient through it. Where a discriminator's maps have weights (`Discriminator.map_weights`), each term is
-    the sum over the maps with these, and a penalty that of the gradient of the logits with these.
+    one of `default_mode`. `penalties` have names, under which they are logged; one that is None is left out. `augment`
+    is applied to real and fake images alike, each drawn for itself, on the discriminators' way in both sides' steps and
+    nowhere else; a penalty is of the gradient through it. Where a discriminator's maps have weights
+    (`Discriminator.map_weights`), each term is the sum over the maps with these, and a penalty that of the gradient of
+    the logits with these.
 
     Raises:
         ValueError: `adversarial` beside a `gan_mode` or labels, or no objective; an objective that needs a penalty and
@@ -88,7 +89,7 @@ class AdversarialLoss(nn.Module):
         default_mode: AdversarialMode,
         real_label: float,
         fake_label: float,
-        penalties: Mapping[str, Penalty] | None,
+        penalties: Mapping[str, Penalty | None] | None,
         augment: nn.Module | None = None,
         unpenalized_critic: bool,
         critics: tuple[nn.Module, ...],
@@ -99,7 +100,7 @@ class AdversarialLoss(nn.Module):
         else:
             _require_alone(adversarial, gan_mode, (real_label, fake_label))
         self.objective = adversarial
-        self.penalties = nn.ModuleDict(penalties)
+        self.penalties = nn.ModuleDict({name: each for name, each in (penalties or {}).items() if each is not None})
         if self.penalties:
             for critic in critics:
                 require_penalisable(critic)

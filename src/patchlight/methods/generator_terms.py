@@ -18,7 +18,7 @@ from patchlight.networks import Discriminator
 
 
 class GeneratorTerms(nn.ModuleDict):
-    """Terms by name, fixed in their parameters; see `GeneratorTerm`.
+    """Terms by name, fixed in their parameters; see `GeneratorTerm`. One that is None is left out.
 
     `own` are the names of the method's own terms, which no other can have, `has_pairs` says whether a generated image
     has one that it should equal, `has_cycle` whether it is translated back, and `discriminators` those whose features
@@ -30,7 +30,7 @@ class GeneratorTerms(nn.ModuleDict):
 
     def __init__(
         self,
-        terms: Mapping[str, GeneratorTerm] | None,
+        terms: Mapping[str, GeneratorTerm | None] | None,
         *,
         own: Collection[str],
         has_pairs: bool,
@@ -40,6 +40,8 @@ class GeneratorTerms(nn.ModuleDict):
         super().__init__()
         for name, term in (terms or {}).items():
             key = f"generator_terms.{name}"
+            if term is None:
+                continue
             if not isinstance(term, GeneratorTerm):
                 raise ValueError(f"{key} is a {type(term).__name__}: derive it from patchlight.losses.GeneratorTerm")
             if name in own or name in dir(self) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):

@@ -69,9 +69,9 @@ class Pix2PixHD(TranslationMethod):
         lambda_feat: NonNegativeFloat = 10.0,
         perceptual: nn.Module | None = None,
         lambda_perceptual: NonNegativeFloat = 10.0,
-        penalties: Mapping[str, Penalty] | None = None,
+        penalties: Mapping[str, Penalty | None] | None = None,
         unpenalized_critic: bool = False,
-        generator_terms: Mapping[str, GeneratorTerm] | None = None,
+        generator_terms: Mapping[str, GeneratorTerm | None] | None = None,
         discriminator_augment: nn.Module | None = None,
         optimizer: OptimizerFactory | None = None,
         optimizer_d: OptimizerFactory | None = None,
@@ -208,7 +208,9 @@ class _Pairs:
 
 
 def _all_terms(
-    own: Mapping[str, GeneratorTerm], others: Mapping[str, GeneratorTerm], discriminators: Sequence[Discriminator]
+    own: Mapping[str, GeneratorTerm],
+    others: Mapping[str, GeneratorTerm | None],
+    discriminators: Sequence[Discriminator],
 ) -> GeneratorTerms:
     """The method's own terms and the others.
 
