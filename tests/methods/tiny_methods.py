@@ -101,7 +101,7 @@ def fit(
 ) -> Norms:  # fmt: skip
     record = Norms()
     trainer = Trainer(
-        **{"max_epochs": 1, "precision": "64-true", "enable_checkpointing": False} | settings, accelerator="cpu",
+        **{"max_epochs": 1, "precision": "64-true", "enable_checkpointing": False, "accelerator": "cpu"} | settings,
         callbacks=[record, *callbacks], logger=False, enable_progress_bar=False, enable_model_summary=False,
         default_root_dir=folder,
     )  # fmt: skip
