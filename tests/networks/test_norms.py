@@ -67,5 +67,6 @@ def test_in_one_process_it_is_batch_norm() -> None:
 
 @pytest.mark.filterwarnings("ignore:torch.distributed.nn.functional.all_reduce is deprecated:FutureWarning")
 def test_two_ranks_share_their_statistics(tmp_path: Path) -> None:
-    # Forked, because a new process imports torch for some seconds.
-    multiprocessing.start_processes(halves, args=(str(tmp_path),), nprocs=2, start_method="fork")
+    # Forked, because a new process imports torch for some seconds; but CUDA does not survive that.
+    method = "spawn" if torch.cuda.is_initialized() else "fork"
+    multiprocessing.start_processes(halves, args=(str(tmp_path),), nprocs=2, start_method=method)

@@ -110,6 +110,7 @@ def test_discriminators_with_a_penalty_are_not_compiled(monkeypatch: pytest.Monk
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(ConfigError, match=r"perf\.compile=true needs a C\+\+ compiler on a CPU, and there is no g\+\+"):
         prepared("32-true", "perf.compile=true")
     monkeypatch.setenv("CXX", "my-c++")

@@ -22,6 +22,7 @@ from patchlight.methods.optimization import (
     Loss,
     Rollback,
     Side,
+    Terms,
     compute_gradients,
     require_optimizers,
     step_optimizer,
@@ -109,7 +110,7 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         self._rollback: Rollback | None = None
 
     @abstractmethod
-    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> dict[str, Tensor]:
+    def optimise(self, batches: Sequence[Batch], *, update_g: bool, update_d: bool) -> Terms:
         """One step of the optimizers over some batches; returns the loss terms, before their weights, by name.
 
         `update_g` and `update_d` say which side is updated. Without `update_d` the discriminators have not begun, and
@@ -176,7 +177,7 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
         self.log_dict(self._terms, prog_bar=True, batch_size=batch_size)
         self.log_dict(self._axes(), batch_size=batch_size)
         if self.guard.mode == "skip":
-            self.log("skipped_steps", float(self.guard.skipped), batch_size=batch_size)
+            self.log("skipped_steps", self._scalar(self.guard.skipped), batch_size=batch_size)
 
     def _optimization_step(self, batches: Sequence[Batch]) -> None:
         """Let those networks move whose turn it is, or none if the step is to be skipped."""
@@ -257,10 +258,14 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
     def on_validation_epoch_end(self) -> None:
         self.log_dict(self._axes(), sync_dist=True)
 
-    def _axes(self) -> dict[str, float]:
+    def _axes(self) -> Terms:
         """What figures are drawn over. Lightning hands `step` to the loggers, which else would count from 0."""
-        step, seen = float(self.global_step), float(self.images_seen)
-        return {"step": step, "epoch": float(self.current_epoch), "images_seen": seen}
+        axes = {"step": self.global_step, "epoch": self.current_epoch, "images_seen": self.images_seen}
+        return {name: self._scalar(value) for name, value in axes.items()}
+
+    def _scalar(self, value: float) -> Tensor:
+        """A number to be logged, made on the device: Lightning would copy it there, for which a step waits."""
+        return torch.full((), float(value), device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._outputs(batch, batch_idx)
