@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -98,6 +100,36 @@ def test_terms_and_totals(make: Any, terms: set[str], tmp_path: Path) -> None:
 def test_one_batch_is_one_step(make: Any, tmp_path: Path) -> None:
     record = fit(make(), tmp_path, max_steps=3, max_epochs=-1)
     assert record.steps == [1, 2, 3]
+
+
+@pytest.mark.parametrize("make", [pix2pix, cyclegan])
+def test_no_figure_is_read_in_a_batch(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU each would be waited for; what waits in other ways is seen there alone (`tests/gpu`)."""
+    read: list[str] = []
+    item = Tensor.item
+
+    def noted(self: Tensor) -> Any:
+        read.append("".join(traceback.format_stack(limit=5)))
+        return item(self)
+
+    monkeypatch.setattr(Tensor, "item", noted)
+    method = make()
+    step = method.optimise
+
+    def optimise(*args: Any, **sides: bool) -> dict[str, Tensor]:
+        terms = step(*args, **sides)
+        read.clear()  # of an optimizer that counts its steps on the CPU
+        return terms  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(method, "optimise", optimise)
+    trainer = Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path,
+        callbacks=[LambdaCallback(on_train_batch_start=lambda *args: before.append(len(read)))],
+    )  # fmt: skip
+    before: list[int] = []
+    trainer.fit(method, train_dataloaders=batches())
+    assert before[1:] == [0, 0, 0], read  # what is read before the first is of the start
 
 
 @pytest.mark.parametrize("make", [pix2pix, cyclegan])

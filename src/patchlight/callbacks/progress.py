@@ -113,7 +113,7 @@ class Progress(RichProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Nothing for Lightning's own column, which breaks lines: `StatusColumn` shows the terms."""
         if not self.terms or trainer.global_step % self.refresh_rate == 0:
-            found = trainer.progress_bar_metrics.items()
+            found = trainer.callback_metrics.items()
             self.terms = {k.removeprefix("train/"): f"{float(v):.3f}" for k, v in found if k.startswith("train/")}
         return {}
 

@@ -174,7 +174,8 @@ class TranslationMethod(Resumable, TranslationNetworks, ABC):
             self._optimization_step(batches)
         self._count(batch)
         batch_size = len(batch["A"])
-        self.log_dict(self._terms, prog_bar=True, batch_size=batch_size)
+        # Not for Lightning's bar, which would wait for each of them in every batch.
+        self.log_dict(self._terms, batch_size=batch_size)
         self.log_dict(self._axes(), batch_size=batch_size)
         if self.guard.mode == "skip":
             self.log("skipped_steps", self._scalar(self.guard.skipped), batch_size=batch_size)
