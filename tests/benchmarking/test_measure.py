@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hydra import initialize_config_dir
 
 from patchlight.benchmarking import Bench, StepCase, measure
+from patchlight.benchmarking.results import Comparison
 from patchlight.benchmarking.turns import TimedProcess
 from patchlight.cli.bench import BenchConfig, bench
 from patchlight.cli.command import typed
@@ -129,3 +131,17 @@ def test_no_part_is_only_the_peak(
     content = json.loads((tmp_path / "bench.json").read_text())
     assert content["comparisons"] == []
     assert content["matmul_flops_per_second"]["float32"] > 1e8
+
+
+def test_what_was_measured_is_kept_when_a_later_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def steps(self: Bench, cases: Sequence[StepCase]) -> list[Comparison]:
+        if cases[0].name != "pix2pix 256 px":
+            raise KeyboardInterrupt
+        return [Comparison(cases[0].name, plain=[2.0], ours=[1.0])]
+
+    monkeypatch.setattr(measure, "matmul_peak", partial(measure.matmul_peak, side=256, times=3))
+    monkeypatch.setattr(Bench, "steps", steps)
+    with pytest.raises(KeyboardInterrupt):
+        bench(config("parts=[step]", f"output={tmp_path}", "accelerator=cpu"))
+    (kept,) = json.loads((tmp_path / "bench.json").read_text())["comparisons"]
+    assert kept["name"] == "pix2pix 256 px"

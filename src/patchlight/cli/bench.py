@@ -29,7 +29,7 @@ class BenchConfig(CommandConfig):
 
 
 def bench(config: BenchConfig) -> None:
-    """Measure what is asked for, write both files after each part and print the tables.
+    """Measure what is asked for, write both files after each step or other part, and print the tables.
 
     Raises:
         UserError: an unknown step, images that are not there, or a process that ended by itself.
@@ -63,19 +63,20 @@ def bench(config: BenchConfig) -> None:
     measuring = Bench(output / "work", config.accelerator, precision, config.rounds, root, report_progress)
     results = Results(machine=hardware(), precision=precision, rounds=config.rounds, peaks=measuring.peaks())
     chosen = [case for case in STEPS if config.steps is None or case.name in config.steps]
-    comparisons: dict[Part, Callable[[], list[Comparison]]] = {
-        "step": lambda: measuring.steps(chosen),
-        "overhead": measuring.overhead,
-        "input": measuring.input,
-        "translate": lambda: measuring.translate(config.backends),
-        "start": measuring.start,
+    comparisons: dict[Part, list[Callable[[], list[Comparison]]]] = {
+        "step": [partial(measuring.steps, [case]) for case in chosen],
+        "overhead": [measuring.overhead],
+        "input": [measuring.input],
+        "translate": [partial(measuring.translate, config.backends)],
+        "start": [measuring.start],
     }
     paths: list[Path] = []
     for part in config.parts:
         if part == "scaling":
             results.scaling = measuring.scaling()
-        else:
-            results.comparisons += comparisons[part]()
+        for compare in comparisons.get(part, []):
+            results.comparisons += compare()
+            write_bench(results, output)
         paths = write_bench(results, output)
     for header, rows in results.tables():
         if rows:
