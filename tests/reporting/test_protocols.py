@@ -41,22 +41,28 @@ def test_everything_else_matters(protocol: dict[str, Any], change: dict[str, Any
 
 
 def test_how_a_model_makes_its_images_is_a_choice_unless_measuring_asked_for_another(protocol: dict[str, Any]) -> None:
+    protocol = protocol | {"precision": "32-true"}
     ema = {"ema": {"_target_": "patchlight.callbacks.EMA"}}
-    paper = {"model": {"inference_mode": "paper"}, "callbacks": {"ema": None}}
-    averaged = {"model": {"inference_mode": "eval"}, "callbacks": ema}
-    other = protocol | {"inference_mode": "eval", "weights": "moving average"}
+    paper = {"model": {"inference_mode": "paper"}, "callbacks": {"ema": None}, "trainer": {"precision": "32-true"}}
+    averaged = {"model": {"inference_mode": "eval"}, "callbacks": ema, "trainer": {"precision": "bf16-mixed"}}
+    other = protocol | {"inference_mode": "eval", "weights": "moving average", "precision": "bf16-mixed"}
     runs = [
         replace(run("paper", protocol), config=paper),
         replace(run("fast", other), config=averaged),
         replace(run("asked for", protocol | {"inference_mode": "eval"}), config=paper),
         replace(run("raw", other | {"weights": "as trained"}), config=averaged),
+        replace(run("in full", other | {"precision": "32-true"}), config=averaged),
     ]
     protocols = Protocols(runs, "last")
-    assert [p.runs for p in protocols.all] == [["paper", "fast"], ["asked for"], ["raw"]]
-    assert columns(runs, "l1") == ["A", "B", "C"]
+    assert [p.runs for p in protocols.all] == [["paper", "fast"], ["asked for"], ["raw"], ["in full"]]
+    assert columns(runs, "l1") == ["A", "B", "C", "D"]
     said = {key: texts for key, texts, differs in protocols.rows() if differs}
     chosen = "as the run's configuration has it"
-    assert said == {"inference_mode": [chosen, "eval", chosen], "weights": [chosen, chosen, "as trained"]}
+    assert said == {
+        "inference_mode": [chosen, "eval", chosen, chosen],
+        "weights": [chosen, chosen, "as trained", chosen],
+        "precision": [chosen, chosen, chosen, "32-true"],
+    }
 
 
 def test_a_metric_that_is_another_has_its_own_column_and_the_others_do_not(protocol: dict[str, Any]) -> None:

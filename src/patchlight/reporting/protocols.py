@@ -65,8 +65,9 @@ class Protocols:
     """The protocols of some runs, lettered A, B, ... in the order of the runs.
 
     Figures of two runs are comparable if their protocols are equal apart from seeds, the other metrics, and, unless
-    the figures are those of the best weights, what `best` means. With dropout or without it, and with moving averages
-    or without them, models are measured in the same way, if that is how their runs were configured.
+    the figures are those of the best weights, what `best` means. With dropout or without it, with moving
+    averages or without them, and in any precision, models are measured in the same way, if that is how their runs were
+    configured.
     """
 
     def __init__(self, runs: Sequence[Run], weights: str) -> None:
@@ -122,6 +123,7 @@ def _told_from_choices(run: Run) -> dict[str, Any]:
     chosen = {
         "inference_mode": model.get("inference_mode", NOT_RECORDED),
         "weights": "moving average" if averaged else "as trained",
+        "precision": (run.config.get("trainer") or {}).get("precision", NOT_RECORDED),
     }
     same = {key for key, value in chosen.items() if run.config and run.protocol.get(key) == value}
     return {key: AS_CONFIGURED if key in same else value for key, value in run.protocol.items()}
