@@ -88,6 +88,7 @@ def test_a_recipe_leaves_other_networks_and_optimizers_as_they_are_chosen() -> N
     assert own["model.optimizer_d.lr"] == composed("model/optimizer_d=sgd")["model.optimizer_d.lr"]
     assert composed("recipe=fast")["model.discriminator.n_layers"] == 2
     assert composed("recipe=fast", "model/discriminator=patch70")["model.discriminator.n_layers"] == 3
+    assert composed("recipe=fast", "model/discriminator=patch70")["model.discriminator.norm"] == "batch"
 
 
 def test_what_is_stated_elsewhere_stays() -> None:
