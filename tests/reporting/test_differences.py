@@ -61,13 +61,18 @@ def test_what_changes_with_the_method_or_the_recipe_alone_is_no_column() -> None
     cycle = {"_target_": "patchlight.methods.CycleGAN", "pool_size": 50, "generator": {"antialias": "none"}}
     cut = {"_target_": "patchlight.methods.CUT", "num_patches": 256, "generator": {"antialias": "both"}}
     runs = [
-        {"seed": seed, "model": model | ({"pool_seed": seed} if model is cycle else {}), "data": {"image_size": size}}
-        for model, size in ((cycle, 64), (cut, 128))
+        {
+            "seed": seed,
+            "model": model | ({"pool_seed": seed} if model is cycle else {}),
+            "data": {"image_size": size},
+            "trainer": {"precision": precision},
+        }
+        for model, size, precision in ((cycle, 64, "32-true"), (cut, 128, "bf16-mixed"))
         for seed in (0, 1)
     ]
     settings = compare(*runs)
     assert settings.columns == settings.factors == ["model._target_", "data.image_size"]
-    assert sorted(settings.followers) == ["antialias", "num_patches", "pool_size"]
+    assert sorted(settings.followers) == ["antialias", "num_patches", "pool_size", "precision"]
     assert settings.label("2") == "model=CUT, image_size=128"
     runs[3]["model"] = cut | {"num_patches": 64}
     assert "model.num_patches" in compare(*runs).columns

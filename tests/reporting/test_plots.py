@@ -5,9 +5,11 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from patchlight.reporting import plots
 from patchlight.reporting.collect import collect
 from patchlight.reporting.curves import AXES
 from patchlight.reporting.differences import Settings, find_differences
@@ -69,10 +71,10 @@ def test_figures_that_are_no_numbers_can_be_drawn(make_run: MakeRun) -> None:
 
 def test_a_curve_as_svg_and_png(sweep: Path, tmp_path: Path) -> None:
     table, _ = compared(sweep)
-    plots = curve_plots("val/l1", table.groups, AXES[:2])
-    assert list(plots) == ["batches", "images"]
-    assert (plots["images"].png, "images seen" in texts(plots["images"])) == (None, True)
-    plot = plots["batches"]
+    curves = curve_plots("val/l1", table.groups, AXES[:2])
+    assert list(curves) == ["batches", "images"]
+    assert (curves["images"].png, "images seen" in texts(curves["images"])) == (None, True)
+    plot = curves["batches"]
     assert plot.svg.startswith('<svg role="img" aria-label="val/l1"')
     root = ET.fromstring(plot.svg)
     assert "viewBox" in root.attrib
@@ -85,6 +87,16 @@ def test_a_curve_as_svg_and_png(sweep: Path, tmp_path: Path) -> None:
     assert path.name == "curve_val_l1.png"
     with Image.open(BytesIO(path.read_bytes())) as image:
         assert image.width == pytest.approx(4.3 * 160, abs=1)
+
+
+def test_a_long_legend_stays_within_its_picture() -> None:
+    figure, axes = plots._figure("l1")
+    for name in ("one", "two"):
+        axes.plot([1, 2], [1, 2], label=", ".join(f"{name}_long_setting_{i}=value" for i in range(8)))
+    with Image.open(BytesIO(plots._png(figure, legend=True))) as image:
+        picture = np.asarray(image.convert("L"))
+    assert picture[:, [0, -1]].min() == 255
+    assert picture[-160:].min() < 128, "the legend is there"
 
 
 def test_many_groups_can_be_told_apart() -> None:

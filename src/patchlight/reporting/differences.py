@@ -26,6 +26,9 @@ NOT_SET = "none"
 CHOICES = ("recipe", "model._target_")
 """Choices that set many keys: those that change with one of these alone say nothing of their own."""
 
+CHOSEN = ("model.", "callbacks.", "trainer.precision")
+"""The beginnings of the keys that such a choice can set."""
+
 DEPTH = ("model.discriminator._target_", "model.discriminator.n_layers")
 """The keys that a receptive field says in one number."""
 
@@ -51,8 +54,8 @@ class Settings:
         return [name for key, name in self.names.items() if key not in self.columns]
 
     def _follows(self, key: str, choice: str) -> bool:
-        """Whether all runs of a choice agree about a key of the model or the callbacks."""
-        if choice not in self.names or not key.startswith(("model.", "callbacks.")) or key in CHOICES:
+        """Whether all runs of a choice agree about a key that it can set."""
+        if choice not in self.names or not key.startswith(CHOSEN) or key in CHOICES:
             return False
         return bool((self.table.groupby(choice)[key].nunique() == 1).all())
 

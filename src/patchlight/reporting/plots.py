@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -28,6 +29,9 @@ INK = "#23272e"
 """The colour of text and axes; in the page it becomes that of the text around."""
 
 SIZE = (4.3, 2.9)
+LEGEND_WIDTH = 56
+"""Letters on a line of the legend, which has room for some more."""
+
 MAX_SERIES = 8
 MAX_BANDS = 8
 """Of how many groups the deviations can be told apart."""
@@ -188,12 +192,14 @@ def _finish(figure: Figure, name: str, title: str, *, legend: bool, png: bool = 
 
 def _png(figure: Figure, legend: bool) -> bytes:
     if legend:
-        labels = figure.axes[0].get_legend_handles_labels()[1]
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        ncols = 1 if max(map(len, labels)) > 28 else 2
+        labels = [fill(label, LEGEND_WIDTH) for label in labels]
         figure.legend(
-            loc="outside lower center", ncols=1 if max(map(len, labels)) > 28 else 2, frameon=False, fontsize=8,
-            labelcolor=INK,
-        )  # fmt: skip
-        figure.set_figheight(SIZE[1] + 0.2 * math.ceil(len(labels) / 2))
+            handles, labels, loc="outside lower center", ncols=ncols, frameon=False, fontsize=8, labelcolor=INK
+        )
+        lines = sum(label.count("\n") + 1 for label in labels)
+        figure.set_figheight(SIZE[1] + 0.2 * math.ceil(lines / ncols))
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=160, facecolor="white")
     return content.getvalue()
