@@ -106,6 +106,7 @@ def test_one_batch_is_one_step(make: Any, tmp_path: Path) -> None:
 def test_no_figure_is_read_in_a_batch(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a GPU each would be waited for; what waits in other ways is seen there alone (`tests/gpu`)."""
     read: list[str] = []
+    before: list[int] = []
     item = Tensor.item
 
     def noted(self: Tensor) -> Any:
@@ -127,7 +128,6 @@ def test_no_figure_is_read_in_a_batch(make: Any, tmp_path: Path, monkeypatch: py
         enable_model_summary=False, default_root_dir=tmp_path,
         callbacks=[LambdaCallback(on_train_batch_start=lambda *args: before.append(len(read)))],
     )  # fmt: skip
-    before: list[int] = []
     trainer.fit(method, train_dataloaders=batches())
     assert before[1:] == [0, 0, 0], read  # what is read before the first is of the start
 
